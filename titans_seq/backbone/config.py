@@ -1,0 +1,98 @@
+"""What a Titans backbone is made of."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
+
+from titans_seq.memory.config import Activation, MemoryConfig
+
+Variant = Literal["lmm"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """Sizes and switches of a [`TitansBackbone`][titans_seq.backbone.model.TitansBackbone]; plain values only.
+
+    Raises:
+        ValueError: a size is out of range, or a name is unknown.
+    """
+
+    variant: Variant = "lmm"
+    """How memory and attention share a block; "lmm" is the memory alone."""
+
+    dim: int = 64
+    """Width of the tokens."""
+
+    layers: int = 2
+    """Blocks, one after the other."""
+
+    heads: int = 4
+    """Heads of each mixer."""
+
+    mlp_expansion: float = 2
+    """Hidden width of the gated MLP in units of `dim`."""
+
+    dropout: float = 0.0
+    """Share of features set to zero after each mixer and MLP in training."""
+
+    memory_depth: int = 2
+    """Layers of the memory's MLP."""
+
+    memory_expansion: float = 2
+    """Hidden width of the memory's MLP in units of `dim / heads`."""
+
+    chunk_size: int = 64
+    """Tokens whose gradients are taken at the same weights."""
+
+    momentum: bool = True
+    """Past surprise carries on."""
+
+    forget: bool = True
+    """Memory weights decay."""
+
+    conv_kernel: int = 4
+    """Width of the causal depthwise convolutions; 1 means none."""
+
+    memory_activation: Activation = "silu"
+    """Non-linearity inside the memory."""
+
+    clip: float | None = 2.0
+    """Soft limit on the memory's error signals; None leaves them free."""
+
+    online: bool = False
+    """Memory depth 1 only: gradients at every token instead of every chunk."""
+
+    def __post_init__(self) -> None:
+        if self.variant not in ("lmm",):
+            raise ValueError(f"variant must be lmm, not {self.variant!r}")
+        if not isinstance(self.layers, int) or self.layers < 1:
+            raise ValueError(f"layers must be a whole number of at least 1, not {self.layers!r}")
+        if not self.mlp_expansion * self.dim >= 1:
+            raise ValueError(f"mlp_expansion {self.mlp_expansion!r} leaves no hidden unit at dim {self.dim}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout!r}")
+        _ = self.memory
+
+    @property
+    def memory(self) -> MemoryConfig:
+        """The configuration of each block's memory."""
+        return MemoryConfig(
+            dim=self.dim,
+            heads=self.heads,
+            depth=self.memory_depth,
+            expansion=self.memory_expansion,
+            chunk_size=self.chunk_size,
+            momentum=self.momentum,
+            forget=self.forget,
+            conv_kernel=self.conv_kernel,
+            activation=self.memory_activation,
+            clip=self.clip,
+            online=self.online,
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """From what `dataclasses.asdict` gave; unknown names are a ValueError."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown backbone settings: {', '.join(sorted(unknown))}")
+        return cls(**values)

@@ -1,0 +1,80 @@
+"""What a neural memory is made of."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Activation = Literal["silu", "gelu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """Sizes and switches of a [`NeuralMemory`][titans_seq.memory.neural.NeuralMemory].
+
+    Raises:
+        ValueError: a size is out of range, or switches contradict each other.
+    """
+
+    dim: int
+    """Width of the tokens that go in and come out."""
+
+    heads: int = 4
+    """Independent memories side by side; each works on `dim / heads` features."""
+
+    depth: int = 2
+    """Layers of the MLP whose weights are the memory; 1 is a linear memory."""
+
+    expansion: float = 2
+    """Hidden width of that MLP in units of `dim / heads` (no effect at depth 1)."""
+
+    chunk_size: int = 64
+    """Tokens whose gradients are taken at the same weights. With depth >= 2 it is part of the function."""
+
+    momentum: bool = True
+    """Past surprise carries on (eta in equation 14); off means eta = 0."""
+
+    forget: bool = True
+    """Weights decay (alpha in equation 13); off means alpha = 0."""
+
+    conv_kernel: int = 4
+    """Width of the causal depthwise convolutions after the q, k and v projections; 1 means none."""
+
+    activation: Activation = "silu"
+    """Non-linearity between the layers of the memory."""
+
+    clip: float | None = 2.0
+    """Soft limit on the root mean square of each layer's error signal; None leaves it free.
+
+    The limit keeps the memory bounded for any input (see `functional.clip_error`) and is part of the exact form.
+    """
+
+    online: bool = False
+    """Depth 1 only: gradients at M_{t-1} instead of at the chunk's start; chunk_size is then pure tiling."""
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "heads", "depth", "chunk_size", "conv_kernel"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+        if self.dim % self.heads:
+            raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
+        if self.expansion * self.head_dim < 1:
+            raise ValueError(f"expansion {self.expansion!r} leaves no hidden unit at {self.head_dim} features a head")
+        if self.activation not in ("silu", "gelu"):
+            raise ValueError(f"activation must be silu or gelu, not {self.activation!r}")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip must be positive or None, not {self.clip!r}")
+        if self.online and self.depth != 1:
+            raise ValueError(f"online needs depth 1, not {self.depth}")
+        if self.online and self.clip is not None:
+            raise ValueError("online solves a linear system: it needs clip=None")
+
+    @property
+    def head_dim(self) -> int:
+        """Features of one head."""
+        return self.dim // self.heads
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Feature counts along the memory's MLP: input, hidden ..., output."""
+        hidden = int(self.expansion * self.head_dim)
+        return (self.head_dim, *[hidden] * (self.depth - 1), self.head_dim)

@@ -1,0 +1,309 @@
+"""The deep neural memory as pure functions: exact, per token, parallel over the tokens of a chunk.
+
+Source: Behrouz, Zhong, Mirrokni, "Titans: Learning to Memorize at Test Time", arXiv 2501.00663, equations 12 to 18.
+
+    surprise    S_t = eta_t S_{t-1} - theta_t grad |M_c(k_t) - v_t|^2      c: the start of the chunk that holds t
+    memory      M_t = (1 - alpha_t) M_{t-1} + S_t
+    read        y_t = M_t(q_t)
+
+M is a bias-free MLP. No per-token weight matrix is ever built: what the tokens of a chunk add to the weights is a sum
+of outer products, so reading through it is attention-like, with a lower-triangular matrix of gate products G.
+
+Axes: B batch, H heads, T tokens, C tokens of one chunk, D features of a head, I / O inputs / outputs of a memory layer.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from titans_seq.memory.config import Activation
+
+
+class Gates(NamedTuple):
+    """Products of the gates over one chunk; see `chunk_gates`."""
+
+    read: Tensor
+    """G (..., C, C): weight of token k's gradient in M_t, lower triangular, minus sign left out."""
+    keep: Tensor
+    """beta (..., C): weight of the chunk's first M in M_t."""
+    past: Tensor | None
+    """f (..., C): weight of the chunk's first S in M_t; None without momentum."""
+    write: Tensor | None
+    """Last row of N (..., C): weight of token k's gradient in the chunk's last S; None without momentum."""
+    momentum: Tensor | None
+    """m (...,): weight of the chunk's first S in its last S; None without momentum."""
+
+
+class Written(NamedTuple):
+    """What the tokens of a chunk write, per layer of the memory: the gradient is outer(error, input)."""
+
+    inputs: list[Tensor]
+    """X_l (B, H, C, I)."""
+    errors: list[Tensor]
+    """delta_l (B, H, C, O): gradient of the loss with respect to the layer's output, at the chunk's first weights."""
+
+
+def scan_chunks(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    step_size: Tensor,
+    momentum: Tensor | None,
+    forget: Tensor | None,
+    weights: Sequence[Tensor],
+    surprise: Sequence[Tensor] | None = None,
+    *,
+    chunk_size: int = 64,
+    activation: Activation = "silu",
+    online: bool = False,
+    clip: float | None = None,
+    norms: list[Tensor] | None = None,
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Run the memory over a sequence that starts at a chunk boundary.
+
+    Args:
+        q, k, v: (B, H, T, D), floating point, T >= 1.
+        step_size: theta (B, H, T).
+        momentum: eta (B, H, T), or None for eta = 0.
+        forget: alpha (B, H, T), or None for alpha = 0.
+        weights: one (B, H, O, I) per layer, the memory M_0.
+        surprise: the same shapes, S_0; None for zeros.
+        chunk_size: tokens that share the point at which gradients are taken; the last chunk may be shorter.
+        activation: between the layers, "silu" or "gelu".
+        online: gradients at M_{t-1} instead (depth 1 only, without clip); chunk_size is then pure tiling.
+        clip: soft limit on the root mean square of each layer's error, see `clip_error`.
+        norms: a list to which each chunk's `surprise_norm` (B, H, C) is appended.
+
+    Returns:
+        y (B, H, T, D), and the weights and the surprise after the last token.
+
+    Raises:
+        ValueError: shapes do not fit together, or `online` with depth > 1 or clip.
+    """
+    weights = list(weights)
+    surprise = [torch.zeros_like(w) for w in weights] if surprise is None else list(surprise)
+    _check(q, k, v, step_size, momentum, forget, weights, surprise, chunk_size)
+    if online and (len(weights) != 1 or clip is not None):
+        raise ValueError(f"online needs depth 1 and no clip, not depth {len(weights)} and clip {clip!r}")
+    outputs: list[Tensor] = []
+    length = q.shape[2]
+    whole = length - length % chunk_size
+    for start, stop, size in ((0, whole, chunk_size), (whole, length, length - whole)):
+        if start == stop:
+            continue
+        chunked = [None if t is None else t[:, :, start:stop].unflatten(2, (-1, size)) for t in
+                   (q, k, v, step_size, momentum, forget)]  # fmt: skip
+        gates = unbind_gates(chunk_gates(*chunked[3:]))  # type: ignore[arg-type]
+        queries, keys, values = (t.unbind(2) for t in chunked[:3] if t is not None)
+        for gate, q_c, k_c, v_c in zip(gates, queries, keys, values, strict=True):
+            if online:
+                written = write_online(k_c, v_c, gate, weights[0], surprise[0])
+            else:
+                written = write(k_c, v_c, weights, activation, clip)
+            if norms is not None:
+                norms.append(surprise_norm(written))
+            outputs.append(read(q_c, gate, written, weights, surprise, activation))
+            weights, carried = carry(gate, written, weights, surprise)
+            surprise = surprise if gate.write is None else carried
+    if momentum is None:  # eta = 0: the surprise is the last token's alone
+        theta = step_size[:, :, -1, None]
+        surprise = [
+            -(theta * e[:, :, -1]).unsqueeze(-1) * x[:, :, -1].unsqueeze(-2)
+            for x, e in zip(written.inputs, written.errors, strict=True)
+        ]
+    return torch.cat(outputs, 2), weights, surprise
+
+
+def decay(gate: Tensor) -> Tensor:
+    """Products of gates between tokens: (..., C) -> E (..., C, C) with E[t, k] = prod_{k < i <= t} gate_i, 0 above.
+
+    Built by doubling from products alone, without logarithm or division, so gates of exactly 0 and 1 and their
+    gradients are exact.
+    """
+    length = gate.shape[-1]
+    size, padded = 1, 1 << (length - 1).bit_length()
+    gate = F.pad(gate, (0, padded - length), value=1.0)
+    blocks = gate.new_ones(*gate.shape, 1, 1)  # (..., blocks, size, size)
+    while size < padded:
+        top, bottom = blocks.unflatten(-3, (-1, 2)).unbind(-3)
+        entry = gate.unflatten(-1, (-1, 2, size))[..., 1, 0, None]
+        across = (bottom[..., 0] * entry).unsqueeze(-1) * top[..., -1, :].unsqueeze(-2)
+        upper = torch.cat([top, torch.zeros_like(top)], -1)
+        blocks = torch.cat([upper, torch.cat([across, bottom], -1)], -2)
+        size *= 2
+    return blocks.squeeze(-3)[..., :length, :length]
+
+
+def chunk_gates(
+    step_size: Tensor, momentum: Tensor | None, forget: Tensor | None, real: Tensor | None = None
+) -> Gates:
+    """Gate products of every chunk at once.
+
+    Args:
+        step_size, momentum, forget: theta, eta, alpha (..., C); the latter two may be None (0).
+        real: (..., C) of 1 and 0; a 0 marks a slot that holds no token and so changes nothing. Such a slot must come
+            with step_size 0, momentum 1 and forget 0.
+    """
+    with torch.autocast(step_size.device.type, enabled=False):
+        size = step_size.shape[-1]
+        if forget is None:
+            stay = torch.ones_like(step_size)
+            kept = stay.new_ones(size, size).tril()
+        else:
+            stay = 1 - forget
+            kept = decay(stay)
+        keep = kept[..., 0] * stay[..., :1]
+        if momentum is None:
+            return Gates(kept * step_size.unsqueeze(-2), keep, None, None, None)
+        carried = decay(momentum)
+        through = carried[..., 0] * momentum[..., :1]
+        wrote = carried * step_size.unsqueeze(-2)
+        if real is not None:
+            read_in, past_in = wrote * real.unsqueeze(-1), through * real
+        else:
+            read_in, past_in = wrote, through
+        past = (kept @ past_in.unsqueeze(-1)).squeeze(-1)
+        return Gates(kept @ read_in, keep, past, wrote[..., -1, :], through[..., -1])
+
+
+def unbind_gates(gates: Gates) -> list[Gates]:
+    """Gates of N chunks (B, H, N, ...) as N gates (B, H, ...)."""
+    columns = [[None] * gates.read.shape[2] if g is None else list(g.unbind(2)) for g in gates]
+    return [Gates(*row) for row in zip(*columns, strict=True)]  # type: ignore[arg-type]
+
+
+def write(
+    k: Tensor, v: Tensor, weights: Sequence[Tensor], activation: Activation, clip: float | None = None
+) -> Written:
+    """Gradient of |M(k) - v|^2 at the chunk's first weights, factored: forward and backward through the MLP.
+
+    Args:
+        k, v: (B, H, C, D).
+        weights: one (B, H, O, I) per layer.
+    """
+    act, slope = ACTIVATIONS[activation]
+    inputs, outputs = [k], [k @ weights[0].mT]
+    for w in weights[1:]:
+        inputs.append(act(outputs[-1]))
+        outputs.append(inputs[-1] @ w.mT)
+    error = clip_error(2 * (outputs[-1] - v), clip)
+    errors = [error]
+    for w, z in zip(reversed(weights[1:]), reversed(outputs[:-1]), strict=True):
+        error = clip_error((error @ w) * slope(z), clip)
+        errors.append(error)
+    return Written(inputs, errors[::-1])
+
+
+def write_online(k: Tensor, v: Tensor, gates: Gates, weight: Tensor, surprise: Tensor) -> Written:
+    """The linear memory's gradients at M_{t-1}: one triangular solve for the errors of all tokens of the chunk."""
+    shifted = F.pad(gates.read, (0, 0, 1, -1))
+    target = F.pad(gates.keep[..., :-1], (1, 0), value=1.0).unsqueeze(-1) * (k @ weight.mT) - v
+    if gates.past is not None:
+        target = target + F.pad(gates.past, (1, -1)).unsqueeze(-1) * (k @ surprise.mT)
+    system = 2 * shifted * (k @ k.mT)  # strictly lower; the unit diagonal is implied below
+    error = torch.linalg.solve_triangular(system, target, upper=False, unitriangular=True)
+    return Written([k], [2 * error])
+
+
+def read(
+    q: Tensor,
+    gates: Gates,
+    written: Written,
+    weights: Sequence[Tensor],
+    surprise: Sequence[Tensor],
+    activation: Activation,
+) -> Tensor:
+    """y_t = M_t(q_t) for the tokens of a chunk; q (B, H, C, D), gates.read (B, H, C, columns of `written`)."""
+    act, _ = ACTIVATIONS[activation]
+    keep = gates.keep.unsqueeze(-1)
+    past = None if gates.past is None else gates.past.unsqueeze(-1)
+    x = q
+    for layer, (w, s, inputs, errors) in enumerate(
+        zip(weights, surprise, written.inputs, written.errors, strict=True)
+    ):
+        x = act(x) if layer else x
+        z = keep * (x @ w.mT) - ((x @ inputs.mT) * gates.read) @ errors
+        x = z if past is None else z + past * (x @ s.mT)
+    return x
+
+
+def carry(
+    gates: Gates, written: Written, weights: Sequence[Tensor], surprise: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and surprise after the chunk's last token; without momentum the surprise list is empty."""
+    keep, read_last = gates.keep[..., -1, None, None], gates.read[..., -1, :, None]
+    new_weights, new_surprise = [], []
+    for w, s, inputs, errors in zip(weights, surprise, written.inputs, written.errors, strict=True):
+        weight = keep * w - (read_last * errors).mT @ inputs
+        if gates.past is not None and gates.write is not None and gates.momentum is not None:
+            weight = weight + gates.past[..., -1, None, None] * s
+            change = (gates.write.unsqueeze(-1) * errors).mT @ inputs
+            new_surprise.append(gates.momentum[..., None, None] * s - change)
+        new_weights.append(weight)
+    return new_weights, new_surprise
+
+
+def clip_error(error: Tensor, clip: float | None) -> Tensor:
+    """Soft limit: error / sqrt(1 + mean(error^2) / clip^2), over the last axis; its root mean square stays below clip.
+
+    It acts on single tokens, so the chunk form stays exact; for the last layer it is the gradient of a pseudo-Huber
+    loss. With every |X_l| bounded by the layer before, no input can make the weights grow without bound while
+    something is forgotten.
+    """
+    if clip is None:
+        return error
+    return error * torch.rsqrt(1 + error.square().mean(-1, keepdim=True) / clip**2)
+
+
+def surprise_norm(written: Written) -> Tensor:
+    """Norm of each token's gradient over all layers' weights, (B, H, C): |outer(a, b)| = |a| |b|."""
+    squares = [
+        x.square().sum(-1) * e.square().sum(-1) for x, e in zip(written.inputs, written.errors, strict=True)
+    ]
+    return torch.stack(squares).sum(0).sqrt()
+
+
+def _silu_slope(z: Tensor) -> Tensor:
+    s = torch.sigmoid(z)
+    return s * (1 + z * (1 - s))
+
+
+def _gelu_slope(z: Tensor) -> Tensor:
+    return 0.5 * (1 + torch.erf(z * 0.5**0.5)) + z * torch.exp(-0.5 * z.square()) * (2 * torch.pi) ** -0.5
+
+
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "silu": (F.silu, _silu_slope),
+    "gelu": (F.gelu, _gelu_slope),
+}
+"""Name -> (function, its derivative)."""
+
+
+def _check(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    step_size: Tensor,
+    momentum: Tensor | None,
+    forget: Tensor | None,
+    weights: Sequence[Tensor],
+    surprise: Sequence[Tensor],
+    chunk_size: int,
+) -> None:
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+    if q.ndim != 4 or q.shape != k.shape or k.shape[:3] != v.shape[:3]:
+        raise ValueError(f"q, k, v must be (B, H, T, D), not {[tuple(t.shape) for t in (q, k, v)]}")
+    if q.shape[2] == 0:
+        raise ValueError("a sequence needs at least one token, T = 0 came")
+    for name, gate in (("step_size", step_size), ("momentum", momentum), ("forget", forget)):
+        if gate is not None and gate.shape != q.shape[:3]:
+            raise ValueError(f"{name} must be (B, H, T) = {tuple(q.shape[:3])}, not {tuple(gate.shape)}")
+    if not weights or [w.shape for w in weights] != [s.shape for s in surprise]:
+        raise ValueError("weights and surprise must be lists of the same shapes, one tensor a layer")
+    widths = [k.shape[-1], *(w.shape[-2] for w in weights)]
+    if widths[-1] != v.shape[-1] or [w.shape[-1] for w in weights] != widths[:-1]:
+        raise ValueError(f"weights {[tuple(w.shape) for w in weights]} do not lead from k to v: {widths}")

@@ -1,0 +1,187 @@
+"""The neural long-term memory as a module (arXiv 2501.00663, sections 3 and 4.4).
+
+Axes: B batch, T tokens, H heads, D features of a head, K width of the convolution, P projections (q, k, v).
+"""
+
+from dataclasses import dataclass
+from math import log
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from titans_seq.memory.config import MemoryConfig
+from titans_seq.memory.stream import StreamState, Tokens, advance
+from titans_seq.ragged import compact, gather, scatter
+from titans_seq.state import State
+from titans_seq.validation import check_sequence
+
+INITIAL_FORGET = 4.0
+"""alpha starts at sigmoid(-4), about 0.02: half of what is known is gone after some 40 tokens, until gates move."""
+
+
+@dataclass
+class MemoryState(State):
+    """A memory in the middle of a stream."""
+
+    stream: StreamState
+    tail: Tensor
+    """Inputs of the convolution that the next token still sees (B, K - 1, 3 dim)."""
+
+
+class NeuralMemory(nn.Module):
+    """A memory whose weights learn while the sequence is read; causal, with a state that streams.
+
+    The input is normalised inside (it is the pre-norm of a block), so the memory does not care for its scale. From
+    there: q, k, v by linear maps, causal depthwise convolution and SiLU, q and k to unit length per head; the gates
+    theta, eta, alpha by a linear map and a sigmoid, one scalar per head and token; the exact memory; a norm per
+    head, a gate, and the output projection.
+
+    Example:
+        >>> import torch
+        >>> memory = NeuralMemory(MemoryConfig(dim=32, heads=2, chunk_size=8))
+        >>> y, state = memory(torch.randn(3, 20, 32))
+        >>> y_next, state = memory(torch.randn(3, 1, 32), state)
+        >>> y.shape, y_next.shape
+        (torch.Size([3, 20, 32]), torch.Size([3, 1, 32]))
+    """
+
+    def __init__(self, config: MemoryConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, heads, kernel = config.dim, config.heads, config.conv_kernel
+        self.norm = nn.RMSNorm(dim)
+        self.project = nn.Linear(dim, 4 * dim, bias=False)  # q, k, v, output gate
+        self.gates = nn.Linear(dim, 3 * heads)  # theta, eta, alpha
+        self.conv = nn.Parameter(torch.empty(3 * dim, kernel)) if kernel > 1 else None
+        self.memory = nn.ParameterList(
+            torch.empty(heads, o, i) for i, o in zip(config.widths[:-1], config.widths[1:], strict=True)
+        )
+        self.output_norm = nn.RMSNorm(config.head_dim)
+        self.output = nn.Linear(dim, dim, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set initial values.
+
+        eta starts at 0.5 and theta at (1 - eta) / (2 C): a chunk of C identical keys then moves the memory's answer
+        by 2 C theta / (1 - eta) = 1 of the way to the value, a full step that does not overshoot.
+        """
+        size = self.config.chunk_size
+        eta = 0.5 if self.config.momentum else 0.0
+        theta = (1 - eta) / (2 * size)
+        with torch.no_grad():
+            for layer in (self.project, self.output):
+                nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+            nn.init.normal_(self.gates.weight, std=0.1 * self.config.dim**-0.5)
+            bias = torch.tensor([log(theta / (1 - theta)), 0.0, -INITIAL_FORGET])
+            self.gates.bias.copy_(bias.repeat_interleave(self.config.heads))
+            if self.conv is not None:
+                nn.init.normal_(self.conv, std=0.1)
+                self.conv[:, -1] += 1  # the token itself
+            for weight in self.memory:
+                nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
+
+    def forward(
+        self, x: Tensor, state: MemoryState | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, MemoryState]:
+        """Read and write a run of tokens.
+
+        Args:
+            x: (B, T, dim), T >= 1.
+            state: what an earlier call returned; None begins a stream.
+            mask: (B, T) bool, False at tokens that are to change nothing.
+
+        Returns:
+            y (B, T, dim), zero at masked tokens, and the state behind the last token.
+
+        Raises:
+            ValueError: shape, dtype or values of an input are wrong.
+        """
+        return self._masked(x, state, mask, None)
+
+    def surprise(self, x: Tensor, state: MemoryState | None = None, mask: Tensor | None = None) -> Tensor:
+        """Norm of each token's momentary surprise, (B, T, H): the loss gradient over all of the memory's weights.
+
+        Taken, as in the update, at the weights of the token's chunk start (equation 16); zero at masked tokens.
+        """
+        norms: list[Tensor] = []
+        self._masked(x, state, mask, norms)
+        norm = torch.cat(norms, 2).transpose(1, 2)
+        where = compact(mask)
+        return norm if where is None else scatter(norm, where)
+
+    def _masked(
+        self, x: Tensor, state: MemoryState | None, mask: Tensor | None, norms: list[Tensor] | None
+    ) -> tuple[Tensor, MemoryState]:
+        check_sequence(x, self.config.dim, mask)
+        check_state(state, x, self.config)
+        where = compact(mask)
+        if where is None:
+            return self.step(x, state, None, norms)
+        y, state = self.step(gather(x, where), state, where.lengths, norms)
+        return scatter(y, where), state
+
+    def step(
+        self,
+        x: Tensor,
+        state: MemoryState | None = None,
+        lengths: Tensor | None = None,
+        norms: list[Tensor] | None = None,
+    ) -> tuple[Tensor, MemoryState]:
+        """`forward` without checks, padding on the right only: row b has `lengths[b]` real tokens (None: all)."""
+        config = self.config
+        x = self.norm(x)
+        qkv, gate = self.project(x).split((3 * config.dim, config.dim), -1)
+        qkv, tail = self._convolve(qkv, None if state is None else state.tail, lengths)
+        q, k, v = F.silu(qkv).unflatten(-1, (3, config.heads, -1)).permute(2, 0, 3, 1, 4)
+        gates = torch.sigmoid(self.gates(x).to(x.dtype))  # in bfloat16 their products would drift
+        theta, eta, alpha = gates.unflatten(-1, (3, -1)).permute(2, 0, 3, 1)
+        tokens = Tokens(
+            q=_unit(q),
+            k=_unit(k),
+            v=v,
+            step_size=theta,
+            momentum=eta if config.momentum else None,
+            forget=alpha if config.forget else None,
+        )
+        first = [w.expand(x.shape[0], *w.shape) for w in self.memory]
+        y, stream = advance(tokens, None if state is None else state.stream, first, lengths, config, norms)
+        y = self.output_norm(y.transpose(1, 2)).flatten(2)
+        return self.output(y * F.silu(gate)), MemoryState(stream, tail)
+
+    def _convolve(self, x: Tensor, tail: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Causal depthwise convolution of x (B, T, 3 dim), and the tail the next token needs."""
+        kernel = self.config.conv_kernel
+        if tail is None:
+            tail = x.new_zeros(x.shape[0], kernel - 1, x.shape[2])
+        joined = torch.cat([tail, x], 1)
+        length = x.shape[1]
+        if lengths is None:
+            last = joined[:, length:]
+        else:
+            index = lengths.unsqueeze(1) + torch.arange(kernel - 1)
+            last = joined.gather(1, index.to(x.device).unsqueeze(-1).expand(-1, -1, x.shape[2]))
+        if self.conv is None:
+            return x, last
+        return sum(joined[:, j : j + length] * self.conv[:, j] for j in range(kernel)), last  # type: ignore[return-value]
+
+
+def check_state(state: MemoryState | None, x: Tensor, config: MemoryConfig) -> None:
+    """Raise ValueError unless the state belongs to this configuration and to the batch of x."""
+    if state is None:
+        return
+    batch = x.shape[0]
+    slots = (batch, config.heads, config.chunk_size)
+    expected = [(batch, config.heads, o, i) for i, o in zip(config.widths[:-1], config.widths[1:], strict=True)]
+    got = [tuple(w.shape) for w in state.stream.weights]
+    if got != expected or tuple(state.stream.read.shape) != slots:
+        raise ValueError(
+            f"the state is of another batch or configuration: expected weights {expected} and open chunk {slots}, "
+            f"got {got} and {tuple(state.stream.read.shape)}"
+        )
+
+
+def _unit(x: Tensor) -> Tensor:
+    """To unit length along the last axis; zero stays zero, with a finite gradient."""
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)

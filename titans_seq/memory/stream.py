@@ -1,0 +1,260 @@
+"""A memory in the middle of a stream: the chunk that is still open, and rows that stand at different places in it.
+
+Axes: B batch, H heads, T tokens, C slots of a chunk, D features of a head, I / O inputs / outputs of a memory layer.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from titans_seq.memory.config import MemoryConfig
+from titans_seq.memory.functional import (
+    Gates,
+    Written,
+    carry,
+    chunk_gates,
+    read,
+    scan_chunks,
+    surprise_norm,
+    write,
+    write_online,
+)
+from titans_seq.ragged import expand_index
+from titans_seq.state import State
+
+
+class Tokens(NamedTuple):
+    """What the memory reads of a run of tokens."""
+
+    q: Tensor
+    """(B, H, T, D), as k and v."""
+    k: Tensor
+    v: Tensor
+    step_size: Tensor
+    """theta (B, H, T); eta and alpha likewise, None where switched off."""
+    momentum: Tensor | None
+    forget: Tensor | None
+
+    def slice(self, start: int, stop: int) -> "Tokens":
+        """Tokens start to stop."""
+        return Tokens(*(None if t is None else t[:, :, start:stop] for t in self))  # type: ignore[arg-type]
+
+
+@dataclass
+class StreamState(State):
+    """The memory at the start of the open chunk, and what the open chunk has written so far.
+
+    Slots that no token has taken yet are zero. Its size is the same at any point of the stream.
+    """
+
+    weights: list[Tensor]
+    """(B, H, O, I) per layer."""
+    surprise: list[Tensor]
+    """The same shapes."""
+    inputs: list[Tensor]
+    """X_l (B, H, C, I)."""
+    errors: list[Tensor]
+    """delta_l (B, H, C, O)."""
+    read: Tensor
+    """Row of G after the last token (B, H, C)."""
+    write: Tensor
+    """Row of N after the last token (B, H, C)."""
+    scales: Tensor
+    """beta, f, m after the last token (B, H, 3)."""
+    fill: Tensor
+    """Tokens in the open chunk (B,), int64 on the processor."""
+
+
+def open_stream(
+    weights: list[Tensor], config: MemoryConfig, surprise: list[Tensor] | None = None
+) -> StreamState:
+    """A stream at the start of a chunk: weights (B, H, O, I) per layer, and the surprise (None: zero)."""
+    first = weights[0]
+    batch, heads, slots = first.shape[0], first.shape[1], config.chunk_size
+    empty = first.new_zeros(batch, heads, slots)
+    return StreamState(
+        weights=weights,
+        surprise=[torch.zeros_like(w) for w in weights] if surprise is None else surprise,
+        inputs=[first.new_zeros(batch, heads, slots, w.shape[-1]) for w in weights],
+        errors=[first.new_zeros(batch, heads, slots, w.shape[-2]) for w in weights],
+        read=empty,
+        write=empty,
+        scales=first.new_tensor([1.0, 0.0, 1.0]).expand(batch, heads, 3),
+        fill=torch.zeros(batch, dtype=torch.long),
+    )
+
+
+def advance(
+    tokens: Tokens,
+    state: StreamState | None,
+    weights: list[Tensor],
+    lengths: Tensor | None,
+    config: MemoryConfig,
+    norms: list[Tensor] | None = None,
+) -> tuple[Tensor, StreamState]:
+    """Take tokens in: returns y (B, H, T, D) and the state behind them.
+
+    Args:
+        tokens: T >= 1; with `lengths`, those past a row's length are padding.
+        state: None begins a stream with `weights`.
+        lengths: (B,) int64 on the processor, or None if all T tokens of every row are real.
+        norms: a list that takes the surprise norms, (B, H, ...) tensors that add up to (B, H, T).
+    """
+    fill = 0
+    if state is None:
+        state = open_stream(weights, config)
+    else:
+        fill = int(state.fill[0])
+        if lengths is None and bool((state.fill != fill).any()):
+            lengths = torch.full_like(state.fill, tokens.q.shape[2])
+    if lengths is not None:
+        return _advance_ragged(tokens, state, lengths, config, norms)
+    outputs = []
+    position, length, size = 0, tokens.q.shape[2], config.chunk_size
+    while position < length:
+        stop = min(position + size - fill, length)
+        if config.online:
+            stop = length  # exact at any cut: no chunk is ever left open
+        elif fill == 0 and stop == position + size:
+            stop = length - (length - position) % size
+        part = tokens.slice(position, stop)
+        if config.online or stop - position >= size:
+            y, weights, surprise = scan_chunks(
+                *part, state.weights, state.surprise, chunk_size=size, activation=config.activation,
+                online=config.online, clip=config.clip, norms=norms,
+            )  # fmt: skip
+            if not config.momentum:
+                surprise = state.surprise
+            state = open_stream(weights, config, surprise)
+        else:
+            y, state = _extend(part, state, fill, None, config, norms)
+            fill += stop - position
+            state.fill = state.fill + (stop - position)
+            if fill == size:
+                state, fill = _fold(state, config), 0
+        outputs.append(y)
+        position = stop
+    return torch.cat(outputs, 2), state
+
+
+def _extend(
+    tokens: Tokens,
+    state: StreamState,
+    offset: int,
+    real: Tensor | None,
+    config: MemoryConfig,
+    norms: list[Tensor] | None,
+) -> tuple[Tensor, StreamState]:
+    """Put tokens into the open chunk's slots from `offset` on; `real` (B, 1, c) marks slots that hold a token.
+
+    The gates of the new tokens are composed with those of the slots already taken: with a prefix that ends in G_p,
+    N_p, beta_p, f_p, m_p, a new row has G = [beta G_p + f N_p | G_new], beta beta_p, beta f_p + f m_p, m m_p.
+    """
+    room = (offset, config.chunk_size - offset - tokens.q.shape[2])
+    new = chunk_gates(tokens.step_size, tokens.momentum, tokens.forget, real)
+    keep_p, past_p, momentum_p = state.scales.unbind(-1)
+    rows = new.keep.unsqueeze(-1) * state.read.unsqueeze(2) + F.pad(new.read, room)
+    keep = new.keep * keep_p.unsqueeze(-1)
+    wrote, past, momentum = state.write, None, None
+    scales = [keep[..., -1], past_p, momentum_p]
+    if new.past is not None and new.write is not None and new.momentum is not None:
+        rows = rows + new.past.unsqueeze(-1) * state.write.unsqueeze(2)
+        past = new.keep * past_p.unsqueeze(-1) + new.past * momentum_p.unsqueeze(-1)
+        wrote = new.momentum.unsqueeze(-1) * state.write + F.pad(new.write, room)
+        momentum = new.momentum * momentum_p
+        scales = [keep[..., -1], past[..., -1], momentum]
+    gates = Gates(rows, keep, past, wrote, momentum)
+    if config.online:
+        written = write_online(tokens.k, tokens.v, gates, state.weights[0], state.surprise[0])
+    else:
+        written = write(tokens.k, tokens.v, state.weights, config.activation, config.clip)
+    if norms is not None:
+        norms.append(surprise_norm(written))
+    inputs = [old + _slot(x, room) for old, x in zip(state.inputs, written.inputs, strict=True)]
+    errors = [old + _slot(e, room) for old, e in zip(state.errors, written.errors, strict=True)]
+    y = read(tokens.q, gates, Written(inputs, errors), state.weights, state.surprise, config.activation)
+    return y, StreamState(
+        weights=state.weights,
+        surprise=state.surprise,
+        inputs=inputs,
+        errors=errors,
+        read=rows[..., -1, :],
+        write=wrote,
+        scales=torch.stack(scales, -1),
+        fill=state.fill,
+    )
+
+
+def _slot(x: Tensor, room: tuple[int, int]) -> Tensor:
+    return F.pad(x, (0, 0, *room))
+
+
+def _fold(state: StreamState, config: MemoryConfig) -> StreamState:
+    """Close the open chunk of every row and open the next."""
+    keep, past, momentum = state.scales.unbind(-1)
+    gates = Gates(
+        state.read.unsqueeze(2),
+        keep.unsqueeze(-1),
+        past.unsqueeze(-1) if config.momentum else None,
+        state.write if config.momentum else None,
+        momentum if config.momentum else None,
+    )
+    weights, surprise = carry(gates, Written(state.inputs, state.errors), state.weights, state.surprise)
+    return open_stream(weights, config, surprise if config.momentum else state.surprise)
+
+
+def _where(rows: Tensor, yes: StreamState, no: StreamState) -> StreamState:
+    """Rows (B,) bool of the one state, the rest of the other."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(rows.to(a.device).reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    others = iter([t for _, t in no.named_tensors()])
+    return yes.map(lambda t: pick(t, next(others)))
+
+
+def _advance_ragged(
+    tokens: Tokens, state: StreamState, lengths: Tensor, config: MemoryConfig, norms: list[Tensor] | None
+) -> tuple[Tensor, StreamState]:
+    """`advance` for rows of different lengths or at different places in their chunk.
+
+    Row b's j-th token takes slot fill_b + j of the row's own chunks; slots before and after are padding, which
+    writes nothing: q = k = v = theta = alpha = 0, eta = 1, and no surprise enters the weights there.
+    """
+    size, length, device = config.chunk_size, tokens.q.shape[2], tokens.q.device
+    begin = state.fill
+    chunks = max(1, -(-int((begin + lengths).max()) // size))
+    slots = torch.arange(chunks * size) - begin.unsqueeze(1)  # the token that takes each slot
+    taken = (slots >= 0) & (slots < lengths.unsqueeze(1))
+    index = slots.clamp(0, length - 1).to(device)
+    real = taken.to(device).unsqueeze(1)
+
+    def place(t: Tensor | None, empty: float) -> Tensor | None:
+        if t is None:
+            return None
+        mask = real if t.ndim == 3 else real.unsqueeze(-1)
+        return t.gather(2, expand_index(index, t, 2)).where(mask, t.new_tensor(empty))
+
+    placed = Tokens(*(place(t, float(name == "momentum")) for name, t in tokens._asdict().items()))  # type: ignore[arg-type]
+    outputs = []
+    mine: list[Tensor] | None = None if norms is None else []
+    for start in range(0, chunks * size, size):
+        marked = real[:, :, start : start + size].to(tokens.step_size.dtype)
+        y, state = _extend(placed.slice(start, start + size), state, 0, marked, config, mine)
+        outputs.append(y)
+        if config.online:
+            state = _fold(state, config)
+            continue
+        state.fill = state.fill + taken[:, start : start + size].sum(1)
+        full = state.fill == size
+        if bool(full.any()):
+            state = _where(full, _fold(state, config), state)
+    back = (torch.arange(length) + begin.unsqueeze(1)).clamp_max(chunks * size - 1).to(device)
+    if norms is not None and mine is not None:
+        norm = torch.cat(mine, 2)
+        norms.append(norm.gather(2, expand_index(back, norm, 2)))
+    y = torch.cat(outputs, 2)
+    return y.gather(2, expand_index(back, y, 2)), state

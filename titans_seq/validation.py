@@ -1,0 +1,27 @@
+"""Checks of what users hand in, each a ValueError that names what was expected and what came.
+
+Axes: B batch, T tokens.
+"""
+
+import torch
+from torch import Tensor
+
+
+def check_sequence(x: Tensor, dim: int, mask: Tensor | None) -> None:
+    """x must be (B, T, dim), floating point and finite at real tokens, T >= 1; mask (B, T) bool."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"x must be a tensor (B, T, {dim}), not {type(x).__name__}")
+    if x.ndim != 3 or x.shape[-1] != dim or x.shape[0] == 0 or x.shape[1] == 0:
+        raise ValueError(f"x must be (B, T, {dim}) with B and T at least 1, not {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(f"x must be floating point, not {x.dtype}")
+    if mask is not None and (not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != x.shape[:2]):
+        got = f"{tuple(mask.shape)} {mask.dtype}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(f"mask must be (B, T) = {tuple(x.shape[:2])} bool, not {got}")
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return
+    finite = torch.isfinite(x)
+    if mask is not None:
+        finite = finite | ~mask.unsqueeze(-1)
+    if not bool(finite.all()):
+        raise ValueError("x holds NaN or infinite values")
