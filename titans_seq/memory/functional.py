@@ -69,7 +69,7 @@ def scan_chunks(
         step_size: theta (B, H, T).
         momentum: eta (B, H, T), or None for eta = 0.
         forget: alpha (B, H, T), or None for alpha = 0.
-        weights: one (B, H, O, I) per layer, the memory M_0.
+        weights: one (B, H, O, I) per layer, the memory M_0; (1, H, O, I) where all rows of the batch share it.
         surprise: the same shapes, S_0; None for zeros.
         chunk_size: tokens that share the point at which gradients are taken; the last chunk may be shorter.
         activation: between the layers, "silu" or "gelu".
@@ -84,7 +84,7 @@ def scan_chunks(
         ValueError: shapes do not fit together, or `online` with depth > 1 or clip.
     """
     weights = list(weights)
-    surprise = [torch.zeros_like(w) for w in weights] if surprise is None else list(surprise)
+    surprise = None if surprise is None else list(surprise)
     _check(q, k, v, step_size, momentum, forget, weights, surprise, chunk_size)
     if online and (len(weights) != 1 or clip is not None):
         raise ValueError(f"online needs depth 1 and no clip, not depth {len(weights)} and clip {clip!r}")
@@ -100,7 +100,7 @@ def scan_chunks(
         queries, keys, values = (t.unbind(2) for t in chunked[:3] if t is not None)
         for gate, q_c, k_c, v_c in zip(gates, queries, keys, values, strict=True):
             if online:
-                written = write_online(k_c, v_c, gate, weights[0], surprise[0])
+                written = write_online(k_c, v_c, gate, weights[0], surprise[0] if surprise else None)
             else:
                 written = write(k_c, v_c, weights, activation, clip)
             if norms is not None:
@@ -108,7 +108,7 @@ def scan_chunks(
             outputs.append(read(q_c, gate, written, weights, surprise, activation))
             weights, carried = carry(gate, written, weights, surprise)
             surprise = surprise if gate.write is None else carried
-    if momentum is None:  # eta = 0: the surprise is the last token's alone
+    if momentum is None or surprise is None:  # eta = 0: the surprise is the last token's alone
         theta = step_size[:, :, -1, None]
         surprise = [
             -(theta * e[:, :, -1]).unsqueeze(-1) * x[:, :, -1].unsqueeze(-2)
@@ -185,23 +185,23 @@ def write(
         weights: one (B, H, O, I) per layer.
     """
     act, slope = ACTIVATIONS[activation]
-    inputs, outputs = [k], [k @ weights[0].mT]
+    inputs, outputs = [k], [linear(k, weights[0])]
     for w in weights[1:]:
         inputs.append(act(outputs[-1]))
-        outputs.append(inputs[-1] @ w.mT)
+        outputs.append(linear(inputs[-1], w))
     error = clip_error(2 * (outputs[-1] - v), clip)
     errors = [error]
     for w, z in zip(reversed(weights[1:]), reversed(outputs[:-1]), strict=True):
-        error = clip_error((error @ w) * slope(z), clip)
+        error = clip_error(linear(error, w.mT) * slope(z), clip)
         errors.append(error)
     return Written(inputs, errors[::-1])
 
 
-def write_online(k: Tensor, v: Tensor, gates: Gates, weight: Tensor, surprise: Tensor) -> Written:
+def write_online(k: Tensor, v: Tensor, gates: Gates, weight: Tensor, surprise: Tensor | None) -> Written:
     """The linear memory's gradients at M_{t-1}: one triangular solve for the errors of all tokens of the chunk."""
     shifted = F.pad(gates.read, (0, 0, 1, -1))
-    target = F.pad(gates.keep[..., :-1], (1, 0), value=1.0).unsqueeze(-1) * (k @ weight.mT) - v
-    if gates.past is not None:
+    target = F.pad(gates.keep[..., :-1], (1, 0), value=1.0).unsqueeze(-1) * linear(k, weight) - v
+    if gates.past is not None and surprise is not None:
         target = target + F.pad(gates.past, (1, -1)).unsqueeze(-1) * (k @ surprise.mT)
     system = 2 * shifted * (k @ k.mT)  # strictly lower; the unit diagonal is implied below
     error = torch.linalg.solve_triangular(system, target, upper=False, unitriangular=True)
@@ -213,37 +213,44 @@ def read(
     gates: Gates,
     written: Written,
     weights: Sequence[Tensor],
-    surprise: Sequence[Tensor],
+    surprise: Sequence[Tensor] | None,
     activation: Activation,
 ) -> Tensor:
     """y_t = M_t(q_t) for the tokens of a chunk; q (B, H, C, D), gates.read (B, H, C, columns of `written`)."""
     act, _ = ACTIVATIONS[activation]
-    keep = gates.keep.unsqueeze(-1)
-    past = None if gates.past is None else gates.past.unsqueeze(-1)
     x = q
-    for layer, (w, s, inputs, errors) in enumerate(
-        zip(weights, surprise, written.inputs, written.errors, strict=True)
-    ):
+    for layer, (w, inputs, errors) in enumerate(zip(weights, *written, strict=True)):
         x = act(x) if layer else x
-        z = keep * (x @ w.mT) - ((x @ inputs.mT) * gates.read) @ errors
-        x = z if past is None else z + past * (x @ s.mT)
+        z = gates.keep.unsqueeze(-1) * linear(x, w) - ((x @ inputs.mT) * gates.read) @ errors
+        if gates.past is not None and surprise is not None:
+            z = z + gates.past.unsqueeze(-1) * (x @ surprise[layer].mT)
+        x = z
     return x
 
 
 def carry(
-    gates: Gates, written: Written, weights: Sequence[Tensor], surprise: Sequence[Tensor]
+    gates: Gates, written: Written, weights: Sequence[Tensor], surprise: Sequence[Tensor] | None
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Weights and surprise after the chunk's last token; without momentum the surprise list is empty."""
     keep, read_last = gates.keep[..., -1, None, None], gates.read[..., -1, :, None]
     new_weights, new_surprise = [], []
-    for w, s, inputs, errors in zip(weights, surprise, written.inputs, written.errors, strict=True):
+    for layer, (w, inputs, errors) in enumerate(zip(weights, *written, strict=True)):
         weight = keep * w - (read_last * errors).mT @ inputs
         if gates.past is not None and gates.write is not None and gates.momentum is not None:
-            weight = weight + gates.past[..., -1, None, None] * s
-            change = (gates.write.unsqueeze(-1) * errors).mT @ inputs
-            new_surprise.append(gates.momentum[..., None, None] * s - change)
+            change = -(gates.write.unsqueeze(-1) * errors).mT @ inputs
+            if surprise is not None:
+                weight = weight + gates.past[..., -1, None, None] * surprise[layer]
+                change = change + gates.momentum[..., None, None] * surprise[layer]
+            new_surprise.append(change)
         new_weights.append(weight)
     return new_weights, new_surprise
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x (B, H, C, I) through weight (B, H, O, I), or (1, H, O, I) shared by all rows: (B, H, C, O)."""
+    if weight.shape[0] == x.shape[0]:
+        return x @ weight.mT
+    return torch.einsum("bhci,hoi->bhco", x, weight[0])
 
 
 def clip_error(error: Tensor, clip: float | None) -> Tensor:
@@ -290,7 +297,7 @@ def _check(
     momentum: Tensor | None,
     forget: Tensor | None,
     weights: Sequence[Tensor],
-    surprise: Sequence[Tensor],
+    surprise: Sequence[Tensor] | None,
     chunk_size: int,
 ) -> None:
     if chunk_size < 1:
@@ -302,8 +309,10 @@ def _check(
     for name, gate in (("step_size", step_size), ("momentum", momentum), ("forget", forget)):
         if gate is not None and gate.shape != q.shape[:3]:
             raise ValueError(f"{name} must be (B, H, T) = {tuple(q.shape[:3])}, not {tuple(gate.shape)}")
-    if not weights or [w.shape for w in weights] != [s.shape for s in surprise]:
-        raise ValueError("weights and surprise must be lists of the same shapes, one tensor a layer")
+    if not weights or any(w.ndim != 4 or w.shape[0] not in (1, q.shape[0]) for w in weights):
+        raise ValueError(f"weights must be (B, H, O, I), one a layer, not {[tuple(w.shape) for w in weights]}")
+    if surprise is not None and [s.shape[1:] for s in surprise] != [w.shape[1:] for w in weights]:
+        raise ValueError("surprise must be a list of the weights' shapes, one tensor a layer")
     widths = [k.shape[-1], *(w.shape[-2] for w in weights)]
     if widths[-1] != v.shape[-1] or [w.shape[-1] for w in weights] != widths[:-1]:
         raise ValueError(f"weights {[tuple(w.shape) for w in weights]} do not lead from k to v: {widths}")

@@ -145,7 +145,7 @@ class NeuralMemory(nn.Module):
             momentum=eta if config.momentum else None,
             forget=alpha if config.forget else None,
         )
-        first = [w.expand(x.shape[0], *w.shape) for w in self.memory]
+        first = [w.unsqueeze(0) for w in self.memory]
         y, stream = advance(tokens, None if state is None else state.stream, first, lengths, config, norms)
         y = self.output_norm(y.transpose(1, 2)).flatten(2)
         return self.output(y * F.silu(gate)), MemoryState(stream, tail)

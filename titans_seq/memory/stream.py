@@ -69,20 +69,19 @@ class StreamState(State):
 
 
 def open_stream(
-    weights: list[Tensor], config: MemoryConfig, surprise: list[Tensor] | None = None
+    weights: list[Tensor], surprise: list[Tensor] | None, batch: int, config: MemoryConfig
 ) -> StreamState:
-    """A stream at the start of a chunk: weights (B, H, O, I) per layer, and the surprise (None: zero)."""
-    first = weights[0]
-    batch, heads, slots = first.shape[0], first.shape[1], config.chunk_size
-    empty = first.new_zeros(batch, heads, slots)
+    """A stream at the start of a chunk: weights (B, H, O, I) or (1, H, O, I), and the surprise (None: zero)."""
+    heads, slots = config.heads, config.chunk_size
+    empty = weights[0].new_zeros(batch, heads, slots)
     return StreamState(
-        weights=weights,
-        surprise=[torch.zeros_like(w) for w in weights] if surprise is None else surprise,
-        inputs=[first.new_zeros(batch, heads, slots, w.shape[-1]) for w in weights],
-        errors=[first.new_zeros(batch, heads, slots, w.shape[-2]) for w in weights],
+        weights=[w.expand(batch, *w.shape[1:]) for w in weights],
+        surprise=[w.new_zeros(batch, *w.shape[1:]) for w in weights] if surprise is None else surprise,
+        inputs=[empty.new_zeros(batch, heads, slots, w.shape[-1]) for w in weights],
+        errors=[empty.new_zeros(batch, heads, slots, w.shape[-2]) for w in weights],
         read=empty,
         write=empty,
-        scales=first.new_tensor([1.0, 0.0, 1.0]).expand(batch, heads, 3),
+        scales=empty.new_tensor([1.0, 0.0, 1.0]).expand(batch, heads, 3),
         fill=torch.zeros(batch, dtype=torch.long),
     )
 
@@ -90,7 +89,7 @@ def open_stream(
 def advance(
     tokens: Tokens,
     state: StreamState | None,
-    weights: list[Tensor],
+    first: list[Tensor],
     lengths: Tensor | None,
     config: MemoryConfig,
     norms: list[Tensor] | None = None,
@@ -99,21 +98,22 @@ def advance(
 
     Args:
         tokens: T >= 1; with `lengths`, those past a row's length are padding.
-        state: None begins a stream with `weights`.
+        state: None begins a stream.
+        first: M_0, (1, H, O, I) per layer, with which a stream begins.
         lengths: (B,) int64 on the processor, or None if all T tokens of every row are real.
         norms: a list that takes the surprise norms, (B, H, ...) tensors that add up to (B, H, T).
     """
-    fill = 0
-    if state is None:
-        state = open_stream(weights, config)
-    else:
+    batch, _, length, _ = tokens.q.shape
+    size, fill = config.chunk_size, 0
+    if state is not None:
         fill = int(state.fill[0])
         if lengths is None and bool((state.fill != fill).any()):
-            lengths = torch.full_like(state.fill, tokens.q.shape[2])
+            lengths = torch.full_like(state.fill, length)
     if lengths is not None:
+        state = open_stream(first, None, batch, config) if state is None else state
         return _advance_ragged(tokens, state, lengths, config, norms)
-    outputs = []
-    position, length, size = 0, tokens.q.shape[2], config.chunk_size
+    weights, surprise = (first, None) if state is None else (state.weights, state.surprise)
+    outputs, position = [], 0
     while position < length:
         stop = min(position + size - fill, length)
         if config.online:
@@ -122,33 +122,41 @@ def advance(
             stop = length - (length - position) % size
         part = tokens.slice(position, stop)
         if config.online or stop - position >= size:
-            y, weights, surprise = scan_chunks(
-                *part, state.weights, state.surprise, chunk_size=size, activation=config.activation,
+            y, weights, carried = scan_chunks(
+                *part, weights, surprise, chunk_size=size, activation=config.activation,
                 online=config.online, clip=config.clip, norms=norms,
             )  # fmt: skip
-            if not config.momentum:
-                surprise = state.surprise
-            state = open_stream(weights, config, surprise)
+            surprise = carried if config.momentum else None
+            state = None
         else:
-            y, state = _extend(part, state, fill, None, config, norms)
+            if state is None:
+                state = open_stream(weights, surprise, batch, config)
+            y, state = _extend(part, state, weights, surprise, fill, None, config, norms)
             fill += stop - position
             state.fill = state.fill + (stop - position)
             if fill == size:
                 state, fill = _fold(state, config), 0
+                weights, surprise = state.weights, state.surprise
         outputs.append(y)
         position = stop
+    if state is None:
+        state = open_stream(weights, surprise, batch, config)
     return torch.cat(outputs, 2), state
 
 
 def _extend(
     tokens: Tokens,
     state: StreamState,
+    weights: list[Tensor],
+    surprise: list[Tensor] | None,
     offset: int,
     real: Tensor | None,
     config: MemoryConfig,
     norms: list[Tensor] | None,
 ) -> tuple[Tensor, StreamState]:
     """Put tokens into the open chunk's slots from `offset` on; `real` (B, 1, c) marks slots that hold a token.
+
+    `weights` and `surprise` are the state's, or what they were expanded from (cheaper: shared rows, None for zero).
 
     The gates of the new tokens are composed with those of the slots already taken: with a prefix that ends in G_p,
     N_p, beta_p, f_p, m_p, a new row has G = [beta G_p + f N_p | G_new], beta beta_p, beta f_p + f m_p, m m_p.
@@ -168,14 +176,14 @@ def _extend(
         scales = [keep[..., -1], past[..., -1], momentum]
     gates = Gates(rows, keep, past, wrote, momentum)
     if config.online:
-        written = write_online(tokens.k, tokens.v, gates, state.weights[0], state.surprise[0])
+        written = write_online(tokens.k, tokens.v, gates, weights[0], surprise[0] if surprise else None)
     else:
-        written = write(tokens.k, tokens.v, state.weights, config.activation, config.clip)
+        written = write(tokens.k, tokens.v, weights, config.activation, config.clip)
     if norms is not None:
         norms.append(surprise_norm(written))
     inputs = [old + _slot(x, room) for old, x in zip(state.inputs, written.inputs, strict=True)]
     errors = [old + _slot(e, room) for old, e in zip(state.errors, written.errors, strict=True)]
-    y = read(tokens.q, gates, Written(inputs, errors), state.weights, state.surprise, config.activation)
+    y = read(tokens.q, gates, Written(inputs, errors), weights, surprise, config.activation)
     return y, StreamState(
         weights=state.weights,
         surprise=state.surprise,
@@ -203,7 +211,7 @@ def _fold(state: StreamState, config: MemoryConfig) -> StreamState:
         momentum if config.momentum else None,
     )
     weights, surprise = carry(gates, Written(state.inputs, state.errors), state.weights, state.surprise)
-    return open_stream(weights, config, surprise if config.momentum else state.surprise)
+    return open_stream(weights, surprise if config.momentum else state.surprise, len(state.fill), config)
 
 
 def _where(rows: Tensor, yes: StreamState, no: StreamState) -> StreamState:
@@ -243,7 +251,8 @@ def _advance_ragged(
     mine: list[Tensor] | None = None if norms is None else []
     for start in range(0, chunks * size, size):
         marked = real[:, :, start : start + size].to(tokens.step_size.dtype)
-        y, state = _extend(placed.slice(start, start + size), state, 0, marked, config, mine)
+        part = placed.slice(start, start + size)
+        y, state = _extend(part, state, state.weights, state.surprise, 0, marked, config, mine)
         outputs.append(y)
         if config.online:
             state = _fold(state, config)

@@ -1,0 +1,89 @@
+"""The forecasting network: instance norm, patches, a Titans backbone over the patches, one linear head.
+
+Axes: B batch, C channels, L look-back, H horizon, N patches, P patch length, D width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from titans_seq.backbone import BackboneConfig, TitansBackbone
+
+FLOOR = 1e-5
+"""Added to the variance of a window, in squared units of the series' own scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastConfig:
+    """What a [`ForecastNetwork`][titans_seq.domains.timeseries.network.ForecastNetwork] is made of."""
+
+    context: int
+    """Look-back in steps."""
+
+    horizon: int
+    """Steps to forecast."""
+
+    patch: int = 16
+    """Steps that become one token."""
+
+    stride: int = 8
+    """Steps from one token to the next."""
+
+    dropout: float = 0.1
+    """Share of the head's inputs set to zero in training."""
+
+    backbone: BackboneConfig
+
+    def __post_init__(self) -> None:
+        for name in ("context", "horizon", "patch", "stride"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+        if self.stride > self.patch:
+            raise ValueError(f"stride ({self.stride}) must not exceed patch ({self.patch}): steps would be skipped")
+
+    @property
+    def patches(self) -> int:
+        """Tokens of a look-back; a front pad makes the last token end at the last step."""
+        return max(0, -(-(self.context - self.patch) // self.stride)) + 1
+
+
+class ForecastNetwork(nn.Module):
+    """Every channel is a sequence of patches of its own; the weights are shared by all channels."""
+
+    def __init__(self, config: ForecastConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.backbone.dim
+        self.embed = nn.Linear(2 * config.patch, dim)
+        self.position = nn.Parameter(0.02 * torch.randn(config.patches, dim))
+        self.backbone = TitansBackbone(config.backbone)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(config.patches * dim, config.horizon)
+
+    def forward(self, past: Tensor) -> Tensor:
+        """past (B, C, L), NaN where missing, to the forecast (B, C, H) on the same scale."""
+        observed = torch.isfinite(past)
+        z, mean, scale = instance_norm(past, observed)
+        tokens = self.embed(torch.cat([self._patch(z), self._patch(observed.to(z.dtype))], -1)) + self.position
+        hidden, _ = self.backbone(tokens.flatten(0, 1))
+        out = self.head(self.dropout(hidden.flatten(1))).unflatten(0, past.shape[:2])
+        return out * scale + mean
+
+    def _patch(self, x: Tensor) -> Tensor:
+        """(B, C, L) -> (B, C, N, P)."""
+        config = self.config
+        front = (config.patches - 1) * config.stride + config.patch - config.context
+        return F.pad(x, (front, 0)).unfold(-1, config.patch, config.stride)
+
+
+def instance_norm(past: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Per window and channel: (past - mean) / scale over observed steps, zero elsewhere; mean and scale (B, C, 1)."""
+    count = observed.sum(-1, keepdim=True).clamp_min(1)
+    filled = past.where(observed, past.new_zeros(()))
+    mean = filled.sum(-1, keepdim=True) / count
+    centred = (filled - mean).where(observed, past.new_zeros(()))
+    scale = (centred.square().sum(-1, keepdim=True) / count + FLOOR).sqrt()
+    return centred / scale, mean, scale

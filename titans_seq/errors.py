@@ -1,0 +1,17 @@
+"""What can go wrong, by type; the command line turns each into one line and exit code 2."""
+
+
+class TitansSeqError(Exception):
+    """Base of all errors of this package."""
+
+
+class DataError(TitansSeqError, ValueError):
+    """What came in cannot be used; the message says what is wrong and what would do."""
+
+
+class ModelError(TitansSeqError, ValueError):
+    """A saved model or state is not one, is damaged, or is of another configuration."""
+
+
+class TrainingError(TitansSeqError, RuntimeError):
+    """Training could not go on."""

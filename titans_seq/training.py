@@ -1,0 +1,189 @@
+"""The one training path of every domain: a Lightning loop around a network and a loss.
+
+Lightning is imported when training starts, so that importing titans_seq stays light.
+"""
+
+import logging
+import math
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from titans_seq.errors import TrainingError
+
+LossFunction = Callable[[nn.Module, Any], Tensor]
+"""(network, batch) -> scalar, the mean over the batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long and how fast to train."""
+
+    max_epochs: int = 20
+    """Passes over the training data at the most."""
+
+    patience: int = 3
+    """Epochs without a better validation loss before training stops."""
+
+    learning_rate: float = 1e-3
+    """Peak rate of AdamW; a tenth of the steps of the first epoch warm up, then a cosine falls to a hundredth."""
+
+    weight_decay: float = 0.01
+    """Of AdamW, on matrices only."""
+
+    gradient_clip: float = 1.0
+    """Norm of the gradient at the most."""
+
+    max_minutes: float | None = None
+    """Wall time at the most; None for no limit."""
+
+    seed: int = 0
+    """Of the weights' initial values, dropout and the order of batches."""
+
+    progress: bool = False
+    """Show a progress bar on standard error."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_epochs, int) or self.max_epochs < 1:
+            raise ValueError(f"max_epochs must be a whole number of at least 1, not {self.max_epochs!r}")
+        if not isinstance(self.patience, int) or self.patience < 1:
+            raise ValueError(f"patience must be a whole number of at least 1, not {self.patience!r}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
+
+
+@dataclass
+class History:
+    """What happened in training."""
+
+    train_loss: list[float] = field(default_factory=list)
+    """Mean loss of each epoch."""
+    validation_loss: list[float] = field(default_factory=list)
+    """Loss on the validation data after each epoch."""
+    seconds: float = 0.0
+    """Wall time."""
+    best: dict[str, Tensor] | None = None
+    """Weights at the lowest validation loss."""
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch of the lowest validation loss, counted from 0."""
+        return min(range(len(self.validation_loss)), key=self.validation_loss.__getitem__)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's random numbers from a seed inside, as if nothing had happened outside."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def train(
+    network: nn.Module,
+    loss: LossFunction,
+    batches: Iterable[Any],
+    validation: Iterable[Any],
+    config: TrainingConfig,
+    on_epoch: Callable[[History], None] | None = None,
+) -> History:
+    """Train a network in place; it ends with the weights of the best epoch, also after Ctrl-C.
+
+    Args:
+        batches, validation: loaders with a length, of anything `loss` takes.
+        on_epoch: called after each epoch; the last entry of `validation_loss` is the lowest if it was a better one.
+
+    Raises:
+        TrainingError: the loss was not finite before any epoch ended.
+        KeyboardInterrupt: after Ctrl-C, once the best weights are back.
+    """
+    import lightning.pytorch as lightning
+    from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar, Timer
+
+    from titans_seq.loop import Loop
+
+    history = History()
+    started = time.perf_counter()
+
+    class Keep(Callback):  # type: ignore[misc]
+        def on_validation_epoch_end(self, trainer: Any, module: Any) -> None:
+            if trainer.sanity_checking:
+                return
+            value = float(trainer.callback_metrics["val_loss"])
+            if math.isfinite(value) and value < min(history.validation_loss, default=math.inf):
+                history.best = {name: t.detach().clone() for name, t in network.state_dict().items()}
+            history.validation_loss.append(value)
+
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            history.train_loss.append(float(trainer.callback_metrics["train_loss"]))
+            history.seconds = time.perf_counter() - started
+            if on_epoch is not None:
+                on_epoch(history)
+
+    callbacks: list[Any] = [
+        EarlyStopping("val_loss", patience=config.patience, check_finite=True),
+        Keep(),
+    ]
+    if config.progress:
+        callbacks.append(RichProgressBar(leave=False))
+    if config.max_minutes is not None:
+        callbacks.append(Timer(duration={"seconds": 60 * config.max_minutes}, verbose=False))
+    with _quiet(), seeded(config.seed):
+        trainer = lightning.Trainer(
+            max_epochs=config.max_epochs,
+            accelerator="auto",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=config.progress,
+            gradient_clip_val=config.gradient_clip,
+            num_sanity_val_steps=0,
+            callbacks=callbacks,
+        )
+        handler = signal.getsignal(signal.SIGINT)
+        interrupted = False
+        try:
+            trainer.fit(Loop(network, loss, config), batches, validation)
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C, which also leaves SIGINT ignored
+            if not isinstance(stop.__context__, KeyboardInterrupt):
+                raise
+            interrupted = True
+            signal.signal(signal.SIGINT, handler)
+        finally:
+            network.cpu()
+            network.eval()
+            history.seconds = time.perf_counter() - started
+            if history.best is not None:
+                network.load_state_dict(history.best)
+    if interrupted:
+        raise KeyboardInterrupt
+    if history.best is None:
+        raise TrainingError(
+            f"the loss was not finite in epoch {len(history.validation_loss)}: try a smaller learning_rate"
+        )
+    return history
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's banners and its advice on loader workers."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\..*")
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            yield
+    finally:
+        log.setLevel(level)
