@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
-from titans_seq.memory.config import Activation, MemoryConfig
+from titans_seq.memory.config import Activation, ForgetTo, MemoryConfig
 
 Variant = Literal["lmm"]
 
@@ -49,6 +49,9 @@ class BackboneConfig:
     forget: bool = True
     """Memory weights decay."""
 
+    forget_to: ForgetTo = "initial"
+    """Where they decay to: the learned first memory, or zero."""
+
     conv_kernel: int = 4
     """Width of the causal depthwise convolutions; 1 means none."""
 
@@ -83,6 +86,7 @@ class BackboneConfig:
             chunk_size=self.chunk_size,
             momentum=self.momentum,
             forget=self.forget,
+            forget_to=self.forget_to,
             conv_kernel=self.conv_kernel,
             activation=self.memory_activation,
             clip=self.clip,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Activation = Literal["silu", "gelu"]
+ForgetTo = Literal["initial", "zero"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,13 @@ class MemoryConfig:
     forget: bool = True
     """Weights decay (alpha in equation 13); off means alpha = 0."""
 
+    forget_to: ForgetTo = "initial"
+    """Where forgetting leads: to the learned M_0, or to zero as in equation 13.
+
+    With depth >= 2 zero is a trap: the gradient of a layer is a product of the other layers, so weights that have
+    decayed there never come back (with the initial gates, within some 600 tokens).
+    """
+
     conv_kernel: int = 4
     """Width of the causal depthwise convolutions after the q, k and v projections; 1 means none."""
 
@@ -61,6 +69,8 @@ class MemoryConfig:
             raise ValueError(f"expansion {self.expansion!r} leaves no hidden unit at {self.head_dim} features a head")
         if self.activation not in ("silu", "gelu"):
             raise ValueError(f"activation must be silu or gelu, not {self.activation!r}")
+        if self.forget_to not in ("initial", "zero"):
+            raise ValueError(f"forget_to must be initial or zero, not {self.forget_to!r}")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip must be positive or None, not {self.clip!r}")
         if self.online and self.depth != 1:

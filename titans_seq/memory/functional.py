@@ -6,6 +6,9 @@ Source: Behrouz, Zhong, Mirrokni, "Titans: Learning to Memorize at Test Time", a
     memory      M_t = (1 - alpha_t) M_{t-1} + S_t
     read        y_t = M_t(q_t)
 
+With an anchor A, forgetting returns to A instead of to zero: M_t = (1 - alpha_t) M_{t-1} + alpha_t A + S_t. A memory of
+two or more layers that decays to zero stays there, since the gradient of each layer is a product of the others.
+
 M is a bias-free MLP. No per-token weight matrix is ever built: what the tokens of a chunk add to the weights is a sum
 of outer products, so reading through it is attention-like, with a lower-triangular matrix of gate products G.
 
@@ -60,6 +63,7 @@ def scan_chunks(
     activation: Activation = "silu",
     online: bool = False,
     clip: float | None = None,
+    anchor: Sequence[Tensor] | None = None,
     norms: list[Tensor] | None = None,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Run the memory over a sequence that starts at a chunk boundary.
@@ -75,6 +79,7 @@ def scan_chunks(
         activation: between the layers, "silu" or "gelu".
         online: gradients at M_{t-1} instead (depth 1 only, without clip); chunk_size is then pure tiling.
         clip: soft limit on the root mean square of each layer's error, see `clip_error`.
+        anchor: what forgetting returns to, shaped as the weights; None for zero (equation 13).
         norms: a list to which each chunk's `surprise_norm` (B, H, C) is appended.
 
     Returns:
@@ -85,7 +90,8 @@ def scan_chunks(
     """
     weights = list(weights)
     surprise = None if surprise is None else list(surprise)
-    _check(q, k, v, step_size, momentum, forget, weights, surprise, chunk_size)
+    anchor = None if forget is None else anchor
+    _check(q, k, v, step_size, momentum, forget, weights, surprise, anchor, chunk_size)
     if online and (len(weights) != 1 or clip is not None):
         raise ValueError(f"online needs depth 1 and no clip, not depth {len(weights)} and clip {clip!r}")
     outputs: list[Tensor] = []
@@ -100,13 +106,13 @@ def scan_chunks(
         queries, keys, values = (t.unbind(2) for t in chunked[:3] if t is not None)
         for gate, q_c, k_c, v_c in zip(gates, queries, keys, values, strict=True):
             if online:
-                written = write_online(k_c, v_c, gate, weights[0], surprise[0] if surprise else None)
+                written = write_online(k_c, v_c, gate, weights, surprise, anchor)
             else:
                 written = write(k_c, v_c, weights, activation, clip)
             if norms is not None:
                 norms.append(surprise_norm(written))
-            outputs.append(read(q_c, gate, written, weights, surprise, activation))
-            weights, carried = carry(gate, written, weights, surprise)
+            outputs.append(read(q_c, gate, written, weights, surprise, anchor, activation))
+            weights, carried = carry(gate, written, weights, surprise, anchor)
             surprise = surprise if gate.write is None else carried
     if momentum is None or surprise is None:  # eta = 0: the surprise is the last token's alone
         theta = step_size[:, :, -1, None]
@@ -197,13 +203,21 @@ def write(
     return Written(inputs, errors[::-1])
 
 
-def write_online(k: Tensor, v: Tensor, gates: Gates, weight: Tensor, surprise: Tensor | None) -> Written:
+def write_online(
+    k: Tensor,
+    v: Tensor,
+    gates: Gates,
+    weights: Sequence[Tensor],
+    surprise: Sequence[Tensor] | None,
+    anchor: Sequence[Tensor] | None,
+) -> Written:
     """The linear memory's gradients at M_{t-1}: one triangular solve for the errors of all tokens of the chunk."""
-    shifted = F.pad(gates.read, (0, 0, 1, -1))
-    target = F.pad(gates.keep[..., :-1], (1, 0), value=1.0).unsqueeze(-1) * linear(k, weight) - v
-    if gates.past is not None and surprise is not None:
-        target = target + F.pad(gates.past, (1, -1)).unsqueeze(-1) * (k @ surprise.mT)
-    system = 2 * shifted * (k @ k.mT)  # strictly lower; the unit diagonal is implied below
+    before = gates._replace(
+        keep=F.pad(gates.keep[..., :-1], (1, 0), value=1.0),
+        past=None if gates.past is None else F.pad(gates.past, (1, -1)),
+    )
+    target = _carried(k, 0, before, weights, surprise, anchor) - v
+    system = 2 * F.pad(gates.read, (0, 0, 1, -1)) * (k @ k.mT)  # strictly lower; the unit diagonal is implied
     error = torch.linalg.solve_triangular(system, target, upper=False, unitriangular=True)
     return Written([k], [2 * error])
 
@@ -214,28 +228,52 @@ def read(
     written: Written,
     weights: Sequence[Tensor],
     surprise: Sequence[Tensor] | None,
+    anchor: Sequence[Tensor] | None,
     activation: Activation,
 ) -> Tensor:
     """y_t = M_t(q_t) for the tokens of a chunk; q (B, H, C, D), gates.read (B, H, C, columns of `written`)."""
     act, _ = ACTIVATIONS[activation]
     x = q
-    for layer, (w, inputs, errors) in enumerate(zip(weights, *written, strict=True)):
+    for layer, (inputs, errors) in enumerate(zip(*written, strict=True)):
         x = act(x) if layer else x
-        z = gates.keep.unsqueeze(-1) * linear(x, w) - ((x @ inputs.mT) * gates.read) @ errors
-        if gates.past is not None and surprise is not None:
-            z = z + gates.past.unsqueeze(-1) * (x @ surprise[layer].mT)
-        x = z
+        new = ((x @ inputs.mT) * gates.read) @ errors
+        x = _carried(x, layer, gates, weights, surprise, anchor) - new
     return x
 
 
+def _carried(
+    x: Tensor,
+    layer: int,
+    gates: Gates,
+    weights: Sequence[Tensor],
+    surprise: Sequence[Tensor] | None,
+    anchor: Sequence[Tensor] | None,
+) -> Tensor:
+    """x (B, H, C, I) through what is left in M_t of the chunk's first weights and surprise: (B, H, C, O)."""
+    z, keep = linear(x, weights[layer]), gates.keep.unsqueeze(-1)
+    if anchor is None:
+        z = keep * z
+    elif anchor[layer] is not weights[layer]:
+        home = linear(x, anchor[layer])
+        z = home + keep * (z - home)
+    if gates.past is not None and surprise is not None:
+        z = z + gates.past.unsqueeze(-1) * (x @ surprise[layer].mT)
+    return z
+
+
 def carry(
-    gates: Gates, written: Written, weights: Sequence[Tensor], surprise: Sequence[Tensor] | None
+    gates: Gates,
+    written: Written,
+    weights: Sequence[Tensor],
+    surprise: Sequence[Tensor] | None,
+    anchor: Sequence[Tensor] | None,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Weights and surprise after the chunk's last token; without momentum the surprise list is empty."""
     keep, read_last = gates.keep[..., -1, None, None], gates.read[..., -1, :, None]
     new_weights, new_surprise = [], []
     for layer, (w, inputs, errors) in enumerate(zip(weights, *written, strict=True)):
-        weight = keep * w - (read_last * errors).mT @ inputs
+        left = keep * w if anchor is None else anchor[layer] + keep * (w - anchor[layer])
+        weight = left - (read_last * errors).mT @ inputs
         if gates.past is not None and gates.write is not None and gates.momentum is not None:
             change = -(gates.write.unsqueeze(-1) * errors).mT @ inputs
             if surprise is not None:
@@ -298,6 +336,7 @@ def _check(
     forget: Tensor | None,
     weights: Sequence[Tensor],
     surprise: Sequence[Tensor] | None,
+    anchor: Sequence[Tensor] | None,
     chunk_size: int,
 ) -> None:
     if chunk_size < 1:
@@ -311,8 +350,9 @@ def _check(
             raise ValueError(f"{name} must be (B, H, T) = {tuple(q.shape[:3])}, not {tuple(gate.shape)}")
     if not weights or any(w.ndim != 4 or w.shape[0] not in (1, q.shape[0]) for w in weights):
         raise ValueError(f"weights must be (B, H, O, I), one a layer, not {[tuple(w.shape) for w in weights]}")
-    if surprise is not None and [s.shape[1:] for s in surprise] != [w.shape[1:] for w in weights]:
-        raise ValueError("surprise must be a list of the weights' shapes, one tensor a layer")
+    for name, like in (("surprise", surprise), ("anchor", anchor)):
+        if like is not None and [t.shape[1:] for t in like] != [w.shape[1:] for w in weights]:
+            raise ValueError(f"{name} must be a list of the weights' shapes, one tensor a layer")
     widths = [k.shape[-1], *(w.shape[-2] for w in weights)]
     if widths[-1] != v.shape[-1] or [w.shape[-1] for w in weights] != widths[:-1]:
         raise ValueError(f"weights {[tuple(w.shape) for w in weights]} do not lead from k to v: {widths}")

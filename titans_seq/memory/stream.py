@@ -111,8 +111,9 @@ def advance(
             lengths = torch.full_like(state.fill, length)
     if lengths is not None:
         state = open_stream(first, None, batch, config) if state is None else state
-        return _advance_ragged(tokens, state, lengths, config, norms)
+        return _advance_ragged(tokens, state, first, lengths, config, norms)
     weights, surprise = (first, None) if state is None else (state.weights, state.surprise)
+    anchor = _anchor(first, config)
     outputs, position = [], 0
     while position < length:
         stop = min(position + size - fill, length)
@@ -124,18 +125,18 @@ def advance(
         if config.online or stop - position >= size:
             y, weights, carried = scan_chunks(
                 *part, weights, surprise, chunk_size=size, activation=config.activation,
-                online=config.online, clip=config.clip, norms=norms,
+                online=config.online, clip=config.clip, anchor=anchor, norms=norms,
             )  # fmt: skip
             surprise = carried if config.momentum else None
             state = None
         else:
             if state is None:
                 state = open_stream(weights, surprise, batch, config)
-            y, state = _extend(part, state, weights, surprise, fill, None, config, norms)
+            y, state = _extend(part, state, weights, surprise, anchor, fill, None, config, norms)
             fill += stop - position
             state.fill = state.fill + (stop - position)
             if fill == size:
-                state, fill = _fold(state, config), 0
+                state, fill = _fold(state, anchor, config), 0
                 weights, surprise = state.weights, state.surprise
         outputs.append(y)
         position = stop
@@ -149,6 +150,7 @@ def _extend(
     state: StreamState,
     weights: list[Tensor],
     surprise: list[Tensor] | None,
+    anchor: list[Tensor] | None,
     offset: int,
     real: Tensor | None,
     config: MemoryConfig,
@@ -176,14 +178,14 @@ def _extend(
         scales = [keep[..., -1], past[..., -1], momentum]
     gates = Gates(rows, keep, past, wrote, momentum)
     if config.online:
-        written = write_online(tokens.k, tokens.v, gates, weights[0], surprise[0] if surprise else None)
+        written = write_online(tokens.k, tokens.v, gates, weights, surprise, anchor)
     else:
         written = write(tokens.k, tokens.v, weights, config.activation, config.clip)
     if norms is not None:
         norms.append(surprise_norm(written))
     inputs = [old + _slot(x, room) for old, x in zip(state.inputs, written.inputs, strict=True)]
     errors = [old + _slot(e, room) for old, e in zip(state.errors, written.errors, strict=True)]
-    y = read(tokens.q, gates, Written(inputs, errors), weights, surprise, config.activation)
+    y = read(tokens.q, gates, Written(inputs, errors), weights, surprise, anchor, config.activation)
     return y, StreamState(
         weights=state.weights,
         surprise=state.surprise,
@@ -196,11 +198,15 @@ def _extend(
     )
 
 
+def _anchor(first: list[Tensor], config: MemoryConfig) -> list[Tensor] | None:
+    return first if config.forget and config.forget_to == "initial" else None
+
+
 def _slot(x: Tensor, room: tuple[int, int]) -> Tensor:
     return F.pad(x, (0, 0, *room))
 
 
-def _fold(state: StreamState, config: MemoryConfig) -> StreamState:
+def _fold(state: StreamState, anchor: list[Tensor] | None, config: MemoryConfig) -> StreamState:
     """Close the open chunk of every row and open the next."""
     keep, past, momentum = state.scales.unbind(-1)
     gates = Gates(
@@ -210,7 +216,7 @@ def _fold(state: StreamState, config: MemoryConfig) -> StreamState:
         state.write if config.momentum else None,
         momentum if config.momentum else None,
     )
-    weights, surprise = carry(gates, Written(state.inputs, state.errors), state.weights, state.surprise)
+    weights, surprise = carry(gates, Written(state.inputs, state.errors), state.weights, state.surprise, anchor)
     return open_stream(weights, surprise if config.momentum else state.surprise, len(state.fill), config)
 
 
@@ -225,7 +231,12 @@ def _where(rows: Tensor, yes: StreamState, no: StreamState) -> StreamState:
 
 
 def _advance_ragged(
-    tokens: Tokens, state: StreamState, lengths: Tensor, config: MemoryConfig, norms: list[Tensor] | None
+    tokens: Tokens,
+    state: StreamState,
+    first: list[Tensor],
+    lengths: Tensor,
+    config: MemoryConfig,
+    norms: list[Tensor] | None,
 ) -> tuple[Tensor, StreamState]:
     """`advance` for rows of different lengths or at different places in their chunk.
 
@@ -233,7 +244,7 @@ def _advance_ragged(
     writes nothing: q = k = v = theta = alpha = 0, eta = 1, and no surprise enters the weights there.
     """
     size, length, device = config.chunk_size, tokens.q.shape[2], tokens.q.device
-    begin = state.fill
+    begin, anchor = state.fill, _anchor(first, config)
     chunks = max(1, -(-int((begin + lengths).max()) // size))
     slots = torch.arange(chunks * size) - begin.unsqueeze(1)  # the token that takes each slot
     taken = (slots >= 0) & (slots < lengths.unsqueeze(1))
@@ -252,15 +263,15 @@ def _advance_ragged(
     for start in range(0, chunks * size, size):
         marked = real[:, :, start : start + size].to(tokens.step_size.dtype)
         part = placed.slice(start, start + size)
-        y, state = _extend(part, state, state.weights, state.surprise, 0, marked, config, mine)
+        y, state = _extend(part, state, state.weights, state.surprise, anchor, 0, marked, config, mine)
         outputs.append(y)
         if config.online:
-            state = _fold(state, config)
+            state = _fold(state, anchor, config)
             continue
         state.fill = state.fill + taken[:, start : start + size].sum(1)
         full = state.fill == size
         if bool(full.any()):
-            state = _where(full, _fold(state, config), state)
+            state = _where(full, _fold(state, anchor, config), state)
     back = (torch.arange(length) + begin.unsqueeze(1)).clamp_max(chunks * size - 1).to(device)
     if norms is not None and mine is not None:
         norm = torch.cat(mine, 2)

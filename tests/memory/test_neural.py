@@ -1,0 +1,321 @@
+"""The module: streaming, masks, causality, stability."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from titans_seq import MemoryConfig, NeuralMemory
+
+
+def build(dtype=torch.float64, **options):
+    torch.manual_seed(0)
+    memory = NeuralMemory(MemoryConfig(**{"dim": 8, "heads": 2, "chunk_size": 4} | options)).to(dtype)
+    with torch.no_grad():  # gates that write and forget enough to show a mistake
+        memory.gates.bias += torch.randn_like(memory.gates.bias)
+        memory.gates.weight += 0.3 * torch.randn_like(memory.gates.weight)
+    return memory
+
+
+def in_pieces(memory, x, cuts, mask=None):
+    state, outputs = None, []
+    for start, stop in zip([0, *cuts], [*cuts, x.shape[1]], strict=True):
+        if start < stop:
+            part = None if mask is None else mask[:, start:stop]
+            y, state = memory(x[:, start:stop], state, part)
+            outputs.append(y)
+    return torch.cat(outputs, 1), state
+
+
+configs = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "depth": st.integers(1, 4),
+            "heads": st.sampled_from([1, 2, 4]),
+            "chunk_size": st.integers(1, 9),
+            "momentum": st.booleans(),
+            "forget": st.booleans(),
+            "forget_to": st.sampled_from(["initial", "zero"]),
+            "conv_kernel": st.sampled_from([1, 2, 4]),
+            "activation": st.sampled_from(["silu", "gelu"]),
+            "clip": st.sampled_from([None, 0.5]),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "depth": st.just(1),
+            "online": st.just(True),
+            "clip": st.none(),
+            "chunk_size": st.integers(1, 9),
+            "momentum": st.booleans(),
+            "forget": st.booleans(),
+        }
+    ),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    options=configs,
+    length=st.integers(1, 24),
+    batch=st.integers(1, 3),
+    cuts=st.lists(st.integers(0, 24), max_size=5),
+    seed=st.integers(0, 99),
+)
+def test_any_cut_gives_the_same(options, length, batch, cuts, seed):
+    memory = build(**options)
+    x = torch.randn(batch, length, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        whole, end = memory(x)
+        cut, end_cut = in_pieces(memory, x, sorted(min(c, length) for c in cuts))
+        single, end_single = in_pieces(memory, x, list(range(1, length)))
+    torch.testing.assert_close(cut, whole, rtol=0, atol=1e-10)
+    torch.testing.assert_close(single, whole, rtol=0, atol=1e-10)
+    for other in (end_cut, end_single):
+        for (name, a), (_, b) in zip(end.named_tensors(), other.named_tensors(), strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-8, atol=1e-10, msg=name)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_single_precision(depth):
+    memory = build(torch.float32, dim=32, depth=depth, chunk_size=16)
+    x = torch.randn(2, 100, 32)
+    with torch.no_grad():
+        whole, _ = memory(x)
+        for cuts in (list(range(1, 100)), [1, 17, 18, 50]):
+            torch.testing.assert_close(in_pieces(memory, x, cuts)[0], whole, rtol=0, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    options=configs,
+    length=st.integers(1, 20),
+    cuts=st.lists(st.integers(0, 20), max_size=3),
+    padding=st.sampled_from(["left", "right", "between", "anywhere"]),
+    seed=st.integers(0, 99),
+)
+def test_masked_tokens_change_nothing(options, length, cuts, padding, seed):
+    memory = build(**options)
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(3, length, 8, dtype=torch.float64, generator=g)
+    place, sizes = torch.arange(length), torch.randint(0, length + 1, (3, 1), generator=g)
+    mask = {
+        "left": place >= sizes,
+        "right": place < sizes,
+        "between": (place < sizes // 2) | (place >= sizes),
+        "anywhere": torch.rand(3, length, generator=g) < 0.6,
+    }[padding]
+    x = torch.where(mask.unsqueeze(-1), x, torch.nan)  # what stands at a masked token must not matter at all
+    more = torch.randn(3, 7, 8, dtype=torch.float64, generator=g)
+    with torch.no_grad():
+        y, state = in_pieces(memory, x, sorted(min(c, length) for c in cuts), mask)
+        after, _ = memory(more, state)
+        norms = memory.surprise(x, None, mask)
+        assert (y[~mask] == 0).all()
+        for row in range(3):
+            alone = torch.cat([x[row, mask[row]], more[row]])[None]
+            expected, _ = memory(alone)
+            real = int(mask[row].sum())
+            torch.testing.assert_close(y[row, mask[row]], expected[0, :real], rtol=0, atol=1e-10)
+            torch.testing.assert_close(after[row], expected[0, real:], rtol=0, atol=1e-10)
+            torch.testing.assert_close(
+                norms[row, mask[row]], memory.surprise(alone)[0, :real], rtol=0, atol=1e-10
+            )
+
+
+@pytest.mark.parametrize("options", [{}, {"depth": 1}, {"depth": 1, "online": True, "clip": None}])
+def test_causal_by_perturbation(options):
+    memory = build(**options)
+    x = torch.randn(2, 13, 8, dtype=torch.float64)
+    with torch.no_grad():
+        y, _ = memory(x)
+        for t in range(13):
+            changed = x.clone()
+            changed[:, t] += 1
+            other, _ = memory(changed)
+            assert torch.equal(other[:, :t], y[:, :t])
+            assert (other[:, t] != y[:, t]).any()
+
+
+def test_batch_rows_never_mix():
+    memory = build()
+    x = torch.randn(3, 13, 8, dtype=torch.float64, requires_grad=True)
+    (grad,) = torch.autograd.grad(memory(x)[0][1].sum(), x)
+    assert grad[1].abs().sum() > 0
+    assert grad[[0, 2]].abs().sum() == 0
+
+
+def test_gradients_reach_every_parameter_and_flow_through_the_state():
+    memory = build()
+    x = torch.randn(2, 6, 8, dtype=torch.float64, requires_grad=True)
+    _, state = memory(x)
+    y, _ = memory(torch.randn(2, 6, 8, dtype=torch.float64), state)
+    y.square().sum().backward()
+    assert x.grad.abs().sum() > 0
+    for name, parameter in memory.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_surprise_is_the_norm_of_the_gradient():
+    """Against autograd, with the weights the state holds at each chunk's start."""
+    memory = build(clip=None)
+    x = torch.randn(2, 12, 8, dtype=torch.float64)
+    seen = {}
+    hook = memory.project.register_forward_hook(lambda module, args, out: seen.update(out=out))
+    norms = memory.surprise(x)
+    hook.remove()
+    assert norms.shape == (2, 12, 2)
+    with torch.no_grad():
+        qkv, _ = memory._convolve(seen["out"][..., :24], None, None)
+        _, k, v = torch.nn.functional.silu(qkv).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+        k = k * torch.rsqrt(k.square().sum(-1, keepdim=True) + 1e-6)
+    for start in (0, 4, 8):
+        state = memory(x[:, :start])[1] if start else None
+        for t in range(start, start + 4):
+            for row in range(2):
+                for head in range(2):
+                    first = memory.memory if state is None else [w[row] for w in state.stream.weights]
+                    weights = [w[head].detach().requires_grad_() for w in first]
+                    out = weights[1] @ torch.nn.functional.silu(weights[0] @ k[row, head, t])
+                    loss = (out - v[row, head, t]).square().sum()
+                    norm = sum(g.square().sum() for g in torch.autograd.grad(loss, weights)).sqrt()
+                    torch.testing.assert_close(norms[row, t, head], norm, rtol=0, atol=1e-10)
+
+
+def test_initial_gates():
+    memory = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=32))
+    theta, eta, alpha = torch.sigmoid(memory.gates.bias.detach()).reshape(3, 2).unbind()
+    torch.testing.assert_close(2 * 32 * theta / (1 - eta), torch.ones(2))
+    torch.testing.assert_close(alpha, torch.full((2,), 0.018), atol=1e-3, rtol=0)
+
+
+def test_no_write_leaves_the_first_memory():
+    """With theta = 0, eta and alpha off, every output is a plain read of M_0."""
+    memory = build(momentum=False, forget=False)
+    with torch.no_grad():
+        memory.gates.bias[:2] = -1e9
+        x = torch.randn(2, 12, 8, dtype=torch.float64)
+        _, state = memory(x)
+    for learned, first in zip(state.stream.weights, memory.memory, strict=True):
+        torch.testing.assert_close(learned, first.expand_as(learned))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize("kind", ["repeated", "constant", "zeros", "large", "tiny"])
+@pytest.mark.parametrize("forget_to", ["initial", "zero"])
+def test_finite_and_bounded(depth, kind, forget_to):
+    torch.manual_seed(0)
+    memory = NeuralMemory(MemoryConfig(dim=16, heads=2, depth=depth, chunk_size=64, forget_to=forget_to))
+    x = extreme(kind).requires_grad_()
+    y, state = memory(x)
+    y[:, -64:].square().sum().backward()
+    assert torch.isfinite(y).all()
+    assert y.abs().max() < 100
+    assert all(torch.isfinite(t).all() for _, t in state.named_tensors())
+    assert torch.isfinite(x.grad).all()
+    assert all(torch.isfinite(p.grad).all() for p in memory.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize("kind", ["repeated", "constant", "large"])
+def test_bounded_with_gates_far_above_what_is_stable(depth, kind):
+    memory = NeuralMemory(MemoryConfig(dim=16, heads=2, depth=depth, chunk_size=64))
+    with torch.no_grad():
+        memory.gates.bias.copy_(torch.tensor([3.0, 3.0, -5.0]).repeat_interleave(2))
+        y, state = memory(extreme(kind))
+    assert y.abs().max() < 100
+    assert all(torch.isfinite(t).all() for _, t in state.named_tensors())
+
+
+def extreme(kind):
+    return {
+        "repeated": torch.randn(1, 1, 16).repeat(1, 2000, 1),
+        "constant": torch.ones(1, 2000, 16),
+        "zeros": torch.zeros(1, 2000, 16),
+        "large": 1e4 * torch.randn(1, 2000, 16),
+        "tiny": 1e-20 * torch.randn(1, 2000, 16),
+    }[kind]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_two_hundred_thousand_tokens(depth):
+    """Neither do the weights grow for ever, nor does the memory die."""
+    torch.manual_seed(0)
+    memory = NeuralMemory(MemoryConfig(dim=16, heads=2, depth=depth, chunk_size=64))
+    state, sizes = None, []
+    with torch.no_grad():
+        for part in range(20):
+            x = torch.randn(1, 10_000, 16) * (1e4 if part % 2 else 1)
+            y, state = memory(x, state)
+            assert torch.isfinite(y).all()
+            sizes.append(min(float(w.abs().max()) for w in state.stream.weights))
+            assert sizes[-1] < 10
+    assert min(sizes) > 0.01
+
+
+def test_bfloat16_autocast():
+    memory = build(torch.float32, dim=32)
+    x = torch.randn(2, 50, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, _ = memory(x)
+    y.float().square().sum().backward()
+    exact, _ = memory(x)
+    assert torch.isfinite(y).all()
+    assert (y.float() - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("x", "mask", "message"),
+    [
+        (torch.zeros(2, 8), None, r"x must be \(B, T, 8\)"),
+        (torch.zeros(2, 3, 9), None, r"x must be \(B, T, 8\)"),
+        (torch.zeros(2, 0, 8), None, "at least 1"),
+        (torch.zeros(2, 3, 8, dtype=torch.long), None, "floating point"),
+        (torch.full((2, 3, 8), torch.nan), None, "NaN or infinite"),
+        (torch.zeros(2, 3, 8), torch.ones(2, 4, dtype=torch.bool), "mask must be"),
+        (torch.zeros(2, 3, 8), torch.ones(2, 3), "mask must be"),
+    ],
+)
+def test_wrong_input(x, mask, message):
+    memory = build(torch.float32)
+    with pytest.raises(ValueError, match=message):
+        memory(x, mask=mask)
+
+
+def test_state_of_another_batch_or_configuration():
+    memory = build(torch.float32)
+    _, state = memory(torch.zeros(3, 5, 8))
+    with pytest.raises(ValueError, match="another batch or configuration"):
+        memory(torch.zeros(2, 5, 8), state)
+    with pytest.raises(ValueError, match="another batch or configuration"):
+        build(torch.float32, depth=3)(torch.zeros(3, 5, 8), state)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dim": 7}, "multiple of heads"),
+        ({"depth": 0}, "depth must be"),
+        ({"chunk_size": 2.5}, "chunk_size must be"),
+        ({"activation": "relu"}, "silu or gelu"),
+        ({"online": True}, "online needs depth 1"),
+        ({"online": True, "depth": 1}, "clip=None"),
+        ({"clip": -1.0}, "clip must be"),
+    ],
+)
+def test_wrong_config(options, message):
+    with pytest.raises(ValueError, match=message):
+        MemoryConfig(**{"dim": 8, "heads": 2} | options)
+
+
+def test_state_rows_can_be_selected_and_forked():
+    memory = build()
+    x = torch.randn(3, 9, 8, dtype=torch.float64)
+    more = torch.randn(3, 5, 8, dtype=torch.float64)
+    with torch.no_grad():
+        _, state = memory(x)
+        expected, after = memory(more, state)
+        again, _ = memory(more[[2, 0, 2]], state.select([2, 0, 2]).fork())
+    torch.testing.assert_close(again, expected[[2, 0, 2]])
+    assert after.nbytes == state.nbytes
