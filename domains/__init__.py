@@ -1,0 +1,1 @@
+"""Domains: data in, encoding, head, estimator. Each uses the backbones, never another domain."""

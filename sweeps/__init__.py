@@ -1,0 +1,1 @@
+"""Hyper-parameter sweeps over the pipelines."""

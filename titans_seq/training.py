@@ -94,12 +94,14 @@ def train(
     validation: Iterable[Any],
     config: TrainingConfig,
     on_epoch: Callable[[History], None] | None = None,
+    history: History | None = None,
 ) -> History:
     """Train a network in place; it ends with the weights of the best epoch, also after Ctrl-C.
 
     Args:
         batches, validation: loaders with a length, of anything `loss` takes.
         on_epoch: called after each epoch; the last entry of `validation_loss` is the lowest if it was a better one.
+        history: an empty one that is filled in on the way, for those who need it after Ctrl-C.
 
     Raises:
         TrainingError: the loss was not finite before any epoch ended.
@@ -110,7 +112,7 @@ def train(
 
     from titans_seq.loop import Loop
 
-    history = History()
+    history = History() if history is None else history
     started = time.perf_counter()
 
     class Keep(Callback):  # type: ignore[misc]

@@ -1,0 +1,5 @@
+"""Multivariate time-series forecasting."""
+
+from titans_seq.domains.timeseries.forecaster import TitansForecaster
+
+__all__ = ["TitansForecaster"]

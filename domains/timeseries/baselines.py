@@ -1,0 +1,52 @@
+"""What every forecast is measured against: the seasonal naive forecast and DLinear.
+
+Axes: B batch, C channels, L look-back, H horizon.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SeasonalNaive(nn.Module):
+    """The last season again and again; a missing value is taken from the season before it, or the last one seen."""
+
+    def __init__(self, horizon: int, season: int) -> None:
+        super().__init__()
+        self.horizon = horizon
+        self.season = season
+
+    def forward(self, past: Tensor) -> Tensor:
+        """(B, C, L) with NaN, L >= season -> (B, C, H); zero where nothing was ever seen."""
+        seasons = past.shape[-1] // self.season
+        last = past[..., -seasons * self.season :].unflatten(-1, (seasons, self.season))
+        season = forward_fill(last.transpose(-1, -2))[..., -1]
+        season = season.where(torch.isfinite(season), forward_fill(past)[..., -1:]).nan_to_num()
+        repeats = -(-self.horizon // self.season)
+        return season.repeat(1, 1, repeats)[..., : self.horizon]
+
+
+class DLinear(nn.Module):
+    """Two linear maps shared by all channels, one for the moving average and one for the rest (arXiv 2205.13504)."""
+
+    def __init__(self, context: int, horizon: int, kernel: int = 25) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.trend = nn.Linear(context, horizon)
+        self.rest = nn.Linear(context, horizon)
+
+    def forward(self, past: Tensor) -> Tensor:
+        """(B, C, L) with NaN -> (B, C, H); missing values repeat the last one seen."""
+        past = forward_fill(past).nan_to_num()
+        before, after = (self.kernel - 1) // 2, self.kernel // 2
+        padded = F.pad(past, (before, after), mode="replicate")
+        trend = F.avg_pool1d(padded, self.kernel, stride=1)
+        out: Tensor = self.trend(trend) + self.rest(past - trend)
+        return out
+
+
+def forward_fill(x: Tensor) -> Tensor:
+    """NaN along the last axis replaced by the last value before it; leading NaN stay."""
+    steps = torch.arange(x.shape[-1], device=x.device)
+    last = torch.where(torch.isfinite(x), steps, -1).cummax(-1).values
+    return x.gather(-1, last.clamp_min(0)).where(last >= 0, x.new_tensor(torch.nan))

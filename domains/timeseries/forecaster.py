@@ -1,0 +1,295 @@
+"""The scikit-learn style forecaster. Axes: S series, C channels, L look-back, H horizon."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from pandas.tseries.frequencies import to_offset
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from titans_seq.backbone import BackboneConfig
+from titans_seq.domains.timeseries.fitting import fit_network
+from titans_seq.domains.timeseries.losses import LOSSES
+from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
+from titans_seq.domains.timeseries.panel import Panel, Series, to_panel
+from titans_seq.domains.timeseries.prepare import Prepared, Scaling, prepare, tensors
+from titans_seq.errors import DataError, ModelError
+from titans_seq.saving import load_folder, save_folder
+from titans_seq.training import History, TrainingConfig, seeded
+
+
+class TitansForecaster(BaseEstimator):  # type: ignore[misc]
+    """Forecast one or many series, of one or many channels each, with a Titans memory.
+
+    Frames are wide (DatetimeIndex x channels) or long (`unique_id`, `ds` and value columns). Gaps and NaN are seen
+    by the model as missing; nothing is filled in. The last part of the history validates training.
+
+    Args:
+        horizon: steps to forecast.
+        context: steps the forecast is made from.
+        variant: backbone, see `BackboneConfig.variant`.
+        dim, layers, heads: width of the tokens, blocks, heads of each block.
+        memory_depth, memory_expansion, chunk_size, momentum, forget, conv_kernel: the memory, see `MemoryConfig`;
+            tokens are patches, so a chunk of 16 spans many steps.
+        patch, stride: steps that become one token, steps from one token to the next.
+        dropout: share of features set to zero in training.
+        loss: "spectral", "mse" or "mae".
+        learning_rate, batch_size, max_epochs, patience: training; it stops after `patience` epochs without gain.
+        max_minutes: training time at the most; None for no limit.
+        validation_fraction: share of each series, at its end, that validates.
+        random_state: seed; the same seed on the same machine gives the same numbers, bit for bit.
+        verbose: show a progress bar.
+
+    Attributes:
+        history_: losses per epoch and seconds.
+        network_: the trained network.
+
+    Example:
+        >>> import numpy as np, pandas as pd
+        >>> days = pd.date_range("2024-01-01", periods=200, freq="D")
+        >>> wave = np.sin(np.arange(200) * 2 * np.pi / 7)
+        >>> y = pd.DataFrame({"a": wave, "b": 2 * wave}, index=days)
+        >>> model = TitansForecaster(horizon=7, context=28, patch=7, stride=7, max_epochs=1).fit(y)
+        >>> model.predict().shape
+        (7, 2)
+    """
+
+    def __init__(
+        self,
+        horizon: int = 96,
+        context: int = 96,
+        variant: str = "lmm",
+        *,
+        dim: int = 64,
+        layers: int = 2,
+        heads: int = 2,
+        memory_depth: int = 2,
+        memory_expansion: float = 2,
+        chunk_size: int = 16,
+        momentum: bool = True,
+        forget: bool = True,
+        conv_kernel: int = 4,
+        patch: int = 16,
+        stride: int = 8,
+        dropout: float = 0.1,
+        loss: str = "spectral",
+        learning_rate: float = 1e-3,
+        batch_size: int = 64,
+        max_epochs: int = 8,
+        patience: int = 3,
+        max_minutes: float | None = None,
+        validation_fraction: float = 0.15,
+        random_state: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.horizon = horizon
+        self.context = context
+        self.variant = variant
+        self.dim = dim
+        self.layers = layers
+        self.heads = heads
+        self.memory_depth = memory_depth
+        self.memory_expansion = memory_expansion
+        self.chunk_size = chunk_size
+        self.momentum = momentum
+        self.forget = forget
+        self.conv_kernel = conv_kernel
+        self.patch = patch
+        self.stride = stride
+        self.dropout = dropout
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.max_minutes = max_minutes
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, y: pd.DataFrame, X: None = None) -> Self:
+        """Learn from the history.
+
+        Raises:
+            DataError: the frame or a parameter cannot be used; the message says why.
+            KeyboardInterrupt: after Ctrl-C; the model is then fitted with the best weights so far, if there are any.
+        """
+        if X is not None:
+            raise DataError("covariates are not supported: leave X out")
+        return self.fit_panel(to_panel(y))
+
+    def fit_panel(self, panel: Panel, on_better: Callable[[Self], None] | None = None) -> Self:
+        """`fit` for a panel; `on_better` is called with the fitted model after every epoch that was the best so far."""
+        config, training = self._configs()
+        if not isinstance(self.validation_fraction, int | float) or not 0 < self.validation_fraction < 1:
+            raise DataError(f"validation_fraction must lie between 0 and 1, not {self.validation_fraction!r}")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise DataError(f"batch_size must be a whole number of at least 1, not {self.batch_size!r}")
+        if self.loss not in LOSSES:
+            raise DataError(f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
+        data = prepare(panel, self.context, self.horizon, float(self.validation_fraction))
+        with seeded(self.random_state):
+            network = ForecastNetwork(config)
+
+        def after_epoch(history: History) -> None:
+            if on_better is not None and history.best is not None:
+                losses = history.validation_loss
+                if losses[-1] == min(losses):
+                    self._remember(network, history, panel, data)
+                    on_better(self)
+
+        history = History()
+        try:
+            fit_network(network, data, self.horizon, self.loss, self.batch_size, training, after_epoch, history)
+        finally:
+            if history.best is not None:
+                self._remember(network, history, panel, data)
+        return self
+
+    def predict(self, X: None = None) -> pd.DataFrame:
+        """The `horizon` steps behind each series, in the layout of the frame that `fit` saw.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` has not been called.
+        """
+        check_is_fitted(self, "network_")
+        if X is not None:
+            raise DataError("covariates are not supported: leave X out")
+        self.network_.eval()
+        with torch.inference_mode():
+            mean, scale = self.scaling_.mean.unsqueeze(-1), self.scaling_.scale.unsqueeze(-1)  # (S, C, 1)
+            forecast = self.network_((self._past().mT - mean) / scale) * scale + mean  # (S, C, H)
+        panel = self.panel_
+        stamps = [panel.future(s.index, self.horizon) for s in panel.series]
+        return panel.frame([s.name for s in panel.series], stamps, list(forecast.mT.numpy()))
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write config.json and model.safetensors; an earlier model in the folder is replaced."""
+        check_is_fitted(self, "network_")
+        panel = self.panel_
+        config = {
+            "parameters": self.get_params(),
+            "channels": panel.channels,
+            "layout": panel.layout,
+            "freq": panel.freq.freqstr,
+            "index_name": panel.series[0].index.name,
+            "timezone": str(panel.series[0].index.tz) if panel.series[0].index.tz is not None else None,
+            "series": [{"name": s.name, "last": s.index[-1].isoformat()} for s in panel.series],
+            "training": {
+                "train_loss": self.history_.train_loss,
+                "validation_loss": self.history_.validation_loss,
+                "seconds": self.history_.seconds,
+            },
+        }
+        weights = {f"network.{name}": t for name, t in self.network_.state_dict().items()}
+        return save_folder(
+            folder,
+            type(self).__name__,
+            config,
+            weights | {"past": self._past(), "mean": self.scaling_.mean, "scale": self.scaling_.scale},
+        )
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote; nothing in the folder is executed.
+
+        Raises:
+            ModelError: there is no such model, or it is damaged.
+        """
+        config, weights = load_folder(folder, cls.__name__)
+        try:
+            model = cls(**config["parameters"])
+            network_config, _ = model._configs()
+            with torch.device("meta"):
+                network = ForecastNetwork(network_config)
+            own = {n.removeprefix("network."): t for n, t in weights.items() if n.startswith("network.")}
+            network.load_state_dict(own, assign=True)
+            scaling = Scaling(weights["mean"], weights["scale"])
+            panel = _stored_panel(config, weights["past"])
+            expected = (len(panel.series), len(panel.channels))
+            if scaling.mean.shape != expected or scaling.scale.shape != expected:
+                raise ValueError(f"the scaling is {tuple(scaling.mean.shape)}, expected {expected}")
+            training = config["training"]
+            history = History(training["train_loss"], training["validation_loss"], training["seconds"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise ModelError(f"{folder} is damaged or was changed: {str(error).splitlines()[0]}") from error
+        model.network_, model.history_ = network.eval(), history
+        model.panel_, model.scaling_ = panel, scaling
+        return model
+
+    def network_config(self) -> ForecastConfig:
+        """The network these parameters describe; a patch is never longer than the context."""
+        patch = min(self.patch, self.context)
+        return ForecastConfig(
+            context=self.context,
+            horizon=self.horizon,
+            patch=patch,
+            stride=min(self.stride, patch),
+            dropout=self.dropout,
+            backbone=BackboneConfig(
+                variant=self.variant,  # type: ignore[arg-type]
+                dim=self.dim,
+                layers=self.layers,
+                heads=self.heads,
+                dropout=self.dropout,
+                memory_depth=self.memory_depth,
+                memory_expansion=self.memory_expansion,
+                chunk_size=self.chunk_size,
+                momentum=self.momentum,
+                forget=self.forget,
+                conv_kernel=self.conv_kernel,
+            ),
+        )
+
+    def training_config(self) -> TrainingConfig:
+        """The training these parameters describe."""
+        return TrainingConfig(
+            max_epochs=self.max_epochs,
+            patience=self.patience,
+            learning_rate=self.learning_rate,
+            max_minutes=self.max_minutes,
+            seed=self.random_state,
+            progress=self.verbose,
+        )
+
+    def _configs(self) -> tuple[ForecastConfig, TrainingConfig]:
+        for name in ("horizon", "context", "patch", "stride"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+                raise DataError(f"{name} must be a whole number of at least 1, not {value!r}")
+        try:
+            return self.network_config(), self.training_config()
+        except (TypeError, ValueError) as error:
+            raise DataError(str(error)) from error
+
+    def _remember(self, network: ForecastNetwork, history: History, panel: Panel, data: Prepared) -> None:
+        self.network_, self.history_, self.scaling_ = network, history, data.scaling
+        ends = [Series(s.name, s.index[-self.context :], s.values[-self.context :]) for s in panel.series]
+        self.panel_ = Panel(ends, panel.channels, panel.freq, panel.layout)
+
+    def _past(self) -> Tensor:
+        """What the forecast is made from, (S, L, C), with NaN before a shorter history."""
+        missing = [(0, 0, self.context - len(s.index), 0) for s in self.panel_.series]
+        ends = zip(tensors(self.panel_), missing, strict=True)
+        return torch.stack([F.pad(values, pad, value=torch.nan) for values, pad in ends])
+
+
+def _stored_panel(config: dict[str, Any], past: Tensor) -> Panel:
+    """The ends of the series of a saved model, past (S, L, C), with their stamps."""
+    freq = to_offset(config["freq"])
+    names, channels = [s["name"] for s in config["series"]], list(config["channels"])
+    if past.ndim != 3 or (past.shape[0], past.shape[2]) != (len(names), len(channels)) or past.dtype != torch.float32:
+        raise ValueError(f"the history is {tuple(past.shape)}, expected {len(names)} series of {len(channels)} channels")
+    ends = []
+    for stored, values in zip(config["series"], past.numpy(), strict=True):
+        last = pd.Timestamp(stored["last"]).tz_convert(config["timezone"]) if config["timezone"] else stored["last"]
+        index = pd.date_range(end=last, periods=len(values), freq=freq, name=config["index_name"])
+        ends.append(Series(stored["name"], index, values))
+    return Panel(ends, channels, freq, "long" if config["layout"] == "long" else "wide")

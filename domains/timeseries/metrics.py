@@ -1,0 +1,44 @@
+"""Errors of forecasts with missing targets. Axes: W windows, C channels, H horizon."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import mean_absolute_error, mean_squared_error
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Errors over all windows, channels and steps that were observed; NaN where none was."""
+
+    mse: float
+    mae: float
+    mase: float
+    """Absolute error in units of the seasonal naive forecast's error on the training data."""
+
+    @classmethod
+    def of(cls, target: Array, forecast: Array, naive: Array) -> "Scores":
+        """target and forecast (W, C, H), NaN in the target where missing; naive (W, C), the unit of the mase."""
+        seen = np.isfinite(target)
+        if not seen.any():
+            return cls(float("nan"), float("nan"), float("nan"))
+        unit = np.broadcast_to(naive[..., None], target.shape)
+        t, f, u = (a[seen].astype(np.float64) for a in (target, forecast, unit))
+        ratio = np.abs(t - f)[u > 0] / u[u > 0]
+        return cls(
+            mse=float(mean_squared_error(t, f)),
+            mae=float(mean_absolute_error(t, f)),
+            mase=float(ratio.mean()) if ratio.size else float("nan"),
+        )
+
+
+def naive_unit(values: Array, season: int) -> Array:
+    """Mean absolute seasonal difference per channel, (T, C) -> (C,): the unit of the mase; NaN if there is none."""
+    if len(values) <= season:
+        return np.full(values.shape[1], np.nan)
+    change = np.abs(values[season:] - values[:-season])
+    counts = np.isfinite(change).sum(0)
+    total = np.nansum(change, 0)
+    return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)

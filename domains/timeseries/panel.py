@@ -1,0 +1,203 @@
+"""Frames in, regular series out: wide frames (time index x channels) and long frames (unique_id, ds, values).
+
+Axes: T steps of a series, C channels.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.tseries.frequencies import to_offset
+
+from titans_seq.errors import DataError
+
+ID, TIME = "unique_id", "ds"
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+CALENDARS = (
+    *(f"{year}-{month}" for year in ("YS", "YE") for month in MONTHS),
+    *(f"{quarter}-{month}" for quarter in ("QS", "QE") for month in MONTHS[:3]),
+    *("MS", "ME"),
+)
+"""Frequencies without a fixed length that a grid is tried against, the longest first."""
+
+SEASONS = {"B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1}
+"""Steps of the natural season of frequencies without a fixed length, by the first letter of their name."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series on a regular grid."""
+
+    name: str
+    index: pd.DatetimeIndex
+    """T stamps, none left out."""
+    values: NDArray[np.float32]
+    """(T, C), NaN where missing."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Series with the same channels and frequency, and how the user wrote them down."""
+
+    series: list[Series]
+    channels: list[str]
+    freq: pd.offsets.BaseOffset
+    layout: Literal["wide", "long"]
+
+    @property
+    def season(self) -> int:
+        """Steps of the natural season: a day for hours and minutes, a week for days, a year for months."""
+        return natural_season(self.freq)
+
+    def head(self, fraction: float) -> "Panel":
+        """The first part of every series."""
+        parts = [Series(s.name, s.index[: (n := int(len(s.index) * fraction))], s.values[:n]) for s in self.series]
+        return Panel(parts, self.channels, self.freq, self.layout)
+
+    def future(self, index: pd.DatetimeIndex, steps: int) -> pd.DatetimeIndex:
+        """The `steps` stamps behind an index."""
+        return pd.date_range(index[-1] + self.freq, periods=steps, freq=self.freq)
+
+    def frame(self, names: Sequence[str], indices: Sequence[pd.DatetimeIndex], values: Sequence[Any]) -> pd.DataFrame:
+        """Back to the user's layout; one (T, C) array per series."""
+        frames = [
+            pd.DataFrame(np.asarray(v), index=i, columns=self.channels) for i, v in zip(indices, values, strict=True)
+        ]
+        if self.layout == "wide":
+            return frames[0].rename_axis(index=indices[0].name)
+        for name, frame in zip(names, frames, strict=True):
+            frame.insert(0, TIME, frame.index)
+            frame.insert(0, ID, name)
+        return pd.concat(frames, ignore_index=True)
+
+
+def to_panel(frame: pd.DataFrame | pd.Series) -> Panel:
+    """Read a wide or a long frame; which of the two it is follows from its columns.
+
+    A wide frame has a DatetimeIndex and one column per channel. A long frame has the columns `unique_id` and `ds` and
+    one or more columns of values. Stamps that are not sorted are sorted with a warning; steps left out become NaN.
+
+    Raises:
+        DataError: nothing in it, no time, duplicate stamps, no regular grid, text, infinite values, or a channel
+            without a single value.
+    """
+    if isinstance(frame, pd.Series):
+        frame = frame.to_frame(frame.name if frame.name is not None else "y")
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(f"a pandas frame is needed, not {type(frame).__name__}")
+    if isinstance(frame.index, pd.PeriodIndex):
+        frame = frame.set_axis(frame.index.to_timestamp())
+    if len(frame) == 0:
+        raise DataError("the frame has no rows")
+    if not frame.columns.is_unique:
+        raise DataError(f"column {frame.columns[frame.columns.duplicated()][0]!r} stands twice")
+    long = ID in frame.columns and TIME in frame.columns
+    if long:
+        groups = [(str(name), g.set_index(TIME).drop(columns=ID)) for name, g in frame.groupby(ID, sort=False)]
+        if frame[ID].isna().any():
+            raise DataError(f"{ID} is missing in {int(frame[ID].isna().sum())} rows")
+    elif isinstance(frame.index, pd.DatetimeIndex):
+        groups = [("", frame)]
+    else:
+        raise DataError(f"no time: a DatetimeIndex, or the columns {ID} and {TIME}, are needed")
+    channels = [str(c) for c in groups[0][1].columns]
+    if not channels:
+        raise DataError("the frame has no column of values")
+    numbers = {str(c): to_numbers(frame[c]) for c in groups[0][1].columns}
+    for channel, column in numbers.items():
+        if not np.isfinite(column).any():
+            raise DataError(f"column {channel!r} holds no value at all")
+    tables = [(name, _sorted(g, name)) for name, g in groups]
+    freq = _frequency([t.index for _, t in tables])
+    series = [Series(name, *_regular(t, freq)) for name, t in tables]
+    return Panel(series, channels, freq, "long" if long else "wide")
+
+
+def to_numbers(column: "pd.Series[Any]") -> NDArray[np.float64]:
+    """A column as float64.
+
+    Raises:
+        DataError: text, or an infinite value; the message names the column and the first such row.
+    """
+    try:
+        values = pd.to_numeric(column).to_numpy(dtype="float64", na_value=np.nan)
+    except (ValueError, TypeError) as error:
+        bad = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
+        raise DataError(f"column {column.name!r} holds text: {bad.iloc[0]!r} at {bad.index[0]}") from error
+    if np.isinf(values).any():
+        where = column.index[int(np.isinf(values).argmax())]
+        raise DataError(f"column {column.name!r} holds an infinite value at {where}")
+    return values
+
+
+def natural_season(freq: pd.offsets.BaseOffset) -> int:
+    """Steps after which a series is expected to repeat: a minute, a day, a week or a year, whichever comes next."""
+    if freq.name[0] in SEASONS:
+        season = SEASONS[freq.name[0]]
+        return season // freq.n if season % freq.n == 0 else 1
+    step = pd.Timedelta(freq)
+    for above, period in ((pd.Timedelta(0), "1min"), (pd.Timedelta("1min"), "1D"), (pd.Timedelta("1D"), "7D")):
+        if above <= step < pd.Timedelta(period):
+            return int(pd.Timedelta(period) / step) if pd.Timedelta(period) % step == pd.Timedelta(0) else 1
+    return 1
+
+
+def _sorted(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    label = f" of series {name!r}" if name else ""
+    if not isinstance(table.index, pd.DatetimeIndex):
+        try:
+            table = table.set_axis(pd.DatetimeIndex(pd.to_datetime(table.index)))
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{TIME} holds what is not a time: {str(error).splitlines()[0]}") from error
+    if table.index.hasnans:
+        raise DataError(f"{int(table.index.isna().sum())} time stamps{label} are missing")
+    if not table.index.is_monotonic_increasing:
+        warnings.warn(f"the time stamps{label} are not in order; they were sorted", UserWarning, stacklevel=2)
+        table = table.sort_index()
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()]
+        raise DataError(f"{len(twice)} time stamps{label} stand twice, the first is {twice[0]}: remove or average them")
+    return table
+
+
+def _frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
+    """The common grid of all series."""
+    longest = max(indices, key=len)
+    if len(longest) < 3:
+        raise DataError(f"{len(longest)} rows are too few to find a frequency: at least 3 are needed")
+    steps = pd.Series(np.concatenate([np.diff(i.as_unit("ns").asi8) for i in indices]))
+    common = int(steps.mode().iloc[0])
+    if bool((steps % common == 0).all()) and common % pd.Timedelta("1D").value != 0:
+        return to_offset(pd.Timedelta(common, unit="ns"))  # type: ignore[no-any-return]
+    weekend = any((i.dayofweek >= 5).any() for i in indices)
+    day = pd.Timedelta("1D").value
+    weekly = "W-" + longest[0].day_name()[:3].upper()
+    names = [*CALENDARS, *([weekly] if common == 7 * day else []), *(["B"] if not weekend else []), "D"]
+    for name in [n for n in (pd.infer_freq(longest), *names) if n is not None and (n != "D" or common == day)]:
+        grids = [pd.date_range(i[0], i[-1], freq=name) for i in indices]
+        if all(i.isin(g).all() for i, g in zip(indices, grids, strict=True)):
+            return to_offset(name)  # type: ignore[no-any-return]
+    if bool((steps % common == 0).all()):
+        return to_offset(pd.Timedelta(common, unit="ns"))  # type: ignore[no-any-return]
+    raise DataError(
+        f"the time stamps lie on no regular grid: most are {pd.Timedelta(common, unit='ns')} apart, "
+        f"but not all are a multiple of it; resample them first"
+    )
+
+
+def _regular(table: pd.DataFrame, freq: pd.offsets.BaseOffset) -> tuple[pd.DatetimeIndex, NDArray[np.float32]]:
+    index = pd.date_range(table.index[0], table.index[-1], freq=freq, name=table.index.name)
+    if len(index) > 50 * len(table) + 1000:
+        raise DataError(
+            f"the time stamps leave {len(index) - len(table)} of {len(index)} steps of {freq.freqstr} out; "
+            "is one of them mistyped?"
+        )
+    values = np.full((len(index), table.shape[1]), np.nan, dtype=np.float32)
+    rows = index.get_indexer(table.index)
+    for position, column in enumerate(table.columns):
+        values[rows, position] = to_numbers(table[column])
+    return index, values

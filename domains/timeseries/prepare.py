@@ -1,0 +1,95 @@
+"""From a panel to training data: split by time, scale by the training part, cut windows.
+
+Axes: S series, T steps, C channels.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from titans_seq.domains.timeseries.panel import Panel
+from titans_seq.domains.timeseries.windows import Windows
+from titans_seq.errors import DataError
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and standard deviation per series and channel, (S, C) float32; 1 for a channel that never moves."""
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, series: list[Tensor]) -> "Scaling":
+        """From the observed values of each (T, C) series; a channel without any gets mean 0 and scale 1."""
+        means, scales = [], []
+        for values in series:
+            x = values.double()
+            seen = torch.isfinite(x)
+            count = seen.sum(0).clamp_min(1)
+            mean = x.nan_to_num().sum(0) / count
+            variance = (x - mean).where(seen, 0.0).square().sum(0) / count
+            scale = variance.sqrt()
+            flat = scale <= 1e-8 * mean.abs().clamp_min(1e-30)
+            means.append(mean.float())
+            scales.append(torch.where(flat, 1.0, scale).float())
+        return cls(torch.stack(means), torch.stack(scales))
+
+    def apply(self, series: list[Tensor]) -> list[Tensor]:
+        """To zero mean and unit variance."""
+        return [(v - m) / s for v, m, s in zip(series, self.mean, self.scale, strict=True)]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a network trains on."""
+
+    train: Windows
+    validation: Windows
+    scaling: Scaling
+
+
+def tensors(panel: Panel) -> list[Tensor]:
+    """One (T, C) float32 tensor per series, NaN where missing."""
+    return [torch.from_numpy(np.ascontiguousarray(s.values)) for s in panel.series]
+
+
+def prepare(panel: Panel, context: int, horizon: int, validation_fraction: float) -> Prepared:
+    """Split each series by time: windows whose target lies in its last part validate, all before that train.
+
+    A history with room for training windows but none for a validation tail validates on the training windows, with
+    a warning.
+
+    Raises:
+        DataError: no series is as long as context + horizon.
+    """
+    series, need = tensors(panel), context + horizon
+    longest = max(len(v) for v in series)
+    if longest < need:
+        raise DataError(
+            f"the longest series has {longest} steps: context {context} + horizon {horizon} need at least {need}"
+        )
+    tails = [max(horizon, round(validation_fraction * len(v))) for v in series]
+    heads = [v[: len(v) - t] if len(v) - t >= need else v[:0] for v, t in zip(series, tails, strict=True)]
+    if any(len(h) for h in heads):
+        parts = [h if len(h) else v for h, v in zip(heads, series, strict=True)]
+        scaling = Scaling.of(parts)
+        scaled = scaling.apply(series)
+        train = Windows([v[: len(h)] for v, h in zip(scaled, heads, strict=True)], need, horizon)
+        ends = [v[len(h) - context :] if len(h) else v[:0] for v, h in zip(scaled, heads, strict=True)]
+        validation = Windows(ends, need, horizon)
+    else:
+        warnings.warn(
+            f"{longest} steps leave no validation tail (that takes {need + horizon}): "
+            "training is judged by its own windows and cannot stop early for good reason",
+            UserWarning,
+            stacklevel=3,
+        )
+        scaling = Scaling.of(series)
+        train = validation = Windows(scaling.apply(series), need, horizon)
+    if not len(train) or not len(validation):
+        raise DataError(f"no window of {need} steps holds observed values both in its context and in its horizon")
+    return Prepared(train, validation, scaling)

@@ -1,0 +1,125 @@
+"""One save format for every model: a folder with config.json and model.safetensors, written whole or not at all."""
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from titans_seq.errors import ModelError
+from titans_seq.version import __version__
+
+FORMAT = "titans-seq"
+FORMAT_VERSION = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+LARGEST_CONFIG = 64 * 2**20
+"""Bytes; a longer config.json is refused unread."""
+
+
+def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
+    """Write a model; an older model in the same folder is replaced at once, anything else in its way is an error.
+
+    Args:
+        kind: name of the class that can load it.
+        config: plain values.
+
+    Raises:
+        ModelError: the folder holds something that is not a saved model, or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not _replaceable(folder):
+        raise ModelError(f"{folder} exists and is not a saved model: choose another folder")
+    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, "version": __version__}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise ModelError(f"cannot write {folder}: {error.strerror}") from error
+    try:
+        fresh.chmod(0o755)
+        write_json(fresh / CONFIG, header | config)
+        save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, fresh / WEIGHTS)
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            folder.rename(old / "replaced")
+            fresh.rename(folder)
+            shutil.rmtree(old)
+        else:
+            fresh.rename(folder)
+    except OSError as error:
+        raise ModelError(f"cannot write {folder}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def load_folder(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what `save_folder` wrote; nothing in the folder is executed.
+
+    Raises:
+        ModelError: there is no model, it is damaged, of another kind, or of a later format.
+    """
+    folder = Path(folder)
+    path = folder / CONFIG
+    try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ModelError(f"{path} is too large to be a model's configuration")
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} holds no saved model: {CONFIG} is missing") from error
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged: it is not JSON") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ModelError(f"{folder} is not a model of {FORMAT}")
+    if config.get("format_version") != FORMAT_VERSION:
+        raise ModelError(f"{folder} has format {config.get('format_version')!r}, this version reads {FORMAT_VERSION}")
+    if config.get("kind") != kind:
+        raise ModelError(f"{folder} holds a {config.get('kind')}, not a {kind}")
+    try:
+        return config, load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} is incomplete: {WEIGHTS} is missing") from error
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{folder / WEIGHTS} is damaged: {error}") from error
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON at once or not at all; numbers that are not finite become null."""
+    write_text(path, json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text at once or not at all."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _replaceable(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    return {p.name for p in folder.iterdir()} <= {CONFIG, WEIGHTS}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
