@@ -139,7 +139,7 @@ def natural_season(freq: pd.offsets.BaseOffset) -> int:
     if freq.name[0] in SEASONS:
         season = SEASONS[freq.name[0]]
         return season // freq.n if season % freq.n == 0 else 1
-    step = pd.Timedelta(freq)
+    step = pd.Timedelta(days=freq.n) if freq.name == "D" else pd.Timedelta(freq)  # type: ignore[arg-type]
     for above, period in ((pd.Timedelta(0), "1min"), (pd.Timedelta("1min"), "1D"), (pd.Timedelta("1D"), "7D")):
         if above <= step < pd.Timedelta(period):
             return int(pd.Timedelta(period) / step) if pd.Timedelta(period) % step == pd.Timedelta(0) else 1
