@@ -15,3 +15,7 @@ class ModelError(TitansSeqError, ValueError):
 
 class TrainingError(TitansSeqError, RuntimeError):
     """Training could not go on."""
+
+
+class TrackingError(TitansSeqError, ConnectionError):
+    """The tracking server or database cannot be used."""

@@ -34,7 +34,10 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
         config = self.settings
         matrices = [p for p in self.network.parameters() if p.ndim > 1]
         vectors = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        groups = [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
         total = int(self.trainer.estimated_stepping_batches)
         warm = max(1, total // (10 * config.max_epochs))
@@ -45,4 +48,7 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
             progress = (step - warm) / max(1, total - warm)
             return 0.01 + 0.99 * 0.5 * (1 + torch.cos(torch.tensor(progress * torch.pi)).item())
 
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, rate), "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, rate), "interval": "step"},
+        }

@@ -112,7 +112,7 @@ def train(
 
     from titans_seq.loop import Loop
 
-    history = History() if history is None else history
+    seen = History() if history is None else history
     started = time.perf_counter()
 
     class Keep(Callback):  # type: ignore[misc]
@@ -120,15 +120,15 @@ def train(
             if trainer.sanity_checking:
                 return
             value = float(trainer.callback_metrics["val_loss"])
-            if math.isfinite(value) and value < min(history.validation_loss, default=math.inf):
-                history.best = {name: t.detach().clone() for name, t in network.state_dict().items()}
-            history.validation_loss.append(value)
+            if math.isfinite(value) and value < min(seen.validation_loss, default=math.inf):
+                seen.best = {name: t.detach().clone() for name, t in network.state_dict().items()}
+            seen.validation_loss.append(value)
 
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-            history.train_loss.append(float(trainer.callback_metrics["train_loss"]))
-            history.seconds = time.perf_counter() - started
+            seen.train_loss.append(float(trainer.callback_metrics["train_loss"]))
+            seen.seconds = time.perf_counter() - started
             if on_epoch is not None:
-                on_epoch(history)
+                on_epoch(seen)
 
     callbacks: list[Any] = [
         EarlyStopping("val_loss", patience=config.patience, check_finite=True),
@@ -163,16 +163,16 @@ def train(
         finally:
             network.cpu()
             network.eval()
-            history.seconds = time.perf_counter() - started
-            if history.best is not None:
-                network.load_state_dict(history.best)
+            seen.seconds = time.perf_counter() - started
+            if seen.best is not None:
+                network.load_state_dict(seen.best)
     if interrupted:
         raise KeyboardInterrupt
-    if history.best is None:
+    if seen.best is None:
         raise TrainingError(
-            f"the loss was not finite in epoch {len(history.validation_loss)}: try a smaller learning_rate"
+            f"the loss was not finite in epoch {len(seen.validation_loss)}: try a smaller learning_rate"
         )
-    return history
+    return seen
 
 
 @contextmanager

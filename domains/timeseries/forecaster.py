@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -61,6 +62,11 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         (7, 2)
     """
 
+    network_: ForecastNetwork
+    history_: History
+    panel_: Panel
+    scaling_: Scaling
+
     def __init__(
         self,
         horizon: int = 96,
@@ -77,12 +83,12 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         forget: bool = True,
         conv_kernel: int = 4,
         patch: int = 16,
-        stride: int = 8,
-        dropout: float = 0.1,
+        stride: int = 16,
+        dropout: float = 0.2,
         loss: str = "spectral",
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         batch_size: int = 64,
-        max_epochs: int = 8,
+        max_epochs: int = 6,
         patience: int = 3,
         max_minutes: float | None = None,
         validation_fraction: float = 0.15,
@@ -125,8 +131,13 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             raise DataError("covariates are not supported: leave X out")
         return self.fit_panel(to_panel(y))
 
-    def fit_panel(self, panel: Panel, on_better: Callable[[Self], None] | None = None) -> Self:
-        """`fit` for a panel; `on_better` is called with the fitted model after every epoch that was the best so far."""
+    def fit_panel(self, panel: Panel, on_epoch: Callable[[Self, bool], object] | None = None) -> Self:
+        """`fit` for a panel.
+
+        Args:
+            on_epoch: called after each epoch with this model, fitted as far as it is, and whether the epoch was the
+                best so far.
+        """
         config, training = self._configs()
         if not isinstance(self.validation_fraction, int | float) or not 0 < self.validation_fraction < 1:
             raise DataError(f"validation_fraction must lie between 0 and 1, not {self.validation_fraction!r}")
@@ -139,11 +150,9 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             network = ForecastNetwork(config)
 
         def after_epoch(history: History) -> None:
-            if on_better is not None and history.best is not None:
-                losses = history.validation_loss
-                if losses[-1] == min(losses):
-                    self._remember(network, history, panel, data)
-                    on_better(self)
+            if on_epoch is not None and history.best is not None:
+                self._remember(network, history, panel, data)
+                on_epoch(self, history.best_epoch == len(history.validation_loss) - 1)
 
         history = History()
         try:
@@ -159,16 +168,30 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         Raises:
             sklearn.exceptions.NotFittedError: `fit` has not been called.
         """
-        check_is_fitted(self, "network_")
         if X is not None:
             raise DataError("covariates are not supported: leave X out")
+        values, panel = self.predict_values(), self.panel_
+        stamps = [panel.future(s.index, self.horizon) for s in panel.series]
+        return panel.frame([s.name for s in panel.series], stamps, list(values))
+
+    def predict_values(self) -> NDArray[np.float32]:
+        """`predict` as an array (S, H, C)."""
+        check_is_fitted(self, "network_")
         self.network_.eval()
         with torch.inference_mode():
             mean, scale = self.scaling_.mean.unsqueeze(-1), self.scaling_.scale.unsqueeze(-1)  # (S, C, 1)
-            forecast = self.network_((self._past().mT - mean) / scale) * scale + mean  # (S, C, H)
-        panel = self.panel_
-        stamps = [panel.future(s.index, self.horizon) for s in panel.series]
-        return panel.frame([s.name for s in panel.series], stamps, list(forecast.mT.numpy()))
+            forecast = self.network_((self._past().mT - mean) / scale) * scale + mean
+            values: NDArray[np.float32] = forecast.mT.numpy()
+        return values
+
+    def observe_panel(self, panel: Panel) -> Self:
+        """Forecast from the end of this panel from now on; nothing is trained. Series and channels as in `fit`."""
+        check_is_fitted(self, "network_")
+        known = [s.name for s in self.panel_.series], self.panel_.channels, self.panel_.freq
+        if ([s.name for s in panel.series], panel.channels, panel.freq) != known:
+            raise DataError("other series, channels or frequency than the model was fitted on")
+        self.panel_ = self._ends(panel)
+        return self
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write config.json and model.safetensors; an earlier model in the folder is replaced."""
@@ -271,8 +294,11 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
 
     def _remember(self, network: ForecastNetwork, history: History, panel: Panel, data: Prepared) -> None:
         self.network_, self.history_, self.scaling_ = network, history, data.scaling
+        self.panel_ = self._ends(panel)
+
+    def _ends(self, panel: Panel) -> Panel:
         ends = [Series(s.name, s.index[-self.context :], s.values[-self.context :]) for s in panel.series]
-        self.panel_ = Panel(ends, panel.channels, panel.freq, panel.layout)
+        return Panel(ends, panel.channels, panel.freq, panel.layout)
 
     def _past(self) -> Tensor:
         """What the forecast is made from, (S, L, C), with NaN before a shorter history."""
@@ -286,7 +312,9 @@ def _stored_panel(config: dict[str, Any], past: Tensor) -> Panel:
     freq = to_offset(config["freq"])
     names, channels = [s["name"] for s in config["series"]], list(config["channels"])
     if past.ndim != 3 or (past.shape[0], past.shape[2]) != (len(names), len(channels)) or past.dtype != torch.float32:
-        raise ValueError(f"the history is {tuple(past.shape)}, expected {len(names)} series of {len(channels)} channels")
+        raise ValueError(
+            f"the history is {tuple(past.shape)}, expected {len(names)} series of {len(channels)} channels"
+        )
     ends = []
     for stored, values in zip(config["series"], past.numpy(), strict=True):
         last = pd.Timestamp(stored["last"]).tz_convert(config["timezone"]) if config["timezone"] else stored["last"]

@@ -26,7 +26,8 @@ def spectral(forecast: Tensor, target: Tensor, share: float = 0.8) -> Tensor:
     error, count = _error(forecast, target)
     spectrum = torch.fft.rfft(error, dim=-1, norm="ortho").abs()
     observed = count / error.numel()
-    return share * spectrum.mean() / observed + (1 - share) * error.square().sum() / count
+    loss: Tensor = share * spectrum.mean() / observed + (1 - share) * error.square().sum() / count
+    return loss
 
 
 def _error(forecast: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ class ForecastConfig:
     patch: int = 16
     """Steps that become one token."""
 
-    stride: int = 8
+    stride: int = 16
     """Steps from one token to the next."""
 
     dropout: float = 0.1
@@ -70,7 +70,8 @@ class ForecastNetwork(nn.Module):
         tokens = self.embed(torch.cat([self._patch(z), self._patch(observed.to(z.dtype))], -1)) + self.position
         hidden, _ = self.backbone(tokens.flatten(0, 1))
         out = self.head(self.dropout(hidden.flatten(1))).unflatten(0, past.shape[:2])
-        return out * scale + mean
+        forecast: Tensor = out * scale + mean
+        return forecast
 
     def _patch(self, x: Tensor) -> Tensor:
         """(B, C, L) -> (B, C, N, P)."""

@@ -68,7 +68,8 @@ class Panel:
             pd.DataFrame(np.asarray(v), index=i, columns=self.channels) for i, v in zip(indices, values, strict=True)
         ]
         if self.layout == "wide":
-            return frames[0].rename_axis(index=indices[0].name)
+            frames[0].index.name = indices[0].name
+            return frames[0]
         for name, frame in zip(names, frames, strict=True):
             frame.insert(0, TIME, frame.index)
             frame.insert(0, ID, name)
@@ -112,7 +113,7 @@ def to_panel(frame: pd.DataFrame | pd.Series) -> Panel:
         if not np.isfinite(column).any():
             raise DataError(f"column {channel!r} holds no value at all")
     tables = [(name, _sorted(g, name)) for name, g in groups]
-    freq = _frequency([t.index for _, t in tables])
+    freq = _frequency([pd.DatetimeIndex(t.index) for _, t in tables])
     series = [Series(name, *_regular(t, freq)) for name, t in tables]
     return Panel(series, channels, freq, "long" if long else "wide")
 
@@ -140,7 +141,11 @@ def natural_season(freq: pd.offsets.BaseOffset) -> int:
         season = SEASONS[freq.name[0]]
         return season // freq.n if season % freq.n == 0 else 1
     step = pd.Timedelta(days=freq.n) if freq.name == "D" else pd.Timedelta(freq)  # type: ignore[arg-type]
-    for above, period in ((pd.Timedelta(0), "1min"), (pd.Timedelta("1min"), "1D"), (pd.Timedelta("1D"), "7D")):
+    for above, period in (
+        (pd.Timedelta(0), "1min"),
+        (pd.Timedelta("1min"), "1D"),
+        (pd.Timedelta("1D"), "7D"),
+    ):
         if above <= step < pd.Timedelta(period):
             return int(pd.Timedelta(period) / step) if pd.Timedelta(period) % step == pd.Timedelta(0) else 1
     return 1
@@ -154,7 +159,7 @@ def _sorted(table: pd.DataFrame, name: str) -> pd.DataFrame:
         except (ValueError, TypeError) as error:
             raise DataError(f"{TIME} holds what is not a time: {str(error).splitlines()[0]}") from error
     if table.index.hasnans:
-        raise DataError(f"{int(table.index.isna().sum())} time stamps{label} are missing")
+        raise DataError(f"{int(np.sum(table.index.isna()))} time stamps{label} are missing")
     if not table.index.is_monotonic_increasing:
         warnings.warn(f"the time stamps{label} are not in order; they were sorted", UserWarning, stacklevel=2)
         table = table.sort_index()
@@ -172,17 +177,22 @@ def _frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
     steps = pd.Series(np.concatenate([np.diff(i.as_unit("ns").asi8) for i in indices]))
     common = int(steps.mode().iloc[0])
     if bool((steps % common == 0).all()) and common % pd.Timedelta("1D").value != 0:
-        return to_offset(pd.Timedelta(common, unit="ns"))  # type: ignore[no-any-return]
-    weekend = any((i.dayofweek >= 5).any() for i in indices)
+        return to_offset(pd.Timedelta(common, unit="ns"))
+    weekend = any(bool((i.dayofweek >= 5).any()) for i in indices)
     day = pd.Timedelta("1D").value
     weekly = "W-" + longest[0].day_name()[:3].upper()
-    names = [*CALENDARS, *([weekly] if common == 7 * day else []), *(["B"] if not weekend else []), "D"]
+    names = [
+        *CALENDARS,
+        *([weekly] if common == 7 * day else []),
+        *(["B"] if common == day and not weekend else []),
+        "D",
+    ]
     for name in [n for n in (pd.infer_freq(longest), *names) if n is not None and (n != "D" or common == day)]:
         grids = [pd.date_range(i[0], i[-1], freq=name) for i in indices]
         if all(i.isin(g).all() for i, g in zip(indices, grids, strict=True)):
-            return to_offset(name)  # type: ignore[no-any-return]
+            return to_offset(name)
     if bool((steps % common == 0).all()):
-        return to_offset(pd.Timedelta(common, unit="ns"))  # type: ignore[no-any-return]
+        return to_offset(pd.Timedelta(common, unit="ns"))
     raise DataError(
         f"the time stamps lie on no regular grid: most are {pd.Timedelta(common, unit='ns')} apart, "
         f"but not all are a multiple of it; resample them first"

@@ -4,6 +4,7 @@ Axes: S rows of all series one below the other, C channels, W windows, B batch, 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,5 +57,5 @@ class Windows(Dataset[Tensor]):
         return DataLoader(self, batch_size, shuffle=shuffle, generator=generator, collate_fn=_pass)
 
 
-def _pass(batch: Tensor) -> Tensor:
+def _pass(batch: Any) -> Any:
     return batch

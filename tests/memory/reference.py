@@ -3,6 +3,8 @@
 Axes: B batch, H heads, T tokens, D features of a head, O / I outputs / inputs of a memory layer.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 
@@ -76,7 +78,7 @@ def random_inputs(batch, heads, length, width, depth, *, expansion=2, seed=0, mo
     theta, eta, alpha = (torch.rand(batch, heads, length, generator=g, dtype=dtype) for _ in range(3))
     hidden = int(expansion * width)
     widths = [width, *[hidden] * (depth - 1), width]
-    shapes = [(batch, heads, o, i) for i, o in zip(widths[:-1], widths[1:], strict=True)]
+    shapes = [(batch, heads, o, i) for i, o in pairwise(widths)]
     weights = [normal(*s) / s[-1] ** 0.5 for s in shapes]
     surprise = [0.1 * normal(*s) for s in shapes]
     inputs = [q, k, v, 0.2 * theta, eta if momentum else None, 0.3 * alpha if forget else None]

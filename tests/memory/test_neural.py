@@ -118,9 +118,7 @@ def test_masked_tokens_change_nothing(options, length, cuts, padding, seed):
             real = int(mask[row].sum())
             torch.testing.assert_close(y[row, mask[row]], expected[0, :real], rtol=0, atol=1e-10)
             torch.testing.assert_close(after[row], expected[0, real:], rtol=0, atol=1e-10)
-            torch.testing.assert_close(
-                norms[row, mask[row]], memory.surprise(alone)[0, :real], rtol=0, atol=1e-10
-            )
+            torch.testing.assert_close(norms[row, mask[row]], memory.surprise(alone)[0, :real], rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("options", [{}, {"depth": 1}, {"depth": 1, "online": True, "clip": None}])

@@ -17,9 +17,7 @@ class LMMBlock(nn.Module):
         self.mlp = SwiGLU(config.dim, int(config.mlp_expansion * config.dim))
         self.dropout = nn.Dropout(config.dropout)
 
-    def step(
-        self, x: Tensor, state: MemoryState | None, lengths: Tensor | None
-    ) -> tuple[Tensor, MemoryState]:
+    def step(self, x: Tensor, state: MemoryState | None, lengths: Tensor | None) -> tuple[Tensor, MemoryState]:
         """x (B, T, dim), padded on the right past `lengths`."""
         y, state = self.memory.step(x, state, lengths)
         x = x + self.dropout(y)

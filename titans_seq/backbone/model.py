@@ -37,7 +37,7 @@ class TitansBackbone(nn.Module):
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.config = config
-        self.blocks = nn.ModuleList(BLOCKS[config.variant](config) for _ in range(config.layers))
+        self.blocks: list[LMMBlock] = nn.ModuleList(BLOCKS[config.variant](config) for _ in range(config.layers))  # type: ignore[assignment]
         self.norm = nn.RMSNorm(config.dim)
 
     def forward(

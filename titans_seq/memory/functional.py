@@ -100,10 +100,11 @@ def scan_chunks(
     for start, stop, size in ((0, whole, chunk_size), (whole, length, length - whole)):
         if start == stop:
             continue
-        chunked = [None if t is None else t[:, :, start:stop].unflatten(2, (-1, size)) for t in
-                   (q, k, v, step_size, momentum, forget)]  # fmt: skip
-        gates = unbind_gates(chunk_gates(*chunked[3:]))  # type: ignore[arg-type]
-        queries, keys, values = (t.unbind(2) for t in chunked[:3] if t is not None)
+        theta, eta, alpha = (
+            None if g is None else g[:, :, start:stop].unflatten(2, (-1, size)) for g in (step_size, momentum, forget)
+        )
+        gates = unbind_gates(chunk_gates(theta, eta, alpha))  # type: ignore[arg-type]
+        queries, keys, values = (t[:, :, start:stop].unflatten(2, (-1, size)).unbind(2) for t in (q, k, v))
         for gate, q_c, k_c, v_c in zip(gates, queries, keys, values, strict=True):
             if online:
                 written = write_online(k_c, v_c, gate, weights, surprise, anchor)
@@ -143,9 +144,7 @@ def decay(gate: Tensor) -> Tensor:
     return blocks.squeeze(-3)[..., :length, :length]
 
 
-def chunk_gates(
-    step_size: Tensor, momentum: Tensor | None, forget: Tensor | None, real: Tensor | None = None
-) -> Gates:
+def chunk_gates(step_size: Tensor, momentum: Tensor | None, forget: Tensor | None, real: Tensor | None = None) -> Gates:
     """Gate products of every chunk at once.
 
     Args:
@@ -178,7 +177,7 @@ def chunk_gates(
 def unbind_gates(gates: Gates) -> list[Gates]:
     """Gates of N chunks (B, H, N, ...) as N gates (B, H, ...)."""
     columns = [[None] * gates.read.shape[2] if g is None else list(g.unbind(2)) for g in gates]
-    return [Gates(*row) for row in zip(*columns, strict=True)]  # type: ignore[arg-type]
+    return [Gates(*row) for row in zip(*columns, strict=True)]
 
 
 def write(
@@ -288,7 +287,8 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x (B, H, C, I) through weight (B, H, O, I), or (1, H, O, I) shared by all rows: (B, H, C, O)."""
     if weight.shape[0] == x.shape[0]:
         return x @ weight.mT
-    return torch.einsum("bhci,hoi->bhco", x, weight[0])
+    out: Tensor = torch.einsum("bhci,hoi->bhco", x, weight[0])
+    return out
 
 
 def clip_error(error: Tensor, clip: float | None) -> Tensor:
@@ -300,14 +300,13 @@ def clip_error(error: Tensor, clip: float | None) -> Tensor:
     """
     if clip is None:
         return error
-    return error * torch.rsqrt(1 + error.square().mean(-1, keepdim=True) / clip**2)
+    shrink: Tensor = torch.rsqrt(1 + error.square().mean(-1, keepdim=True) / clip**2)
+    return error * shrink
 
 
 def surprise_norm(written: Written) -> Tensor:
     """Norm of each token's gradient over all layers' weights, (B, H, C): |outer(a, b)| = |a| |b|."""
-    squares = [
-        x.square().sum(-1) * e.square().sum(-1) for x, e in zip(written.inputs, written.errors, strict=True)
-    ]
+    squares = [x.square().sum(-1) * e.square().sum(-1) for x, e in zip(written.inputs, written.errors, strict=True)]
     return torch.stack(squares).sum(0).sqrt()
 
 
@@ -317,7 +316,9 @@ def _silu_slope(z: Tensor) -> Tensor:
 
 
 def _gelu_slope(z: Tensor) -> Tensor:
-    return 0.5 * (1 + torch.erf(z * 0.5**0.5)) + z * torch.exp(-0.5 * z.square()) * (2 * torch.pi) ** -0.5
+    cumulative, density = 0.5 * (1 + torch.erf(z * 0.5**0.5)), torch.exp(-0.5 * z.square()) * (2 * torch.pi) ** -0.5
+    slope: Tensor = cumulative + z * density
+    return slope
 
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {

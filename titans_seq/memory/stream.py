@@ -68,9 +68,7 @@ class StreamState(State):
     """Tokens in the open chunk (B,), int64 on the processor."""
 
 
-def open_stream(
-    weights: list[Tensor], surprise: list[Tensor] | None, batch: int, config: MemoryConfig
-) -> StreamState:
+def open_stream(weights: list[Tensor], surprise: list[Tensor] | None, batch: int, config: MemoryConfig) -> StreamState:
     """A stream at the start of a chunk: weights (B, H, O, I) or (1, H, O, I), and the surprise (None: zero)."""
     heads, slots = config.heads, config.chunk_size
     empty = weights[0].new_zeros(batch, heads, slots)

@@ -1,0 +1,35 @@
+# `make demo` and `make test` need nothing but Python 3.11 to 3.13 and a network the first time.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: demo test lint check format bench-long-horizon bench-windows
+
+demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
+	$(BIN)/titans-seq forecast --horizon 24 --max-epochs 3 --output runs/demo --force
+
+test: $(STAMP)  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test  ## everything that must hold
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-long-horizon: $(STAMP)  ## ETTh1, 96 steps back and ahead, 3 seeds
+	$(BIN)/titans-seq bench long-horizon --dataset ETTh1 --context 96 --horizon 96 --seeds 3 --output benchmarks/results
+
+bench-windows: $(STAMP)  ## windows per second beside TimeSeriesDataSet
+	$(BIN)/titans-seq bench windows --output benchmarks/results
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)

@@ -1,0 +1,77 @@
+"""Several models over the same held-back windows. Axes: W windows, C channels, H horizon, T steps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from titans_seq.domains.timeseries.fitting import roll
+from titans_seq.domains.timeseries.metrics import Scores, naive_unit
+from titans_seq.domains.timeseries.windows import Windows
+from titans_seq.errors import DataError
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores per model, over all channels and for each, and each series' last window."""
+
+    scores: dict[str, Scores]
+    channels: dict[str, dict[str, Scores]]
+    """Model -> channel -> scores, on the scaled values."""
+    last: dict[str, list[NDArray[np.float32]]]
+    """Model -> per series the forecast (C, H) of the last window; empty where a series has none."""
+    windows: int
+
+
+def evaluate(
+    models: Mapping[str, tuple[nn.Module, int]],
+    series: list[Tensor],
+    begin: list[int],
+    horizon: int,
+    season: int,
+    channels: list[str],
+) -> Evaluation:
+    """Roll every model over all windows whose target begins at or after row `begin` of its series.
+
+    Args:
+        models: name -> (network, steps it looks back).
+        series: scaled (T, C) per series, from its first row on.
+        begin: per series, the first row held back; the rows before it give the unit of the mase.
+
+    Raises:
+        DataError: there is no such window.
+    """
+    history = max(context for _, context in models.values())
+    targets, units = [], []
+    forecasts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in models}
+    last: dict[str, list[NDArray[np.float32]]] = {name: [] for name in models}
+    for values, first in zip(series, begin, strict=True):
+        windows = Windows([values[max(0, first - history) :]], history + horizon, horizon)
+        if not len(windows):
+            for name in models:
+                last[name].append(np.zeros((0, horizon), dtype=np.float32))
+            continue
+        unit = naive_unit(values[:first].numpy(), season)
+        for name, (network, context) in models.items():
+            target, forecast = roll(network, windows, horizon, context)
+            forecasts[name].append(forecast)
+            last[name].append(forecast[-1])
+        targets.append(target)
+        units.append(np.broadcast_to(unit, target.shape[:2]))
+    if not targets:
+        raise DataError(
+            f"the held-back end has no window of {history} + {horizon} steps: hold back more, or look back less"
+        )
+    target, unit = np.concatenate(targets), np.concatenate(units)
+    joined = {name: np.concatenate(parts) for name, parts in forecasts.items()}
+    return Evaluation(
+        scores={name: Scores.of(target, f, unit) for name, f in joined.items()},
+        channels={
+            name: {channel: Scores.of(target[:, [c]], f[:, [c]], unit[:, [c]]) for c, channel in enumerate(channels)}
+            for name, f in joined.items()
+        },
+        last=last,
+        windows=len(target),
+    )

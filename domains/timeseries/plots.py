@@ -1,0 +1,60 @@
+"""The picture of a forecast. Axes: C channels, H horizon."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from titans_seq.domains.timeseries.panel import Panel
+
+LARGEST = 24
+"""Panels of one picture at the most."""
+
+
+def plot_forecast(
+    path: Path,
+    panel: Panel,
+    forecasts: Sequence[NDArray[np.float32]],
+    checks: Sequence[NDArray[np.float32]],
+    steps: int,
+    title: str,
+) -> None:
+    """One small plot per series and channel: the last `steps`, a forecast of the held-back end, and the future.
+
+    Args:
+        forecasts: per series (H, C), behind the end.
+        checks: per series (H, C), for the last H steps; may be empty.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
+    places = [(s, c) for s in range(len(panel.series)) for c in range(len(panel.channels))]
+    shown = places[:LARGEST]
+    columns = min(len(panel.channels), 4) if len(shown) > 1 else 1
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(4.2 * columns + 0.6, 2.3 * rows + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    for position, (s, c) in enumerate(shown):
+        series, axes = panel.series[s], figure.add_subplot(rows, columns, position + 1)
+        axes.plot(series.index[-steps:], series.values[-steps:, c], color="0.35", lw=1, label="observed")
+        if len(checks[s]):
+            horizon = len(checks[s])
+            axes.plot(series.index[-horizon:], checks[s][:, c], "C0--", lw=1.2, label="forecast, held back")
+        future = panel.future(series.index, len(forecasts[s]))
+        axes.plot(future, forecasts[s][:, c], "C1", lw=1.6, label="forecast")
+        axes.axvline(series.index[-1], color="0.7", lw=0.8)  # type: ignore[arg-type]
+        axes.set_title(" ".join(filter(None, [series.name, panel.channels[c]])), fontsize=9)
+        locator = AutoDateLocator(maxticks=5)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=getattr(pd.DatetimeIndex(future), "tz", None)))
+        axes.tick_params(labelsize=7)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    left = f" (first {LARGEST} of {len(places)})" if len(places) > LARGEST else ""
+    figure.suptitle(title + left, fontsize=10)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    temporary = path.with_name(f".{path.stem}-partial.png")
+    figure.savefig(temporary, dpi=110)
+    temporary.replace(path)

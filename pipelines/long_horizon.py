@@ -1,0 +1,176 @@
+"""`titans-seq bench long-horizon`: the protocol of the long-horizon forecasting papers, to the letter.
+
+Rows are split as the papers do; validation and test begin `context` rows early; values are standardised by the
+training rows; every window counts (stride 1, none dropped); errors are on standardised values.
+"""
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_seq.errors import DataError
+from titans_seq.pipelines.environment import describe
+from titans_seq.pipelines.output import score_table
+from titans_seq.saving import write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongHorizon:
+    """Mean test errors of Titans, DLinear and seasonal naive over several seeds, in one run."""
+
+    dataset: str = "ETTh1"
+    """As `titans-seq data list` shows it."""
+    context: int = 96
+    """Look-back; 96 is the common table of the papers."""
+    horizon: int = 96
+    """96, 192, 336 or 720 in the papers."""
+    seeds: int = 3
+    """Runs with seeds 0, 1, ..."""
+    variant: str = "lmm"
+    """Backbone."""
+    max_epochs: int = 6
+    """Passes over the training windows at the most."""
+    output: Path | None = None
+    """Folder for a dated JSON file; none writes nothing."""
+    json: bool = False
+    """Print the result as JSON on standard output instead of a table."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it; returns what the JSON file holds."""
+        return run_long_horizon(self)
+
+
+def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
+    """Train every model with every seed and report each run, means and spreads.
+
+    Raises:
+        DataError: unknown data set, or too short for the windows asked for.
+    """
+    import numpy as np
+    import torch
+
+    from titans_seq.domains.timeseries.baselines import DLinear, SeasonalNaive
+    from titans_seq.domains.timeseries.datasets import DATASETS, fetch
+    from titans_seq.domains.timeseries.evaluation import evaluate
+    from titans_seq.domains.timeseries.fitting import fit_network
+    from titans_seq.domains.timeseries.forecaster import TitansForecaster
+    from titans_seq.domains.timeseries.network import ForecastNetwork
+    from titans_seq.domains.timeseries.panel import natural_season
+    from titans_seq.domains.timeseries.prepare import Prepared, Scaling
+    from titans_seq.domains.timeseries.table import read_csv
+    from titans_seq.domains.timeseries.windows import Windows
+    from titans_seq.training import seeded
+
+    if min(options.context, options.horizon, options.seeds) < 1:
+        raise DataError("context, horizon and seeds must be at least 1")
+    frame = read_csv(fetch(options.dataset))
+    table = frame.iloc[:, 1:]
+    values = torch.tensor(table.to_numpy(dtype="float32"))
+    rows = DATASETS[options.dataset].rows or _shares(len(values))
+    train_end, validation_end, test_end = np.cumsum(rows)
+    context, horizon = options.context, options.horizon
+    need = context + horizon
+    if min(rows[0], rows[1] + context, rows[2] + context) < need:
+        raise DataError(f"{options.dataset} has splits of {rows} rows: too few for {context} + {horizon} steps")
+    scaling = Scaling.of([values[:train_end]])
+    (scaled,) = scaling.apply([values])
+    data = Prepared(
+        Windows([scaled[:train_end]], need, horizon),
+        Windows([scaled[train_end - context : validation_end]], need, horizon),
+        scaling,
+    )
+    stamps = _stamps(frame)
+    season = natural_season(stamps)
+    if season > context:
+        season = 1
+    results: dict[str, list[dict[str, Any]]] = {"titans": [], "dlinear": [], "seasonal naive": []}
+    windows = 0
+    for seed in range(options.seeds):
+        model = TitansForecaster(
+            horizon, context, options.variant, max_epochs=options.max_epochs, random_state=seed,
+            learning_rate=options.learning_rate, verbose=sys.stderr.isatty(),
+        )  # fmt: skip
+        with seeded(seed):
+            titans = ForecastNetwork(model.network_config())
+        with seeded(seed):
+            dlinear = DLinear(context, horizon)
+        config, size = model.training_config(), model.batch_size
+        runs = {
+            "titans": fit_network(titans, data, horizon, model.loss, size, config),
+            "dlinear": fit_network(dlinear, data, horizon, "mse", size, config),
+        }
+        models = {"titans": titans, "dlinear": dlinear, "seasonal naive": SeasonalNaive(horizon, season)}
+        evaluation = evaluate(
+            {name: (network, context) for name, network in models.items()},
+            [scaled[:test_end]],
+            [int(validation_end)],
+            horizon,
+            season,
+            [str(c) for c in table.columns],
+        )
+        windows = evaluation.windows
+        for name in models:
+            seconds = runs[name].seconds if name in runs else 0.0
+            record: dict[str, Any] = {
+                "seed": seed,
+                **asdict(evaluation.scores[name]),
+                "seconds": round(seconds, 1),
+            }
+            if name in runs:
+                record |= {
+                    "validation_mse": min(runs[name].validation_loss),
+                    "best_epoch": runs[name].best_epoch,
+                }
+            record["per_channel_mse"] = {c: s.mse for c, s in evaluation.channels[name].items()}
+            results[name].append(record)
+    summary = {name: _summary(records) for name, records in results.items()}
+    result = {
+        "benchmark": "long-horizon",
+        "dataset": options.dataset,
+        "context": context,
+        "horizon": horizon,
+        "windows": {"train": len(data.train), "validation": len(data.validation), "test": windows},
+        "season": season,
+        "parameters": model.get_params(),
+        "summary": summary,
+        "runs": results,
+        **describe(),
+    }
+    if options.output is not None:
+        options.output.mkdir(parents=True, exist_ok=True)
+        name = f"long-horizon-{options.dataset}-{context}-{horizon}-{result['date']}.json"
+        write_json(options.output / name, result)
+    if not options.json:
+        shown = {
+            m: {k: v for k, v in s.items() if k in ("mse", "mse_std", "mae", "mae_std", "seconds")}
+            for m, s in summary.items()
+        }
+        score_table(
+            f"{options.dataset}, {context} steps back, {horizon} ahead, {options.seeds} seeds, {windows} test windows",
+            shown,
+            "means over seeds and their standard deviations; seconds to train, per seed",
+        )
+    return result
+
+
+def _summary(records: list[dict[str, Any]]) -> dict[str, float]:
+    import numpy as np
+
+    means = {k: float(np.mean([r[k] for r in records])) for k in ("mse", "mae", "mase", "seconds")}
+    spread = {f"{k}_std": float(np.std([r[k] for r in records])) for k in ("mse", "mae")}
+    return means | spread
+
+
+def _shares(rows: int) -> tuple[int, int, int]:
+    train, test = int(0.7 * rows), int(0.2 * rows)
+    return train, rows - train - test, test
+
+
+def _stamps(frame: Any) -> Any:
+    """The frequency of the file's first stamps."""
+    import pandas as pd
+    from pandas.tseries.frequencies import to_offset
+
+    first = pd.to_datetime(frame.iloc[:3, 0])
+    return to_offset(first.iloc[1] - first.iloc[0])

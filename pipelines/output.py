@@ -1,0 +1,56 @@
+"""What commands have in common on their way out: the output folder and tables on the terminal."""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from titans_seq.errors import DataError
+
+
+def claim_folder(folder: Path, files: Iterable[str], force: bool) -> None:
+    """Make sure that results can be written, before any work is done.
+
+    Raises:
+        DataError: earlier results stand there and `force` is off, or the folder cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file, a folder is needed")
+    there = [name for name in files if (folder / name).exists()]
+    if there and not force:
+        raise DataError(f"{folder} already holds {', '.join(there)}: choose another --output, or --force")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def score_table(title: str, rows: Mapping[str, Mapping[str, float]], note: str) -> None:
+    """Models and their scores on standard output, the best of each column in bold."""
+    console = Console()
+    columns = [name for name in next(iter(rows.values())) if name != "seconds"]
+    table = Table(title=title, title_justify="left")
+    table.add_column("model")
+    for name in [*columns, "seconds"]:
+        table.add_column(name, justify="right")
+    best = {c: min(values[c] for values in rows.values()) for c in columns}
+    for model, values in rows.items():
+        cells = [f"[bold]{values[c]:.4f}[/]" if values[c] == best[c] else f"{values[c]:.4f}" for c in columns]
+        table.add_row(model, *cells, f"{values['seconds']:.1f}")
+    console.print(table)
+    console.print(note, highlight=False)
+
+
+def plain_table(title: str, rows: Mapping[str, Mapping[str, str]]) -> None:
+    """Named rows of ready-made cells on standard output."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in next(iter(rows.values())):
+        table.add_column(name, justify="right")
+    for label, cells in rows.items():
+        table.add_row(label, *cells.values())
+    Console().print(table)
