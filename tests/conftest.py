@@ -1,0 +1,49 @@
+"""Fixtures that many tests share."""
+
+import os
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+
+def pytest_configure(config):
+    # Every test is small: with more threads than work, the machine's processors only wait for each other.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder that TITANS_SEQ_DATA names; tests that need it are skipped where it is missing."""
+    root = os.environ.get("TITANS_SEQ_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("TITANS_SEQ_DATA names no folder of benchmark data")
+    return Path(root)
+
+
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory):
+    """A fresh MLflow database; its tables take seconds to make, so tests copy this one."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow import MlflowClient
+
+        MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(scope="session")
+def waves():
+    """Two channels of daily and weekly waves with a gap and missing values, 500 hours."""
+    import numpy as np
+
+    hours = np.arange(500)
+    rng = np.random.default_rng(0)
+    a = np.sin(hours * 2 * np.pi / 24) + 0.1 * rng.normal(size=500)
+    b = 5 + 2 * np.cos(hours * 2 * np.pi / 24) + 0.2 * rng.normal(size=500)
+    frame = pd.DataFrame({"a": a, "b": b}, index=pd.date_range("2024-01-01", periods=500, freq="h", name="when"))
+    frame.iloc[100:110, 0] = np.nan
+    return frame.drop(frame.index[200:205])

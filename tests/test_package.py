@@ -1,0 +1,83 @@
+"""The package as users get it: light to import, complete as a wheel, documented by examples that run."""
+
+import doctest
+import importlib
+import os
+import pkgutil
+import statistics
+import subprocess
+import sys
+import sysconfig
+import time
+import venv
+from pathlib import Path
+
+import pytest
+
+import titans_seq
+import titans_seq.backbone.model
+import titans_seq.domains.timeseries.forecaster
+import titans_seq.memory.neural
+
+ROOT = Path(titans_seq.__file__).resolve().parents[1]
+
+
+def python(code, **options):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, **options).stdout
+
+
+def test_import_is_light():
+    heavy = ("lightning", "mlflow", "optuna", "pytorch_forecasting")
+    loaded = python(f"import sys, titans_seq; print([m for m in {heavy!r} if m in sys.modules])")
+    assert loaded.strip() == "[]"
+
+
+def test_import_takes_little_longer_than_torch():
+    def seconds(module):
+        started = time.perf_counter()
+        python(f"import {module}")
+        return time.perf_counter() - started
+
+    seconds("titans_seq")  # fills the file cache
+    pairs = [(seconds("torch"), seconds("titans_seq")) for _ in range(3)]
+    assert statistics.median(ours / torch for torch, ours in pairs) < 1.5
+
+
+def test_wheel_installs_and_every_module_imports(tmp_path):
+    if not (ROOT / "pyproject.toml").exists():
+        pytest.skip("not a checkout")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    environment = tmp_path / "venv"
+    venv.create(environment, with_pip=False)
+    fresh = environment / "bin" / "python"
+    packages = next(environment.glob("lib/python*/site-packages"))
+    # The installed dependencies, without the editable install of the checkout: .pth files there are not followed.
+    (packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    install = [fresh, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", packages, wheel]
+    subprocess.run(install, check=True, capture_output=True, env=clean)
+    code = (
+        "import importlib, pathlib, pkgutil, titans_seq\n"
+        "names = ['titans_seq', *(m.name for m in pkgutil.walk_packages(titans_seq.__path__, 'titans_seq.'))]\n"
+        "[importlib.import_module(n) for n in names]\n"
+        "from titans_seq.domains.timeseries.table import EMBEDDED\n"
+        "assert EMBEDDED.exists()\n"
+        "print(titans_seq.__file__, len(names))"
+    )
+    out = subprocess.run([fresh, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True, env=clean)
+    path, count = out.stdout.split()
+    assert Path(path).is_relative_to(packages)
+    here = [m.name for m in pkgutil.walk_packages(titans_seq.__path__, "titans_seq.")]
+    assert int(count) == len(here) + 1
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["titans_seq.memory.neural", "titans_seq.backbone.model", "titans_seq.domains.timeseries.forecaster"],
+)
+def test_examples_in_docstrings(module):
+    done = doctest.testmod(importlib.import_module(module))
+    assert done.attempted > 0
+    assert done.failed == 0
