@@ -123,8 +123,9 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
                 "dlinear": (dlinear, options.context),
                 "seasonal naive": (naive, max(season, options.context)),
             },
-            data.scaling.apply(tensors(panel)),
+            tensors(panel),
             [len(s.index) for s in training.series],
+            data.scaling,
             options.horizon,
             season,
             panel.channels,
@@ -146,7 +147,10 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
             "windows": result.windows,
             "scale": "standardised by the training part",
             "models": {m: asdict(s) | {"seconds": round(seconds[m], 1)} for m, s in result.scores.items()},
-            "per_channel": {m: {c: asdict(s) for c, s in per.items()} for m, per in result.channels.items()},
+            "per_channel": {
+                m: {c: asdict(s) | {"mae_in_data_units": result.raw_mae[m][c]} for c, s in per.items()}
+                for m, per in result.channels.items()
+            },
             "evaluation_seconds": round(time.perf_counter() - started, 1),
             "seed": options.seed,
         }

@@ -89,7 +89,7 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
     for seed in range(options.seeds):
         model = TitansForecaster(
             horizon, context, options.variant, max_epochs=options.max_epochs, random_state=seed,
-            learning_rate=options.learning_rate, verbose=sys.stderr.isatty(),
+            verbose=sys.stderr.isatty(),
         )  # fmt: skip
         with seeded(seed):
             titans = ForecastNetwork(model.network_config())
@@ -103,8 +103,9 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
         models = {"titans": titans, "dlinear": dlinear, "seasonal naive": SeasonalNaive(horizon, season)}
         evaluation = evaluate(
             {name: (network, context) for name, network in models.items()},
-            [scaled[:test_end]],
+            [values[:test_end]],
             [int(validation_end)],
+            scaling,
             horizon,
             season,
             [str(c) for c in table.columns],
@@ -123,6 +124,7 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
                     "best_epoch": runs[name].best_epoch,
                 }
             record["per_channel_mse"] = {c: s.mse for c, s in evaluation.channels[name].items()}
+            record["per_channel_mae_in_data_units"] = evaluation.raw_mae[name]
             results[name].append(record)
     summary = {name: _summary(records) for name, records in results.items()}
     result = {

@@ -45,6 +45,7 @@ def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any
         fresh.chmod(0o755)
         write_json(fresh / CONFIG, header | config)
         save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, fresh / WEIGHTS)
+        (fresh / WEIGHTS).chmod(0o644)
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
             folder.rename(old / "replaced")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from titans_seq.domains.timeseries.fitting import roll
 from titans_seq.domains.timeseries.metrics import Scores, naive_unit
+from titans_seq.domains.timeseries.prepare import Scaling
 from titans_seq.domains.timeseries.windows import Windows
 from titans_seq.errors import DataError
 
@@ -20,6 +21,8 @@ class Evaluation:
     scores: dict[str, Scores]
     channels: dict[str, dict[str, Scores]]
     """Model -> channel -> scores, on the scaled values."""
+    raw_mae: dict[str, dict[str, float]]
+    """Model -> channel -> mean absolute error in the data's own units."""
     last: dict[str, list[NDArray[np.float32]]]
     """Model -> per series the forecast (C, H) of the last window; empty where a series has none."""
     windows: int
@@ -29,6 +32,7 @@ def evaluate(
     models: Mapping[str, tuple[nn.Module, int]],
     series: list[Tensor],
     begin: list[int],
+    scaling: Scaling,
     horizon: int,
     season: int,
     channels: list[str],
@@ -37,17 +41,17 @@ def evaluate(
 
     Args:
         models: name -> (network, steps it looks back).
-        series: scaled (T, C) per series, from its first row on.
+        series: (T, C) per series, from its first row on; `scaling` is applied here.
         begin: per series, the first row held back; the rows before it give the unit of the mase.
 
     Raises:
         DataError: there is no such window.
     """
     history = max(context for _, context in models.values())
-    targets, units = [], []
+    targets, units, scales = [], [], []
     forecasts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in models}
     last: dict[str, list[NDArray[np.float32]]] = {name: [] for name in models}
-    for values, first in zip(series, begin, strict=True):
+    for values, first, scale in zip(scaling.apply(series), begin, scaling.scale.numpy(), strict=True):
         windows = Windows([values[max(0, first - history) :]], history + horizon, horizon)
         if not len(windows):
             for name in models:
@@ -60,16 +64,22 @@ def evaluate(
             last[name].append(forecast[-1])
         targets.append(target)
         units.append(np.broadcast_to(unit, target.shape[:2]))
+        scales.append(np.broadcast_to(scale, target.shape[:2]))
     if not targets:
         raise DataError(
             f"the held-back end has no window of {history} + {horizon} steps: hold back more, or look back less"
         )
     target, unit = np.concatenate(targets), np.concatenate(units)
+    scale = np.concatenate(scales)[..., None]
     joined = {name: np.concatenate(parts) for name, parts in forecasts.items()}
     return Evaluation(
         scores={name: Scores.of(target, f, unit) for name, f in joined.items()},
         channels={
             name: {channel: Scores.of(target[:, [c]], f[:, [c]], unit[:, [c]]) for c, channel in enumerate(channels)}
+            for name, f in joined.items()
+        },
+        raw_mae={
+            name: dict(zip(channels, np.nanmean(np.abs(f - target) * scale, axis=(0, 2)).tolist(), strict=True))
             for name, f in joined.items()
         },
         last=last,

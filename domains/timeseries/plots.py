@@ -33,7 +33,7 @@ def plot_forecast(
 
     places = [(s, c) for s in range(len(panel.series)) for c in range(len(panel.channels))]
     shown = places[:LARGEST]
-    columns = min(len(panel.channels), 4) if len(shown) > 1 else 1
+    columns = min(len(panel.channels), 7 if len(panel.series) > 1 else 4)
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(4.2 * columns + 0.6, 2.3 * rows + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
