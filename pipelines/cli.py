@@ -5,6 +5,7 @@ Exit codes: 0 success, 2 wrong input, 130 Ctrl-C, 1 anything else.
 
 import contextlib
 import io
+import itertools
 import json
 import re
 import sys
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from titans_seq.errors import TitansSeqError
+from titans_seq.errors import TitansSeqError, TitansSeqWarning
 from titans_seq.pipelines.data import DataPath, FetchData, ListData
 from titans_seq.pipelines.forecast import Forecast
 from titans_seq.pipelines.long_horizon import LongHorizon
@@ -65,14 +66,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def execute(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
-    warnings.showwarning = _one_line_warning
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", TitansSeqWarning)
+        warnings.showwarning = _one_line_warning
+        return _execute(arguments)
+
+
+def _execute(arguments: list[str]) -> int:
     try:
         chosen = _parse(arguments)
         result = chosen.run()
-    except _Usage as error:
-        return _complain(str(error))
-    except TitansSeqError as error:
-        return _complain(str(error))
+    except (_Usage, TitansSeqError) as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -96,19 +103,21 @@ def _parse(arguments: list[str]) -> Any:
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        lines = [line.strip("│ ").strip() for line in box.getvalue().splitlines() if line.startswith("│")]
-        rule = next((i for i, line in enumerate(lines) if set(line) <= set("─")), len(lines))
-        message = re.sub(r"\s+", " ", " ".join(lines[:rule])) or "wrong usage"
+        lines = [line.strip("│╭╮╰╯ ") for line in box.getvalue().splitlines()][1:]  # below the title
+        said = itertools.takewhile(_is_text, itertools.dropwhile(_is_rule, lines))
+        message = re.sub(r"\s+", " ", " ".join(said)) or "wrong usage"
         raise _Usage(f"{message} (see titans-seq --help)") from None
 
 
-def _complain(message: str) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    return 2
+def _is_rule(line: str) -> bool:
+    return set(line) <= {"─", "-"}
+
+
+def _is_text(line: str) -> bool:
+    return not _is_rule(line)
 
 
 def _one_line_warning(
     message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    if issubclass(category, UserWarning | RuntimeWarning):
-        print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {message}", file=sys.stderr)

@@ -13,9 +13,17 @@ class ModelError(TitansSeqError, ValueError):
     """A saved model or state is not one, is damaged, or is of another configuration."""
 
 
+class NonFiniteError(TitansSeqError, ValueError):
+    """NaN or infinite values where there must be none."""
+
+
 class TrainingError(TitansSeqError, RuntimeError):
     """Training could not go on."""
 
 
 class TrackingError(TitansSeqError, ConnectionError):
     """The tracking server or database cannot be used."""
+
+
+class TitansSeqWarning(UserWarning):
+    """What a user should know though the work goes on; the command line shows each as one line."""

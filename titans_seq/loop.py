@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from titans_seq.errors import NonFiniteError
 from titans_seq.training import LossFunction, TrainingConfig
 
 
@@ -20,8 +21,10 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
         self.settings = config
 
     def training_step(self, batch: Any, index: int) -> Tensor:
-        """One batch's loss."""
+        """One batch's loss; NonFiniteError where it is none."""
         loss = self.loss(self.network, batch)
+        if not bool(torch.isfinite(loss)):
+            raise NonFiniteError("the loss is not finite")
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=True)
         return loss
 

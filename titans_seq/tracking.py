@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from titans_seq.errors import TrackingError
+from titans_seq.errors import TitansSeqWarning, TrackingError
 from titans_seq.version import __version__
 
-DEFAULT_URI = "sqlite:///mlflow.db"
-"""A database file in the working directory; `mlflow ui` there shows it."""
+DEFAULT_FILE = "mlflow.db"
+"""Database in the working directory; `mlflow ui --backend-store-uri sqlite:///mlflow.db` there shows it."""
 
 OFF = "off"
 """The tracking URI that switches tracking off."""
@@ -64,7 +64,7 @@ class Run:
     def _lost(self, error: Exception) -> None:
         self._client = None
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        warnings.warn(f"tracking stopped, the work goes on: {message}", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"tracking stopped, the work goes on: {message}", TitansSeqWarning, stacklevel=3)
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def track(uri: str | None, experiment: str, name: str, parameters: Mapping[str, 
     """A run around some work; it ends as FINISHED, as KILLED after Ctrl-C, or as FAILED after an error.
 
     Args:
-        uri: MLflow tracking URI; None for `DEFAULT_URI`, `OFF` for nothing.
+        uri: MLflow tracking URI; None for `DEFAULT_FILE` here, `OFF` for nothing.
         experiment: made if it does not exist.
 
     Raises:
@@ -81,6 +81,7 @@ def track(uri: str | None, experiment: str, name: str, parameters: Mapping[str, 
     if uri == OFF:
         yield Run(None, None)
         return
+    uri = uri or f"sqlite:///{Path.cwd() / DEFAULT_FILE}"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -92,14 +93,14 @@ def track(uri: str | None, experiment: str, name: str, parameters: Mapping[str, 
 
             for noisy in ("alembic", "mlflow"):
                 logging.getLogger(noisy).setLevel(logging.ERROR)
-            client = MlflowClient(uri or DEFAULT_URI)
+            client = MlflowClient(uri)
             found = client.get_experiment_by_name(experiment)
             experiment_id = found.experiment_id if found else client.create_experiment(experiment)
             tags = {MLFLOW_RUN_NAME: name, "titans_seq.version": __version__}
             run_id = client.create_run(experiment_id, tags=tags).info.run_id
     except Exception as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TrackingError(f"cannot track at {uri or DEFAULT_URI}: {message}") from error
+        raise TrackingError(f"cannot track at {uri}: {message}") from error
     run = Run(client, run_id)
     for key, value in parameters.items():
         run._try("log_param", key, value)

@@ -8,15 +8,16 @@ import math
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from titans_seq.errors import TrainingError
+from titans_seq.errors import NonFiniteError, TitansSeqWarning, TrainingError
 
 LossFunction = Callable[[nn.Module, Any], Tensor]
 """(network, batch) -> scalar, the mean over the batch."""
@@ -90,8 +91,8 @@ def seeded(seed: int) -> Iterator[None]:
 def train(
     network: nn.Module,
     loss: LossFunction,
-    batches: Iterable[Any],
-    validation: Iterable[Any],
+    batches: DataLoader[Any],
+    validation: DataLoader[Any],
     config: TrainingConfig,
     on_epoch: Callable[[History], None] | None = None,
     history: History | None = None,
@@ -99,12 +100,12 @@ def train(
     """Train a network in place; it ends with the weights of the best epoch, also after Ctrl-C.
 
     Args:
-        batches, validation: loaders with a length, of anything `loss` takes.
+        batches, validation: torch DataLoaders of anything `loss` takes.
         on_epoch: called after each epoch; the last entry of `validation_loss` is the lowest if it was a better one.
         history: an empty one that is filled in on the way, for those who need it after Ctrl-C.
 
     Raises:
-        TrainingError: the loss was not finite before any epoch ended.
+        TrainingError: the loss was not finite before any epoch ended; later, that is a warning and the best is kept.
         KeyboardInterrupt: after Ctrl-C, once the best weights are back.
     """
     import lightning.pytorch as lightning
@@ -152,7 +153,7 @@ def train(
             callbacks=callbacks,
         )
         handler = signal.getsignal(signal.SIGINT)
-        interrupted = False
+        interrupted, diverged = False, ""
         try:
             trainer.fit(Loop(network, loss, config), batches, validation)
         except SystemExit as stop:  # Lightning's answer to Ctrl-C, which also leaves SIGINT ignored
@@ -160,6 +161,8 @@ def train(
                 raise
             interrupted = True
             signal.signal(signal.SIGINT, handler)
+        except NonFiniteError:
+            diverged = f"the loss was not finite in epoch {trainer.current_epoch + 1}, step {trainer.global_step + 1}"
         finally:
             network.cpu()
             network.eval()
@@ -169,9 +172,9 @@ def train(
     if interrupted:
         raise KeyboardInterrupt
     if seen.best is None:
-        raise TrainingError(
-            f"the loss was not finite in epoch {len(seen.validation_loss)}: try a smaller learning_rate"
-        )
+        raise TrainingError(f"{diverged or 'no validation loss was finite'}: try a smaller learning_rate")
+    if diverged:
+        warnings.warn(f"{diverged}; the best epoch before is kept", TitansSeqWarning, stacklevel=2)
     return seen
 
 

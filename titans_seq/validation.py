@@ -6,6 +6,8 @@ Axes: B batch, T tokens.
 import torch
 from torch import Tensor
 
+from titans_seq.errors import NonFiniteError
+
 
 def check_sequence(x: Tensor, dim: int, mask: Tensor | None) -> None:
     """x must be (B, T, dim), floating point and finite at real tokens, T >= 1; mask (B, T) bool."""
@@ -24,4 +26,4 @@ def check_sequence(x: Tensor, dim: int, mask: Tensor | None) -> None:
     if mask is not None:
         finite = finite | ~mask.unsqueeze(-1)
     if not bool(finite.all()):
-        raise ValueError("x holds NaN or infinite values")
+        raise NonFiniteError("x holds NaN or infinite values")

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 
-from titans_seq.errors import DataError
+from titans_seq.errors import DataError, TitansSeqWarning
 
 ID, TIME = "unique_id", "ds"
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -60,7 +60,7 @@ class Panel:
 
     def future(self, index: pd.DatetimeIndex, steps: int) -> pd.DatetimeIndex:
         """The `steps` stamps behind an index."""
-        return pd.date_range(index[-1] + self.freq, periods=steps, freq=self.freq)
+        return pd.date_range(index[-1] + self.freq, periods=steps, freq=self.freq, name=index.name)
 
     def frame(self, names: Sequence[str], indices: Sequence[pd.DatetimeIndex], values: Sequence[Any]) -> pd.DataFrame:
         """Back to the user's layout; one (T, C) array per series."""
@@ -161,7 +161,7 @@ def _sorted(table: pd.DataFrame, name: str) -> pd.DataFrame:
     if table.index.hasnans:
         raise DataError(f"{int(np.sum(table.index.isna()))} time stamps{label} are missing")
     if not table.index.is_monotonic_increasing:
-        warnings.warn(f"the time stamps{label} are not in order; they were sorted", UserWarning, stacklevel=2)
+        warnings.warn(f"the time stamps{label} are not in order; they were sorted", TitansSeqWarning, stacklevel=2)
         table = table.sort_index()
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()]

@@ -47,7 +47,7 @@ def plot_forecast(
         axes.plot(future, forecasts[s][:, c], "C1", lw=1.6, label="forecast")
         axes.axvline(series.index[-1], color="0.7", lw=0.8)  # type: ignore[arg-type]
         axes.set_title(" ".join(filter(None, [series.name, panel.channels[c]])), fontsize=9)
-        locator = AutoDateLocator(maxticks=5)
+        locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=getattr(pd.DatetimeIndex(future), "tz", None)))
         axes.tick_params(labelsize=7)

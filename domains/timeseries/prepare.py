@@ -12,7 +12,7 @@ from torch import Tensor
 
 from titans_seq.domains.timeseries.panel import Panel
 from titans_seq.domains.timeseries.windows import Windows
-from titans_seq.errors import DataError
+from titans_seq.errors import DataError, TitansSeqWarning
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def prepare(panel: Panel, context: int, horizon: int, validation_fraction: float
         warnings.warn(
             f"{longest} steps leave no validation tail (that takes {need + horizon}): "
             "training is judged by its own windows and cannot stop early for good reason",
-            UserWarning,
+            TitansSeqWarning,
             stacklevel=3,
         )
         scaling = Scaling.of(series)

@@ -141,7 +141,7 @@ def _find_time(frame: pd.DataFrame, path: Path) -> str:
 
 
 def _parse_times(column: "pd.Series[Any]") -> "pd.Series[Any] | None":
-    """As stamps, day-first if only that keeps them in order; None if it holds anything else."""
+    """As stamps, day first where that makes them more regular; None if it holds anything else."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return column
     found = []
@@ -154,7 +154,11 @@ def _parse_times(column: "pd.Series[Any]") -> "pd.Series[Any] | None":
             continue
         if isinstance(stamps.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_any_dtype(stamps):
             found.append(stamps)
-    return next((s for s in found if s.is_monotonic_increasing), found[0] if found else None)
+    return min(found, key=lambda s: (not s.is_monotonic_increasing, _irregularity(s)), default=None)
+
+
+def _irregularity(stamps: "pd.Series[Any]") -> int:
+    return int(stamps.drop_duplicates().sort_values().diff().nunique())
 
 
 def _find_id(values: pd.DataFrame, stamps: "pd.Series[Any]") -> str | None:
