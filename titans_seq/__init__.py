@@ -1,7 +1,18 @@
 """Sequence models whose memory learns at test time."""
 
 from titans_seq.backbone import BackboneConfig, TitansBackbone
+from titans_seq.backbone.presets import preset
 from titans_seq.memory import MemoryConfig, NeuralMemory
+from titans_seq.state_file import load_state, save_state
 from titans_seq.version import __version__
 
-__all__ = ["BackboneConfig", "MemoryConfig", "NeuralMemory", "TitansBackbone", "__version__"]
+__all__ = [
+    "BackboneConfig",
+    "MemoryConfig",
+    "NeuralMemory",
+    "TitansBackbone",
+    "__version__",
+    "load_state",
+    "preset",
+    "save_state",
+]

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
+
+S = TypeVar("S", bound="State")
 
 
 @dataclass
@@ -47,6 +49,41 @@ class State:
         return sum(t.numel() * t.element_size() for _, t in self.named_tensors())
 
 
+def template(state: State) -> dict[str, tuple[int, ...]]:
+    """Path -> shape without the batch, of every tensor of a state."""
+    return {name: tuple(t.shape[1:]) for name, t in state.named_tensors()}
+
+
+def check_state(state: Any, expected: dict[str, tuple[int, ...]], batch: int | None) -> None:
+    """Raise ValueError unless the state has the tensors of `template`, each with `batch` rows (None: any number).
+
+    A path that ends in `keys` or `values` of an attention without a window may have grown on its second axis.
+    """
+    if not isinstance(state, State):
+        raise ValueError(f"the state must be what an earlier call returned, not {type(state).__name__}")
+    rows = batch
+    seen = 0
+    for name, tensor in state.named_tensors():
+        rows = tensor.shape[0] if rows is None else rows
+        shape = expected.get(name)
+        if shape is None or tensor.shape[0] != rows or not _fits(tuple(tensor.shape[1:]), shape):
+            want = "nothing of that name" if shape is None else f"{(rows, *shape)}"
+            raise ValueError(
+                f"the state is of another batch or configuration: {name} is {tuple(tensor.shape)}, expected {want}"
+            )
+        seen += 1
+    if seen != len(expected):
+        raise ValueError(f"the state is of another configuration: it has {seen} tensors, expected {len(expected)}")
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    if (
+        len(shape) == 3 and len(expected) == 3 and expected[1] == 0
+    ):  # the cache of an attention without a window starts empty and grows
+        return shape[0] == expected[0] and shape[2] == expected[2]
+    return shape == expected
+
+
 def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if value is None:
         return None
@@ -65,3 +102,9 @@ def _named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _named(f"{name}.{index}", item)
+
+
+def stack(states: list[S]) -> S:
+    """Rows of several states of the same kind, one below the other."""
+    rest = [iter([t for _, t in s.named_tensors()]) for s in states[1:]]
+    return states[0].map(lambda t: torch.cat([t, *(next(r) for r in rest)]))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from titans_seq import MemoryConfig, NeuralMemory
+from titans_seq.memory.neural import _convolve
 
 
 def build(dtype=torch.float64, **options):
@@ -165,7 +166,7 @@ def test_surprise_is_the_norm_of_the_gradient():
     hook.remove()
     assert norms.shape == (2, 12, 2)
     with torch.no_grad():
-        qkv, _ = memory._convolve(seen["out"][..., :24], None, None)
+        qkv, _ = _convolve(seen["out"][..., :24], memory.conv, 4, None, None)
         _, k, v = torch.nn.functional.silu(qkv).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
         k = k * torch.rsqrt(k.square().sum(-1, keepdim=True) + 1e-6)
     for start in (0, 4, 8):

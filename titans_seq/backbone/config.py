@@ -1,11 +1,11 @@
 """What a Titans backbone is made of."""
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from titans_seq.memory.config import Activation, ForgetTo, MemoryConfig
 
-Variant = Literal["lmm"]
+Variant = Literal["lmm", "mac", "mag", "mal", "attention"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class BackboneConfig:
     """
 
     variant: Variant = "lmm"
-    """How memory and attention share a block; "lmm" is the memory alone."""
+    """How memory and attention share a block: "lmm" is the memory alone, "attention" a Transformer++ without one."""
 
     dim: int = 64
     """Width of the tokens."""
@@ -27,6 +27,12 @@ class BackboneConfig:
 
     heads: int = 4
     """Heads of each mixer."""
+
+    window: int | None = 64
+    """Tokens that attention sees, itself included; for mac the length of a segment. None: all (not for mac)."""
+
+    persistent_tokens: int = 0
+    """Learned tokens that do not depend on the data: read by the memory before a stream, always seen by attention."""
 
     mlp_expansion: float = 2
     """Hidden width of the gated MLP in units of `dim`."""
@@ -65,8 +71,16 @@ class BackboneConfig:
     """Memory depth 1 only: gradients at every token instead of every chunk."""
 
     def __post_init__(self) -> None:
-        if self.variant not in ("lmm",):
-            raise ValueError(f"variant must be lmm, not {self.variant!r}")
+        if self.variant not in get_args(Variant):
+            raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, not {self.variant!r}")
+        if self.window is not None and (not isinstance(self.window, int) or self.window < 1):
+            raise ValueError(f"window must be a whole number of at least 1 or None, not {self.window!r}")
+        if self.variant == "mac" and (self.window is None or self.window % self.chunk_size):
+            raise ValueError(
+                f"mac needs a window that is a multiple of chunk_size {self.chunk_size}, not {self.window!r}"
+            )
+        if not isinstance(self.persistent_tokens, int) or self.persistent_tokens < 0:
+            raise ValueError(f"persistent_tokens must be a whole number of at least 0, not {self.persistent_tokens!r}")
         if not isinstance(self.layers, int) or self.layers < 1:
             raise ValueError(f"layers must be a whole number of at least 1, not {self.layers!r}")
         if not self.mlp_expansion * self.dim >= 1:

@@ -4,14 +4,25 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from titans_seq.backbone.block import Block
 from titans_seq.backbone.config import BackboneConfig
 from titans_seq.backbone.lmm import LMMBlock
-from titans_seq.memory.neural import MemoryState, check_state
+from titans_seq.backbone.mac import MACBlock
+from titans_seq.backbone.mag import MAGBlock
+from titans_seq.backbone.mal import MALBlock
+from titans_seq.backbone.transformer import AttentionBlock
+from titans_seq.norm import RMSNorm
 from titans_seq.ragged import compact, gather, scatter
-from titans_seq.state import State
+from titans_seq.state import State, check_state, template
 from titans_seq.validation import check_sequence
 
-BLOCKS: dict[str, type[LMMBlock]] = {"lmm": LMMBlock}
+BLOCKS: dict[str, type[Block]] = {
+    "lmm": LMMBlock,
+    "mac": MACBlock,
+    "mag": MAGBlock,
+    "mal": MALBlock,
+    "attention": AttentionBlock,
+}
 """Variant -> block."""
 
 
@@ -19,7 +30,7 @@ BLOCKS: dict[str, type[LMMBlock]] = {"lmm": LMMBlock}
 class BackboneState(State):
     """A backbone in the middle of a stream."""
 
-    layers: list[MemoryState]
+    layers: list[State]
 
 
 class TitansBackbone(nn.Module):
@@ -37,8 +48,14 @@ class TitansBackbone(nn.Module):
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.config = config
-        self.blocks: list[LMMBlock] = nn.ModuleList(BLOCKS[config.variant](config) for _ in range(config.layers))  # type: ignore[assignment]
-        self.norm = nn.RMSNorm(config.dim)
+        self.blocks: list[Block] = nn.ModuleList(BLOCKS[config.variant](config) for _ in range(config.layers))  # type: ignore[assignment]
+        self.norm = RMSNorm(config.dim)
+        self._template = template(self.initial_state(1))
+
+    def initial_state(self, batch: int) -> BackboneState:
+        """The state before the first token of each of `batch` rows."""
+        like = self.norm.weight
+        return BackboneState([block.initial_state(batch, like) for block in self.blocks])
 
     def forward(
         self, x: Tensor, state: BackboneState | None = None, mask: Tensor | None = None
@@ -58,9 +75,7 @@ class TitansBackbone(nn.Module):
         """
         check_sequence(x, self.config.dim, mask)
         if state is not None:
-            if len(state.layers) != len(self.blocks):
-                raise ValueError(f"the state has {len(state.layers)} layers, expected {len(self.blocks)}")
-            check_state(state.layers[0], x, self.config.memory)
+            check_state(state, self._template, x.shape[0])
         where = compact(mask)
         if where is not None:
             x = gather(x, where)

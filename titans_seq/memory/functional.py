@@ -16,6 +16,7 @@ Axes: B batch, H heads, T tokens, C tokens of one chunk, D features of a head, I
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -152,7 +153,8 @@ def chunk_gates(step_size: Tensor, momentum: Tensor | None, forget: Tensor | Non
         real: (..., C) of 1 and 0; a 0 marks a slot that holds no token and so changes nothing. Such a slot must come
             with step_size 0, momentum 1 and forget 0.
     """
-    with torch.autocast(step_size.device.type, enabled=False):
+    device = step_size.device.type
+    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
         size = step_size.shape[-1]
         if forget is None:
             stay = torch.ones_like(step_size)

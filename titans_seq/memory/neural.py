@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans_seq.memory.config import MemoryConfig
-from titans_seq.memory.stream import StreamState, Tokens, advance
+from titans_seq.memory.functional import ACTIVATIONS, linear
+from titans_seq.memory.stream import StreamState, Tokens, advance, open_stream
+from titans_seq.norm import RMSNorm
 from titans_seq.ragged import compact, gather, scatter
-from titans_seq.state import State
+from titans_seq.state import State, check_state, template
 from titans_seq.validation import check_sequence
 
 INITIAL_FORGET = 4.0
@@ -50,16 +52,17 @@ class NeuralMemory(nn.Module):
         super().__init__()
         self.config = config
         dim, heads, kernel = config.dim, config.heads, config.conv_kernel
-        self.norm = nn.RMSNorm(dim)
+        self.norm = RMSNorm(dim)
         self.project = nn.Linear(dim, 4 * dim, bias=False)  # q, k, v, output gate
         self.gates = nn.Linear(dim, 3 * heads)  # theta, eta, alpha
         self.conv = nn.Parameter(torch.empty(3 * dim, kernel)) if kernel > 1 else None
         self.memory = nn.ParameterList(
             torch.empty(heads, o, i) for i, o in zip(config.widths[:-1], config.widths[1:], strict=True)
         )
-        self.output_norm = nn.RMSNorm(config.head_dim)
+        self.output_norm = RMSNorm(config.head_dim)
         self.output = nn.Linear(dim, dim, bias=False)
         self.reset_parameters()
+        self._template = template(self.initial_state(1, self.output.weight))
 
     def reset_parameters(self) -> None:
         """Set initial values.
@@ -115,7 +118,8 @@ class NeuralMemory(nn.Module):
         self, x: Tensor, state: MemoryState | None, mask: Tensor | None, norms: list[Tensor] | None
     ) -> tuple[Tensor, MemoryState]:
         check_sequence(x, self.config.dim, mask)
-        check_state(state, x, self.config)
+        if state is not None:
+            check_state(state, self._template, x.shape[0])
         where = compact(mask)
         if where is None:
             return self.step(x, state, None, norms)
@@ -128,12 +132,16 @@ class NeuralMemory(nn.Module):
         state: MemoryState | None = None,
         lengths: Tensor | None = None,
         norms: list[Tensor] | None = None,
+        fill: int | None = None,
     ) -> tuple[Tensor, MemoryState]:
-        """`forward` without checks, padding on the right only: row b has `lengths[b]` real tokens (None: all)."""
+        """`forward` without checks, padding on the right only: row b has `lengths[b]` real tokens (None: all).
+
+        A caller that knows how many tokens every row has in its open chunk can say so by `fill`.
+        """
         config = self.config
         x = self.norm(x)
         qkv, gate = self.project(x).split((3 * config.dim, config.dim), -1)
-        qkv, tail = self._convolve(qkv, None if state is None else state.tail, lengths)
+        qkv, tail = _convolve(qkv, self.conv, config.conv_kernel, None if state is None else state.tail, lengths)
         q, k, v = F.silu(qkv).unflatten(-1, (3, config.heads, -1)).permute(2, 0, 3, 1, 4)
         gates = torch.sigmoid(self.gates(x).to(x.dtype))  # in bfloat16 their products would drift
         theta, eta, alpha = gates.unflatten(-1, (3, -1)).permute(2, 0, 3, 1)
@@ -146,40 +154,50 @@ class NeuralMemory(nn.Module):
             forget=alpha if config.forget else None,
         )
         first = [w.unsqueeze(0) for w in self.memory]
-        y, stream = advance(tokens, None if state is None else state.stream, first, lengths, config, norms)
+        y, stream = advance(tokens, None if state is None else state.stream, first, lengths, config, norms, fill)
         y = self.output_norm(y.transpose(1, 2)).flatten(2)
         return self.output(y * F.silu(gate)), MemoryState(stream, tail)
 
-    def _convolve(self, x: Tensor, tail: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Causal depthwise convolution of x (B, T, 3 dim), and the tail the next token needs."""
-        kernel = self.config.conv_kernel
-        if tail is None:
-            tail = x.new_zeros(x.shape[0], kernel - 1, x.shape[2])
-        joined = torch.cat([tail, x], 1)
-        length = x.shape[1]
-        if lengths is None:
-            last = joined[:, length:]
-        else:
-            index = lengths.unsqueeze(1) + torch.arange(kernel - 1)
-            last = joined.gather(1, index.to(x.device).unsqueeze(-1).expand(-1, -1, x.shape[2]))
-        if self.conv is None:
-            return x, last
-        return sum(joined[:, j : j + length] * self.conv[:, j] for j in range(kernel)), last  # type: ignore[return-value]
+    def recall(self, x: Tensor, weights: list[Tensor], tail: Tensor) -> tuple[Tensor, Tensor]:
+        """Read given weights (B, H, O, I) with queries of x, nothing is written: (B, T, dim) and the query's tail."""
+        config = self.config
+        x = self.norm(x)
+        q, _, _, gate = self.project(x).chunk(4, -1)
+        kernel = None if self.conv is None else self.conv[: config.dim]
+        q, tail = _convolve(q, kernel, config.conv_kernel, tail, None)
+        q = _unit(F.silu(q).unflatten(-1, (config.heads, -1)).transpose(1, 2))
+        act, _ = ACTIVATIONS[config.activation]
+        for layer, w in enumerate(weights):
+            q = linear(act(q) if layer else q, w)
+        y = self.output_norm(q.transpose(1, 2)).flatten(2)
+        return self.output(y * F.silu(gate)), tail
+
+    def initial_state(self, batch: int, like: Tensor) -> MemoryState:
+        """The state before the first token, with the dtype and device of `like`."""
+        first = [w.unsqueeze(0).to(like) for w in self.memory]
+        tail = like.new_zeros(batch, self.config.conv_kernel - 1, 3 * self.config.dim)
+        return MemoryState(open_stream(first, None, batch, self.config), tail)
 
 
-def check_state(state: MemoryState | None, x: Tensor, config: MemoryConfig) -> None:
-    """Raise ValueError unless the state belongs to this configuration and to the batch of x."""
-    if state is None:
-        return
-    batch = x.shape[0]
-    slots = (batch, config.heads, config.chunk_size)
-    expected = [(batch, config.heads, o, i) for i, o in zip(config.widths[:-1], config.widths[1:], strict=True)]
-    got = [tuple(w.shape) for w in state.stream.weights]
-    if got != expected or tuple(state.stream.read.shape) != slots:
-        raise ValueError(
-            f"the state is of another batch or configuration: expected weights {expected} and open chunk {slots}, "
-            f"got {got} and {tuple(state.stream.read.shape)}"
-        )
+def _convolve(
+    x: Tensor, kernel: Tensor | None, size: int, tail: Tensor | None, lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Causal depthwise convolution of x (B, T, P) with a kernel (P, K), and the tail the next token needs."""
+    if tail is None:
+        tail = x.new_zeros(x.shape[0], size - 1, x.shape[2])
+    joined = torch.cat([tail, x], 1)
+    length = x.shape[1]
+    if lengths is None:
+        last = joined[:, length:]
+    else:
+        index = lengths.unsqueeze(1) + torch.arange(size - 1)
+        last = joined.gather(1, index.to(x.device).unsqueeze(-1).expand(-1, -1, x.shape[2]))
+    if kernel is None:
+        return x, last
+    out = joined[:, :length] * kernel[:, 0]
+    for j in range(1, size):
+        out = out + joined[:, j : j + length] * kernel[:, j]
+    return out, last
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -91,6 +91,7 @@ def advance(
     lengths: Tensor | None,
     config: MemoryConfig,
     norms: list[Tensor] | None = None,
+    fill: int | None = None,
 ) -> tuple[Tensor, StreamState]:
     """Take tokens in: returns y (B, H, T, D) and the state behind them.
 
@@ -100,10 +101,13 @@ def advance(
         first: M_0, (1, H, O, I) per layer, with which a stream begins.
         lengths: (B,) int64 on the processor, or None if all T tokens of every row are real.
         norms: a list that takes the surprise norms, (B, H, ...) tensors that add up to (B, H, T).
+        fill: tokens in the open chunk, if it is known to be the same in every row; None looks.
     """
     batch, _, length, _ = tokens.q.shape
-    size, fill = config.chunk_size, 0
-    if state is not None:
+    size = config.chunk_size
+    if state is None:
+        fill = 0
+    elif fill is None:
         fill = int(state.fill[0])
         if lengths is None and bool((state.fill != fill).any()):
             lengths = torch.full_like(state.fill, length)
