@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test lint check format bench-long-horizon bench-windows
+.PHONY: demo test lint check format bench-long-horizon bench-streaming bench-training-memory bench-windows
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
 	$(BIN)/titans-seq forecast --horizon 24 --max-epochs 3 --output runs/demo --force
@@ -25,6 +25,12 @@ format: $(STAMP)
 
 bench-long-horizon: $(STAMP)  ## ETTh1, 96 steps back and ahead, 3 seeds
 	$(BIN)/titans-seq bench long-horizon --dataset ETTh1 --context 96 --horizon 96 --seeds 3 --output benchmarks/results
+
+bench-streaming: $(STAMP)  ## two million tokens through every variant
+	$(BIN)/titans-seq bench streaming --output benchmarks/results
+
+bench-training-memory: $(STAMP)  ## one training step on 32,768 tokens, plain and with recomputation
+	$(BIN)/titans-seq bench training-memory --output benchmarks/results
 
 bench-windows: $(STAMP)  ## windows per second beside TimeSeriesDataSet
 	$(BIN)/titans-seq bench windows --output benchmarks/results

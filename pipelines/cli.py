@@ -20,6 +20,8 @@ from titans_seq.errors import TitansSeqError, TitansSeqWarning
 from titans_seq.pipelines.data import DataPath, FetchData, ListData
 from titans_seq.pipelines.forecast import Forecast
 from titans_seq.pipelines.long_horizon import LongHorizon
+from titans_seq.pipelines.streaming import Streaming
+from titans_seq.pipelines.training_memory import TrainingMemory
 from titans_seq.pipelines.window_speed import WindowSpeed
 
 command = tyro.conf.subcommand
@@ -32,6 +34,8 @@ class Bench:
     what: tyro.conf.OmitSubcommandPrefixes[
         Annotated[LongHorizon, command("long-horizon", prefix_name=False)]
         | Annotated[WindowSpeed, command("windows", prefix_name=False)]
+        | Annotated[Streaming, command("streaming", prefix_name=False)]
+        | Annotated[TrainingMemory, command("training-memory", prefix_name=False)]
     ]
 
     def run(self) -> Any:

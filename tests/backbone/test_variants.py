@@ -253,3 +253,18 @@ def test_states_of_others_are_refused(variant):
                 build(other)(x, state)
     with pytest.raises(ValueError, match="must be what an earlier call returned, not dict"):
         net(x, {})
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_recomputation_changes_neither_outputs_nor_gradients(variant):
+    plain, frugal = build(variant, dropout=0.2), build(variant, dropout=0.2, checkpoint_tokens=8)
+    frugal.load_state_dict(plain.state_dict())
+    x = torch.randn(2, LENGTH, 8, dtype=torch.float64, requires_grad=True)
+    results = []
+    for net in (plain.eval(), frugal.eval()):
+        h, state = net(x)
+        h.square().sum().backward()
+        results.append([h, x.grad, *(p.grad for p in net.parameters()), *(t for _, t in state.named_tensors())])
+        x.grad = None
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-9)

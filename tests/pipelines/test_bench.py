@@ -30,6 +30,22 @@ def test_windows(tmp_path, capsys):
     assert json.loads(written.read_text())["ratio"] > 1
 
 
+def test_streaming(tmp_path, capsys):
+    assert execute(["bench", "streaming", "--tokens", "4000", "--dim", "8", "--output", str(tmp_path), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["variants"]) == {"lmm", "mac", "mag", "mal"}
+    assert all(r["finite"] and r["state_bytes"] > 0 for r in result["variants"].values())
+    assert len(list(tmp_path.glob("streaming-*.json"))) == 1
+
+
+def test_training_memory(tmp_path, capsys):
+    options = ["--tokens", "2048", "--dim", "32", "--repeats", "1", "--output", str(tmp_path)]
+    assert execute(["bench", "training-memory", *options]) == 0
+    assert "recomputed" in capsys.readouterr().out
+    (written,) = tmp_path.glob("training-memory-*.json")
+    assert json.loads(written.read_text())["summary"]["plain"]["seconds"] > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -70,6 +70,12 @@ class BackboneConfig:
     online: bool = False
     """Memory depth 1 only: gradients at every token instead of every chunk."""
 
+    checkpoint_tokens: int | None = None
+    """In training, keep only the state every so many tokens and recompute the rest backwards; None: keep all.
+
+    It changes memory and time, not the function. A multiple of chunk_size costs least.
+    """
+
     def __post_init__(self) -> None:
         if self.variant not in get_args(Variant):
             raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, not {self.variant!r}")
@@ -87,6 +93,12 @@ class BackboneConfig:
             raise ValueError(f"mlp_expansion {self.mlp_expansion!r} leaves no hidden unit at dim {self.dim}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout!r}")
+        if self.checkpoint_tokens is not None and (
+            not isinstance(self.checkpoint_tokens, int) or self.checkpoint_tokens < 1
+        ):
+            raise ValueError(
+                f"checkpoint_tokens must be a whole number of at least 1 or None, not {self.checkpoint_tokens!r}"
+            )
         _ = self.memory
 
     @property

@@ -58,6 +58,12 @@ class MemoryConfig:
     online: bool = False
     """Depth 1 only: gradients at M_{t-1} instead of at the chunk's start; chunk_size is then pure tiling."""
 
+    checkpoint_tokens: int | None = None
+    """In training, keep only the state every so many tokens and recompute the rest backwards; None: keep all.
+
+    It changes memory and time, not the function. A multiple of chunk_size costs least.
+    """
+
     def __post_init__(self) -> None:
         for name in ("dim", "heads", "depth", "chunk_size", "conv_kernel"):
             value = getattr(self, name)
@@ -73,6 +79,12 @@ class MemoryConfig:
             raise ValueError(f"forget_to must be initial or zero, not {self.forget_to!r}")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip must be positive or None, not {self.clip!r}")
+        if self.checkpoint_tokens is not None and (
+            not isinstance(self.checkpoint_tokens, int) or self.checkpoint_tokens < 1
+        ):
+            raise ValueError(
+                f"checkpoint_tokens must be a whole number of at least 1 or None, not {self.checkpoint_tokens!r}"
+            )
         if self.online and self.depth != 1:
             raise ValueError(f"online needs depth 1, not {self.depth}")
         if self.online and self.clip is not None:

@@ -15,6 +15,7 @@ from titans_seq.memory.functional import ACTIVATIONS, linear
 from titans_seq.memory.stream import StreamState, Tokens, advance, open_stream
 from titans_seq.norm import RMSNorm
 from titans_seq.ragged import compact, gather, scatter
+from titans_seq.recompute import in_segments, wanted
 from titans_seq.state import State, check_state, template
 from titans_seq.validation import check_sequence
 
@@ -139,6 +140,9 @@ class NeuralMemory(nn.Module):
         A caller that knows how many tokens every row has in its open chunk can say so by `fill`.
         """
         config = self.config
+        if norms is None and config.checkpoint_tokens is not None and wanted(config.checkpoint_tokens, x, lengths):
+            state = self.initial_state(x.shape[0], x) if state is None else state
+            return in_segments(self.step, self, x, state, config.checkpoint_tokens)
         x = self.norm(x)
         qkv, gate = self.project(x).split((3 * config.dim, config.dim), -1)
         qkv, tail = _convolve(qkv, self.conv, config.conv_kernel, None if state is None else state.tail, lengths)

@@ -1,0 +1,98 @@
+"""`titans-seq bench streaming`: a stream of millions of tokens costs the same at its end as at its beginning.
+
+Axes: B batch, T tokens.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from titans_seq.pipelines.environment import describe
+from titans_seq.pipelines.output import plain_table
+from titans_seq.saving import write_json
+
+VARIANTS = ("lmm", "mac", "mag", "mal")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streaming:
+    """Time per token and resident memory along a long stream, for every variant."""
+
+    tokens: int = 2_000_000
+    """Length of the stream."""
+    piece: int = 1000
+    """Tokens of one call; not a multiple of the chunk, so chunks stay open between calls."""
+    dim: int = 32
+    """Width of the model, which has one layer of two heads, memory depth 2, chunks and windows of 64."""
+    output: Path | None = None
+    """Folder for a dated JSON file; none writes nothing."""
+    json: bool = False
+    """Print the result as JSON on standard output instead of a table."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it; returns what the JSON file holds."""
+        result: dict[str, Any] = {
+            "benchmark": "streaming",
+            "tokens": self.tokens,
+            "piece": self.piece,
+            "dim": self.dim,
+            "variants": {variant: _stream(variant, self) for variant in VARIANTS},
+            **describe(),
+        }
+        if self.output is not None:
+            self.output.mkdir(parents=True, exist_ok=True)
+            write_json(self.output / f"streaming-{result['date']}.json", result)
+        if not self.json:
+            rows = {
+                v: {
+                    "tokens/s": f"{r['tokens_per_second']:,.0f}",
+                    "last 1 % / first 1 %": f"{r['time_ratio']:.3f}",
+                    "memory growth": f"{r['memory_growth']:+.2%}",
+                    "state": f"{r['state_bytes']:,} bytes",
+                    "finite": str(r["finite"]),
+                }
+                for v, r in result["variants"].items()
+            }
+            plain_table(f"{self.tokens:,} tokens", rows)
+        return result
+
+
+def _stream(variant: Any, options: Streaming) -> dict[str, Any]:
+    import psutil
+    import torch
+
+    from titans_seq.backbone import BackboneConfig, TitansBackbone
+
+    torch.manual_seed(0)
+    config = BackboneConfig(
+        variant=variant, dim=options.dim, layers=1, heads=2, chunk_size=64, window=64, persistent_tokens=4
+    )
+    net = TitansBackbone(config).eval()
+    process, state, seconds, resident, finite = psutil.Process(), None, [], [], True
+    pieces = max(1, options.tokens // options.piece)
+    with torch.inference_mode():
+        for _ in range(20):  # warm-up, on a stream of its own
+            _, state = net(torch.randn(1, options.piece, options.dim), state)
+        state = None
+        for _ in range(pieces):
+            x = torch.randn(1, options.piece, options.dim)
+            started = time.perf_counter()
+            h, state = net(x, state)
+            seconds.append(time.perf_counter() - started)
+            resident.append(process.memory_info().rss)
+            finite = finite and bool(torch.isfinite(h).all())
+    part = max(1, pieces // 100)
+    first, last = median(seconds[:part]), median(seconds[-part:])
+    return {
+        "tokens_per_second": options.piece * pieces / sum(seconds),
+        "first_percent_us_per_token": 1e6 * first / options.piece,
+        "last_percent_us_per_token": 1e6 * last / options.piece,
+        "time_ratio": last / first,
+        "resident_first_percent": median(resident[:part]),
+        "resident_last_percent": median(resident[-part:]),
+        "memory_growth": median(resident[-part:]) / median(resident[:part]) - 1,
+        "state_bytes": state.nbytes if state is not None else 0,
+        "finite": finite,
+    }

@@ -1,0 +1,95 @@
+"""`titans-seq bench training-memory`: peak memory and time of one training step on a long sequence.
+
+Every measurement runs in a process of its own. Axes: B batch, T tokens.
+"""
+
+import multiprocessing
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from titans_seq.pipelines.environment import describe
+from titans_seq.pipelines.output import plain_table
+from titans_seq.saving import write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingMemory:
+    """Forward and backward of one memory layer, plain and with recomputation, in turn."""
+
+    tokens: int = 32_768
+    """Length of the sequence."""
+    dim: int = 256
+    """Width; 4 heads, memory depth 2, chunks of 64."""
+    checkpoint_tokens: int = 1024
+    """Segment that is recomputed."""
+    repeats: int = 3
+    """Measurements of each; the median counts."""
+    output: Path | None = None
+    """Folder for a dated JSON file; none writes nothing."""
+    json: bool = False
+    """Print the result as JSON on standard output instead of a table."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it; returns what the JSON file holds."""
+        measured: dict[str, list[dict[str, float]]] = {"plain": [], "recomputed": []}
+        for _ in range(self.repeats):
+            for name, segment in (("plain", None), ("recomputed", self.checkpoint_tokens)):
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    measured[name].append(pool.apply(measure, (self.tokens, self.dim, segment)))
+        summary = {n: {k: median(r[k] for r in runs) for k in runs[0]} for n, runs in measured.items()}
+        result: dict[str, Any] = {
+            "benchmark": "training-memory",
+            "tokens": self.tokens,
+            "dim": self.dim,
+            "checkpoint_tokens": self.checkpoint_tokens,
+            "summary": summary,
+            "time_ratio": summary["recomputed"]["seconds"] / summary["plain"]["seconds"],
+            "runs": measured,
+            **describe(),
+        }
+        if self.output is not None:
+            self.output.mkdir(parents=True, exist_ok=True)
+            write_json(self.output / f"training-memory-{result['date']}.json", result)
+        if not self.json:
+            rows = {
+                n: {"peak over baseline": f"{s['peak_mb']:,.0f} MB", "seconds": f"{s['seconds']:.2f}"}
+                for n, s in summary.items()
+            }
+            plain_table(f"forward and backward of {self.tokens:,} tokens", rows)
+        return result
+
+
+def measure(tokens: int, dim: int, segment: int | None) -> dict[str, float]:
+    """Peak resident memory over the process's baseline, and seconds, of the second of two steps of one process."""
+    import psutil
+    import torch
+
+    from titans_seq import MemoryConfig, NeuralMemory
+
+    torch.manual_seed(0)
+    config = MemoryConfig(dim=dim, heads=4, depth=2, chunk_size=64, checkpoint_tokens=segment)
+    memory, process = NeuralMemory(config), psutil.Process()
+    memory(torch.randn(1, 256, dim))[0].square().sum().backward()
+    x = torch.randn(1, tokens, dim, requires_grad=True)
+    baseline = process.memory_info().rss
+    peak, done = baseline, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.005):
+            peak = max(peak, process.memory_info().rss)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        memory(x)[0].square().sum().backward()
+        seconds.append(time.perf_counter() - started)
+    done.set()
+    thread.join()
+    return {"peak_mb": (peak - baseline) / 1e6, "seconds": seconds[-1]}
