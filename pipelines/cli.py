@@ -6,7 +6,6 @@ Exit codes: 0 success, 2 wrong input, 130 Ctrl-C, 1 anything else.
 import contextlib
 import io
 import itertools
-import json
 import re
 import sys
 import warnings
@@ -23,6 +22,7 @@ from titans_seq.pipelines.long_horizon import LongHorizon
 from titans_seq.pipelines.streaming import Streaming
 from titans_seq.pipelines.training_memory import TrainingMemory
 from titans_seq.pipelines.window_speed import WindowSpeed
+from titans_seq.saving import to_json
 
 command = tyro.conf.subcommand
 
@@ -90,7 +90,7 @@ def _execute(arguments: list[str]) -> int:
     except BrokenPipeError:
         return 1
     if result is not None and getattr(getattr(chosen, "what", chosen), "json", False):
-        print(json.dumps(result, default=str))
+        print(to_json(result))
     return 0
 
 

@@ -27,7 +27,7 @@ class Forecast:
     variant: str = "lmm"
     """Backbone."""
     target: tuple[str, ...] = ()
-    """Columns to forecast; none means all numeric ones."""
+    """Columns to forecast; none means all that are not time stamps or names of series."""
     time_column: str | None = None
     """Column of time stamps; found by itself if not named."""
     id_column: str | None = None
@@ -80,8 +80,6 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
     frame = read_table(source, time_column=options.time_column, id_column=options.id_column, targets=options.target)
     panel = to_panel(frame)
     _check_length(panel, options)
-    claim_folder(options.output, FILES, options.force)
-
     model = TitansForecaster(
         options.horizon,
         options.context,
@@ -91,7 +89,10 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
         random_state=options.seed,
         verbose=sys.stderr.isatty(),
     )
+    _, fitting = model.check()
     training = panel.head(1 - options.test_fraction)
+    data = prepare(training, options.context, options.horizon, model.validation_fraction)
+    claim_folder(options.output, FILES, options.force)
     parameters = {k: v for k, v in model.get_params().items() if k != "verbose"} | {
         "data": source.name,
         "series": len(panel.series),
@@ -110,10 +111,9 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
             run.metrics({"train_loss": history.train_loss[-1], "val_loss": history.validation_loss[-1]}, step=epoch)
 
         model.fit_panel(training, after_epoch)
-        data = prepare(training, options.context, options.horizon, model.validation_fraction)
         with seeded(options.seed):
             dlinear = DLinear(options.context, options.horizon)
-        history = fit_network(dlinear, data, options.horizon, "mse", model.batch_size, model.training_config())
+        history = fit_network(dlinear, data, options.horizon, "mse", model.batch_size, fitting)
         season = panel.season if panel.season < min(len(s.index) for s in training.series) else 1
         naive = SeasonalNaive(options.horizon, season)
         started = time.perf_counter()
@@ -135,7 +135,10 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
         model.observe_panel(panel).save(folder)
         forecast = model.predict()
         scale, mean = data.scaling.scale.numpy(), data.scaling.mean.numpy()
-        checks = [c.T * scale[i] + mean[i] if len(c) else c.T for i, c in enumerate(result.last["titans"])]
+        checks = [
+            None if check is None else (check[0], check[1].T * scale[i] + mean[i])
+            for i, check in enumerate(result.last["titans"])
+        ]
         metrics = {
             "data": source.name,
             "horizon": options.horizon,

@@ -11,8 +11,7 @@ from typing import Any
 
 from titans_seq.errors import DataError
 from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import score_table
-from titans_seq.saving import write_json
+from titans_seq.pipelines.output import claim_results, score_table, write_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,9 @@ class LongHorizon:
     horizon: int = 96
     """96, 192, 336 or 720 in the papers."""
     seeds: int = 3
-    """Runs with seeds 0, 1, ..."""
+    """Runs."""
+    seed: int = 0
+    """Of the first run; the next one has the next."""
     variant: str = "lmm"
     """Backbone."""
     max_epochs: int = 6
@@ -62,8 +63,8 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
     from titans_seq.domains.timeseries.windows import Windows
     from titans_seq.training import seeded
 
-    if min(options.context, options.horizon, options.seeds) < 1:
-        raise DataError("context, horizon and seeds must be at least 1")
+    claim_results(options, "context", "horizon", "seeds")
+    TitansForecaster(options.horizon, options.context, options.variant, max_epochs=options.max_epochs).check()
     frame = read_csv(fetch(options.dataset))
     table = frame.iloc[:, 1:]
     values = torch.tensor(table.to_numpy(dtype="float32"))
@@ -86,16 +87,17 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
         season = 1
     results: dict[str, list[dict[str, Any]]] = {"titans": [], "dlinear": [], "seasonal naive": []}
     windows = 0
-    for seed in range(options.seeds):
+    for seed in range(options.seed, options.seed + options.seeds):
         model = TitansForecaster(
             horizon, context, options.variant, max_epochs=options.max_epochs, random_state=seed,
             verbose=sys.stderr.isatty(),
         )  # fmt: skip
+        shape, config = model.check()
         with seeded(seed):
-            titans = ForecastNetwork(model.network_config())
+            titans = ForecastNetwork(shape)
         with seeded(seed):
             dlinear = DLinear(context, horizon)
-        config, size = model.training_config(), model.batch_size
+        size = model.batch_size
         runs = {
             "titans": fit_network(titans, data, horizon, model.loss, size, config),
             "dlinear": fit_network(dlinear, data, horizon, "mse", size, config),
@@ -139,10 +141,7 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
         "runs": results,
         **describe(),
     }
-    if options.output is not None:
-        options.output.mkdir(parents=True, exist_ok=True)
-        name = f"long-horizon-{options.dataset}-{context}-{horizon}-{result['date']}.json"
-        write_json(options.output / name, result)
+    write_result(options.output, f"long-horizon-{options.dataset}-{context}-{horizon}", result)
     if not options.json:
         shown = {
             m: {k: v for k, v in s.items() if k in ("mse", "mse_std", "mae", "mae_std", "seconds")}

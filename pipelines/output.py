@@ -3,11 +3,13 @@
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from titans_seq.errors import DataError
+from titans_seq.saving import replaceable, write_json
 
 
 def claim_folder(folder: Path, files: Iterable[str], force: bool) -> None:
@@ -21,12 +23,29 @@ def claim_folder(folder: Path, files: Iterable[str], force: bool) -> None:
     there = [name for name in files if (folder / name).exists()]
     if there and not force:
         raise DataError(f"{folder} already holds {', '.join(there)}: choose another --output, or --force")
+    if not replaceable(folder / "model"):
+        raise DataError(f"{folder / 'model'} is not a saved model: choose another --output")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def claim_results(options: Any, *sizes: str) -> None:
+    """Check a benchmark's options before it runs: the named sizes at least 1, and `output` writable or None."""
+    for name in sizes:
+        if getattr(options, name) < 1:
+            raise DataError(f"{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
+    if options.output is not None:
+        claim_folder(options.output, (), force=True)
+
+
+def write_result(folder: Path | None, name: str, result: dict[str, Any]) -> None:
+    """A benchmark's result as NAME-DATE.json, if a folder is given."""
+    if folder is not None:
+        write_json(folder / f"{name}-{result['date']}.json", result)
 
 
 def score_table(title: str, rows: Mapping[str, Mapping[str, float]], note: str) -> None:

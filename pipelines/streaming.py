@@ -10,8 +10,7 @@ from statistics import median
 from typing import Any
 
 from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import plain_table
-from titans_seq.saving import write_json
+from titans_seq.pipelines.output import claim_results, plain_table, write_result
 
 VARIANTS = ("lmm", "mac", "mag", "mal")
 
@@ -33,6 +32,7 @@ class Streaming:
 
     def run(self) -> dict[str, Any]:
         """Do it; returns what the JSON file holds."""
+        claim_results(self, "tokens", "piece", "dim")
         result: dict[str, Any] = {
             "benchmark": "streaming",
             "tokens": self.tokens,
@@ -41,9 +41,7 @@ class Streaming:
             "variants": {variant: _stream(variant, self) for variant in VARIANTS},
             **describe(),
         }
-        if self.output is not None:
-            self.output.mkdir(parents=True, exist_ok=True)
-            write_json(self.output / f"streaming-{result['date']}.json", result)
+        write_result(self.output, "streaming", result)
         if not self.json:
             rows = {
                 v: {

@@ -12,8 +12,7 @@ from statistics import median
 from typing import Any
 
 from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import plain_table
-from titans_seq.saving import write_json
+from titans_seq.pipelines.output import claim_results, plain_table, write_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +34,7 @@ class TrainingMemory:
 
     def run(self) -> dict[str, Any]:
         """Do it; returns what the JSON file holds."""
+        claim_results(self, "tokens", "dim", "checkpoint_tokens", "repeats")
         measured: dict[str, list[dict[str, float]]] = {"plain": [], "recomputed": []}
         for _ in range(self.repeats):
             for name, segment in (("plain", None), ("recomputed", self.checkpoint_tokens)):
@@ -51,9 +51,7 @@ class TrainingMemory:
             "runs": measured,
             **describe(),
         }
-        if self.output is not None:
-            self.output.mkdir(parents=True, exist_ok=True)
-            write_json(self.output / f"training-memory-{result['date']}.json", result)
+        write_result(self.output, "training-memory", result)
         if not self.json:
             rows = {
                 n: {"peak over baseline": f"{s['peak_mb']:,.0f} MB", "seconds": f"{s['seconds']:.2f}"}

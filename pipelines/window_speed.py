@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from titans_seq.errors import DataError
 from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import plain_table
-from titans_seq.saving import write_json
+from titans_seq.pipelines.output import claim_results, plain_table, write_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,10 @@ class WindowSpeed:
 
 def run_window_speed(options: WindowSpeed) -> dict[str, Any]:
     """Measure both in turn, `repeats` times."""
+    claim_results(options, "rows", "channels", "context", "horizon", "batch_size", "repeats")
+    least = options.context + options.horizon + 2 * options.batch_size
+    if options.rows < least:
+        raise DataError(f"{options.rows} rows hold no two batches: at least {least} are needed")
     import numpy as np
     import pandas as pd
     import torch
@@ -78,9 +82,7 @@ def run_window_speed(options: WindowSpeed) -> dict[str, Any]:
         "ratio": median(rates["titans-seq"]) / median(rates["TimeSeriesDataSet"]),
         **describe(),
     }
-    if options.output is not None:
-        options.output.mkdir(parents=True, exist_ok=True)
-        write_json(options.output / f"windows-{result['date']}.json", result)
+    write_result(options.output, "windows", result)
     if not options.json:
         rows = {n: {k: f"{v:,.0f}" for k, v in r.items()} for n, r in result["windows_per_second"].items()}
         plain_table("windows per second", rows)

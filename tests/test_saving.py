@@ -86,3 +86,22 @@ def test_unwritable_place(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="cannot write"):
         save_folder(tmp_path / "file" / "model", "Thing", {}, {})
+
+
+def test_an_interrupted_exchange_leaves_the_old_model(folder, monkeypatch):
+    from pathlib import Path
+
+    rename, calls = Path.rename, []
+
+    def second_fails(self, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", second_fails)
+    with pytest.raises(KeyboardInterrupt):
+        save_folder(folder, "Thing", {"a": 9}, {"w": torch.zeros(1)})
+    monkeypatch.undo()
+    assert load_folder(folder, "Thing")[0]["a"] == [1, 2.5]
+    assert [p.name for p in folder.parent.iterdir()] == ["model"]

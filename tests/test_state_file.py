@@ -91,6 +91,8 @@ def test_right_header_wrong_tensors(file, tmp_path):
     state = load_state(file, CONFIG)
     tensors = {n: t.contiguous().clone() for n, t in state.named_tensors()}
     name = next(n for n in tensors if n.endswith("fill"))
-    save_file(tensors | {name: tensors[name].float()}, tmp_path / "s", metadata=header)
-    with pytest.raises(ModelError, match="damaged"):
-        load_state(tmp_path / "s", CONFIG)
+    spoiled = [tensors[name].float(), tensors[name] + 10**12, tensors[name] - 10**6, torch.tensor(1), tensors[name][:1]]
+    for wrong in spoiled:
+        save_file(tensors | {name: wrong}, tmp_path / "s", metadata=header)
+        with pytest.raises(ModelError, match="damaged"):
+            load_state(tmp_path / "s", CONFIG)

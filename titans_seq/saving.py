@@ -5,6 +5,8 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any
         ModelError: the folder holds something that is not a saved model, or cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and not _replaceable(folder):
+    if not replaceable(folder):
         raise ModelError(f"{folder} exists and is not a saved model: choose another folder")
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, "version": __version__}
     try:
@@ -47,17 +49,28 @@ def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any
         save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, fresh / WEIGHTS)
         (fresh / WEIGHTS).chmod(0o644)
         if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            folder.rename(old / "replaced")
-            fresh.rename(folder)
-            shutil.rmtree(old)
+            _exchange(fresh, folder)
         else:
             fresh.rename(folder)
-    except OSError as error:
-        raise ModelError(f"cannot write {folder}: {error.strerror}") from error
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot write {folder}: {error}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+def _exchange(fresh: Path, folder: Path) -> None:
+    """Put `fresh` in the place of `folder`; whatever happens, one of the two stands there afterwards."""
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        folder.rename(old / "replaced")
+        fresh.rename(folder)
+    except BaseException:
+        if not folder.exists() and (old / "replaced").exists():
+            (old / "replaced").rename(folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def load_folder(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -94,20 +107,37 @@ def load_folder(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, An
 
 def write_json(path: Path, values: Any) -> None:
     """Write JSON at once or not at all; numbers that are not finite become null."""
-    write_text(path, json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
+    write_text(path, to_json(values, indent=2) + "\n")
+
+
+def to_json(values: Any, indent: int | None = None) -> str:
+    """Values as JSON; numbers that are not finite become null."""
+    return json.dumps(_finite(values), indent=indent, allow_nan=False, default=str)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text at once or not at all."""
+    with written(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A temporary file to write to, which becomes `path` if all goes well and vanishes if not."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        yield Path(name)
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def replaceable(folder: Path) -> bool:
+    """Whether `save_folder` may write there: nothing, or an earlier model, stands in its way."""
+    return not folder.exists() or _replaceable(folder)
 
 
 def _replaceable(folder: Path) -> bool:

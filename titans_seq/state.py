@@ -21,6 +21,14 @@ class State:
         """The same state with `function` applied to every tensor."""
         return type(self)(**{f.name: _map(getattr(self, f.name), function) for f in fields(self)})
 
+    def check_counters(self) -> None:
+        """Raise ValueError if a counter points outside of its buffer; for states that come from a file."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, State):
+                    item.check_counters()
+
     def detach(self) -> Self:
         """Cut from the autograd graph."""
         return self.map(Tensor.detach)
@@ -45,7 +53,7 @@ class State:
 
     @property
     def nbytes(self) -> int:
-        """Size in bytes; it does not depend on the length of the stream."""
+        """Size in bytes; it does not depend on the length of the stream, unless attention sees all of it."""
         return sum(t.numel() * t.element_size() for _, t in self.named_tensors())
 
 
@@ -64,9 +72,9 @@ def check_state(state: Any, expected: dict[str, tuple[int, ...]], batch: int | N
     rows = batch
     seen = 0
     for name, tensor in state.named_tensors():
-        rows = tensor.shape[0] if rows is None else rows
+        rows = tensor.shape[0] if rows is None and tensor.ndim else rows
         shape = expected.get(name)
-        if shape is None or tensor.shape[0] != rows or not _fits(tuple(tensor.shape[1:]), shape):
+        if shape is None or tensor.ndim == 0 or tensor.shape[0] != rows or not _fits(tuple(tensor.shape[1:]), shape):
             want = "nothing of that name" if shape is None else f"{(rows, *shape)}"
             raise ValueError(
                 f"the state is of another batch or configuration: {name} is {tuple(tensor.shape)}, expected {want}"
@@ -82,6 +90,12 @@ def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     ):  # the cache of an attention without a window starts empty and grows
         return shape[0] == expected[0] and shape[2] == expected[2]
     return shape == expected
+
+
+def check_counter(counter: Tensor, least: int, most: int, name: str) -> None:
+    """Raise ValueError unless all of a counter lies between least and most."""
+    if counter.is_floating_point() or bool(((counter < least) | (counter > most)).any()):
+        raise ValueError(f"{name} must lie between {least} and {most}, not {counter.tolist()}")
 
 
 def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 from titans_seq.backbone import BackboneConfig, TitansBackbone
 from titans_seq.errors import ModelError
 from titans_seq.memory import MemoryConfig, NeuralMemory
+from titans_seq.saving import written
 from titans_seq.state import State, check_state, template
 
 FORMAT, VERSION = "titans-seq-state", "1"
@@ -34,17 +34,10 @@ def save_state(state: State, path: str | os.PathLike[str], config: Config) -> Pa
     tensors = {name: t.clone() for name, t in tensors.items()}  # safetensors refuses tensors that share memory
     header = {"format": FORMAT, "version": VERSION, "kind": _kind(config), "config": json.dumps(asdict(config))}
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        os.close(handle)
-        try:
-            save_file(tensors, name, metadata=header)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ModelError(f"cannot write {path}: {error.strerror}") from error
+        with written(path) as temporary:
+            save_file(tensors, temporary, metadata=header)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot write {path}: {error}") from error
     return path
 
 
@@ -74,6 +67,7 @@ def load_state(path: str | os.PathLike[str], config: Config) -> Any:
     try:
         state = empty.map(lambda t: _same_kind(tensors[next(remaining)], t))
         check_state(state, template(empty), None)
+        state.check_counters()
     except ValueError as error:
         raise ModelError(f"{path} is damaged: {error}") from error
     return state
@@ -97,7 +91,8 @@ def _check_header(header: dict[str, str], config: Config, path: Path) -> None:
 
 
 def _same_kind(tensor: Tensor, like: Tensor) -> Tensor:
-    if tensor.is_floating_point() != like.is_floating_point():
+    kinds = (torch.float32, torch.float64, torch.bfloat16) if like.is_floating_point() else (torch.int64,)
+    if tensor.dtype not in kinds:
         raise ValueError(f"{tensor.dtype} where {like.dtype} belongs")
     return tensor
 

@@ -56,8 +56,10 @@ class TrainingConfig:
             raise ValueError(f"max_epochs must be a whole number of at least 1, not {self.max_epochs!r}")
         if not isinstance(self.patience, int) or self.patience < 1:
             raise ValueError(f"patience must be a whole number of at least 1, not {self.patience!r}")
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
+        if self.max_minutes is not None and not 0 < self.max_minutes < math.inf:
+            raise ValueError(f"max_minutes must be positive or None, not {self.max_minutes!r}")
 
 
 @dataclass

@@ -23,8 +23,8 @@ class Evaluation:
     """Model -> channel -> scores, on the scaled values."""
     raw_mae: dict[str, dict[str, float]]
     """Model -> channel -> mean absolute error in the data's own units."""
-    last: dict[str, list[NDArray[np.float32]]]
-    """Model -> per series the forecast (C, H) of the last window; empty where a series has none."""
+    last: dict[str, list[tuple[int, NDArray[np.float32]] | None]]
+    """Model -> per series the row at which the last window's target begins, and its forecast (C, H); or None."""
     windows: int
 
 
@@ -50,18 +50,19 @@ def evaluate(
     history = max(context for _, context in models.values())
     targets, units, scales = [], [], []
     forecasts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in models}
-    last: dict[str, list[NDArray[np.float32]]] = {name: [] for name in models}
+    last: dict[str, list[tuple[int, NDArray[np.float32]] | None]] = {name: [] for name in models}
     for values, first, scale in zip(scaling.apply(series), begin, scaling.scale.numpy(), strict=True):
-        windows = Windows([values[max(0, first - history) :]], history + horizon, horizon)
+        offset = max(0, first - history)
+        windows = Windows([values[offset:]], history + horizon, horizon)
         if not len(windows):
             for name in models:
-                last[name].append(np.zeros((0, horizon), dtype=np.float32))
+                last[name].append(None)
             continue
         unit = naive_unit(values[:first].numpy(), season)
         for name, (network, context) in models.items():
             target, forecast = roll(network, windows, horizon, context)
             forecasts[name].append(forecast)
-            last[name].append(forecast[-1])
+            last[name].append((offset + int(windows.starts[-1]) + history, forecast[-1]))
         targets.append(target)
         units.append(np.broadcast_to(unit, target.shape[:2]))
         scales.append(np.broadcast_to(scale, target.shape[:2]))

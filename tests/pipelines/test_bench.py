@@ -51,6 +51,12 @@ def test_training_memory(tmp_path, capsys):
     [
         (["bench", "long-horizon", "--dataset", "nope"], "no data set named 'nope'"),
         (["bench", "long-horizon", "--seeds", "0"], "seeds must be at least 1"),
+        (["bench", "long-horizon", "--variant", "foo"], "variant must be"),
+        (["bench", "long-horizon", "--max-epochs", "0"], "max_epochs must be"),
+        (["bench", "long-horizon", "--output", "/proc/x"], "cannot write"),
+        (["bench", "streaming", "--piece", "0"], "piece must be at least 1"),
+        (["bench", "windows", "--rows", "200"], "at least 320 are needed"),
+        (["bench", "training-memory", "--repeats", "0"], "repeats must be at least 1"),
         (["data", "path", "nope"], "no data set named 'nope'"),
         ([], "Expected one of"),
     ],

@@ -91,6 +91,26 @@ def test_long_table_with_targets(place, waves, capsys):
     assert forecast["unique_id"].value_counts().to_dict() == {"x": 12, "y": 12}
 
 
+def test_series_of_very_different_length_blank_ends_and_odd_names(place, waves):
+    waves = waves.rename(columns={"a": "Spend ($) % of sales ($)"})
+    waves.iloc[-20:] = np.nan
+    parts = [waves.assign(city="x"), waves.iloc[:40].assign(city="$y$"), waves.iloc[:1].assign(city="z")]
+    pd.concat(parts).reset_index().to_csv(place / "cities.csv", index=False)
+    options = [*FAST, "--output", "out", "--tracking-uri", "off"]
+    with pytest.MonkeyPatch.context() as patch:
+        drawn = []
+        patch.setattr("titans_seq.domains.timeseries.plots.plot_forecast", lambda *a: drawn.append(a))
+        assert execute(["forecast", "--data", "cities.csv", *options]) == 0
+    assert execute(["forecast", "--data", "cities.csv", *options, "--force"]) == 0
+    assert (place / "out" / "forecast.png").exists()
+    forecast = pd.read_csv(place / "out" / "forecast.csv")
+    assert forecast["unique_id"].value_counts().to_dict() == {"x": 12, "$y$": 12, "z": 12}
+    checks = drawn[0][3]
+    # the last held-back window with an observed target begins before the blank end, and is drawn there
+    assert [c is None for c in checks] == [False, True, True]
+    assert checks[0][0] == 500 - 20 - 1
+
+
 def csv(text):
     return lambda frame: text
 
@@ -127,6 +147,10 @@ def changed(column, value, dtype=None):
         (lambda f: f.to_csv(), ["--tracking-uri", "http://127.0.0.1:9"], "cannot track at"),
         (lambda f: f.to_csv(), ["--no-such-option"], "--no-such-option"),
         (lambda f: f.to_csv(), ["--data", "missing.csv"], "no such file"),
+        (lambda f: f.to_csv(), ["--target", "when"], "holds the time stamps"),
+        (lambda f: f.to_csv(), ["--max-epochs", "0"], "max_epochs must be"),
+        (lambda f: f.to_csv(), ["--max-minutes", "nan"], "max_minutes must be"),
+        (lambda f: f.to_csv(), ["--seed", str(2**80)], "random_state must be"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_two(place, waves, capsys, content, options, message):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans_seq.ragged import within
-from titans_seq.state import State
+from titans_seq.state import State, check_counter
 
 BASE = 10_000.0
 """Of the rotary frequencies (arXiv 2104.09864)."""
@@ -26,6 +26,10 @@ class AttentionState(State):
     """(B, H, K, D)."""
     count: Tensor
     """Slots of the cache that hold a token (B,), int64 on the processor."""
+
+    def check_counters(self) -> None:
+        """See `State.check_counters`."""
+        check_counter(self.count, 0, self.keys.shape[2], "count")
 
 
 class Attention(nn.Module):

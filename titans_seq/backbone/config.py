@@ -5,6 +5,9 @@ from typing import Any, Literal, Self, get_args
 
 from titans_seq.memory.config import Activation, ForgetTo, MemoryConfig
 
+MOST_LAYERS = 1000
+"""Blocks at the most; configurations may come from a file."""
+
 Variant = Literal["lmm", "mac", "mag", "mal", "attention"]
 
 
@@ -77,6 +80,7 @@ class BackboneConfig:
     """
 
     def __post_init__(self) -> None:
+        _ = self.memory  # checks its own settings
         if self.variant not in get_args(Variant):
             raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, not {self.variant!r}")
         if self.window is not None and (not isinstance(self.window, int) or self.window < 1):
@@ -87,19 +91,12 @@ class BackboneConfig:
             )
         if not isinstance(self.persistent_tokens, int) or self.persistent_tokens < 0:
             raise ValueError(f"persistent_tokens must be a whole number of at least 0, not {self.persistent_tokens!r}")
-        if not isinstance(self.layers, int) or self.layers < 1:
-            raise ValueError(f"layers must be a whole number of at least 1, not {self.layers!r}")
-        if not self.mlp_expansion * self.dim >= 1:
-            raise ValueError(f"mlp_expansion {self.mlp_expansion!r} leaves no hidden unit at dim {self.dim}")
+        if not isinstance(self.layers, int) or not 1 <= self.layers <= MOST_LAYERS:
+            raise ValueError(f"layers must be a whole number from 1 to {MOST_LAYERS}, not {self.layers!r}")
+        if not 1 <= self.mlp_expansion * self.dim < 2**31:
+            raise ValueError(f"mlp_expansion {self.mlp_expansion!r} gives no usable hidden width at dim {self.dim}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout!r}")
-        if self.checkpoint_tokens is not None and (
-            not isinstance(self.checkpoint_tokens, int) or self.checkpoint_tokens < 1
-        ):
-            raise ValueError(
-                f"checkpoint_tokens must be a whole number of at least 1 or None, not {self.checkpoint_tokens!r}"
-            )
-        _ = self.memory
 
     @property
     def memory(self) -> MemoryConfig:
@@ -117,6 +114,7 @@ class BackboneConfig:
             activation=self.memory_activation,
             clip=self.clip,
             online=self.online,
+            checkpoint_tokens=self.checkpoint_tokens,
         )
 
     @classmethod

@@ -14,7 +14,7 @@ from titans_seq.backbone.block import Block
 from titans_seq.backbone.config import BackboneConfig
 from titans_seq.memory.neural import MemoryState, NeuralMemory
 from titans_seq.norm import RMSNorm
-from titans_seq.state import State, stack
+from titans_seq.state import State, check_counter, stack
 
 
 @dataclass
@@ -34,6 +34,14 @@ class MACState(State):
     fill: Tensor
     """Tokens in the open segment (B,), int64 on the processor."""
 
+    def check_counters(self) -> None:
+        """See `State.check_counters`."""
+        self.memory.check_counters()
+        check_counter(self.fill, 0, self.keys.shape[3] - 1, "fill")
+        # the memory's chunks divide the segment, and both count the same tokens
+        if bool((self.fill % self.memory.stream.read.shape[2] != self.memory.stream.fill).any()):
+            raise ValueError("the segment and the memory's chunk hold different numbers of tokens")
+
 
 class MACBlock(Block):
     """Per segment: h = M_before(q), y = Attention([P | h | segment]), o = y * M_t(y).
@@ -44,10 +52,7 @@ class MACBlock(Block):
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__(config)
-        if config.window is None or config.window % config.chunk_size:
-            raise ValueError(
-                f"mac needs a window that is a multiple of chunk_size {config.chunk_size}, not {config.window}"
-            )
+        assert config.window is not None, "the configuration has checked it"
         self.segment = config.window
         self.norm = RMSNorm(config.dim)
         self.memory = NeuralMemory(config.memory)

@@ -5,6 +5,8 @@ from typing import Literal
 
 Activation = Literal["silu", "gelu"]
 ForgetTo = Literal["initial", "zero"]
+DEEPEST = 64
+"""Layers of a memory at the most; configurations may come from a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,12 @@ class MemoryConfig:
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
         if self.dim % self.heads:
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
-        if self.expansion * self.head_dim < 1:
-            raise ValueError(f"expansion {self.expansion!r} leaves no hidden unit at {self.head_dim} features a head")
+        if self.depth > DEEPEST:
+            raise ValueError(f"depth must be at most {DEEPEST}, not {self.depth}")
+        if not 1 <= self.expansion * self.head_dim < 2**31:
+            raise ValueError(
+                f"expansion {self.expansion!r} gives no usable hidden width at {self.head_dim} features a head"
+            )
         if self.activation not in ("silu", "gelu"):
             raise ValueError(f"activation must be silu or gelu, not {self.activation!r}")
         if self.forget_to not in ("initial", "zero"):

@@ -23,7 +23,7 @@ from titans_seq.memory.functional import (
     write_online,
 )
 from titans_seq.ragged import expand_index
-from titans_seq.state import State
+from titans_seq.state import State, check_counter
 
 
 class Tokens(NamedTuple):
@@ -66,6 +66,10 @@ class StreamState(State):
     """beta, f, m after the last token (B, H, 3)."""
     fill: Tensor
     """Tokens in the open chunk (B,), int64 on the processor."""
+
+    def check_counters(self) -> None:
+        """See `State.check_counters`."""
+        check_counter(self.fill, 0, self.read.shape[2] - 1, "fill")
 
 
 def open_stream(weights: list[Tensor], surprise: list[Tensor] | None, batch: int, config: MemoryConfig) -> StreamState:

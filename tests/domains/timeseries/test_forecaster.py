@@ -97,6 +97,11 @@ def edit(folder, change):
         lambda c: c["parameters"].update(dim=10**9),
         lambda c: c["parameters"].update(horizon=10**12),
         lambda c: c["parameters"].update(layers=-1),
+        lambda c: c["parameters"].update(layers=10**9),
+        lambda c: c["parameters"].update(memory_depth=10**9),
+        lambda c: c["parameters"].update(memory_expansion=float("inf")),
+        lambda c: c["parameters"].update(variant="mac", chunk_size=0),
+        lambda c: c.update(freq=None),
         lambda c: c["parameters"].update(unknown=1),
         lambda c: c["parameters"].update(heads="x"),
         lambda c: c.pop("parameters"),
@@ -145,6 +150,9 @@ def test_predict_and_save_before_fit(tmp_path):
         ({"max_epochs": 0}, "max_epochs must be"),
         ({"learning_rate": -1.0}, "learning_rate must be"),
         ({"dropout": 1.0}, "dropout must be"),
+        ({"max_minutes": float("nan")}, "max_minutes must be"),
+        ({"max_minutes": -1.0}, "max_minutes must be"),
+        ({"random_state": 2**70}, "random_state must be"),
     ],
 )
 def test_wrong_parameters(waves, options, message):
@@ -169,3 +177,25 @@ def test_a_loss_that_is_not_finite_is_said(waves):
 
     with pytest.raises(TrainingError, match=r"not finite in epoch 1, step \d+: try a smaller"):
         TitansForecaster(**SMALL | {"learning_rate": 1e30}).fit(waves)
+
+
+def test_numpy_integers_are_integers(waves):
+    model = TitansForecaster(**SMALL | {"horizon": np.int64(12), "max_epochs": 1}).fit(waves)
+    assert len(model.predict()) == 12
+
+
+def test_tensors_of_another_type_are_refused(fitted, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = fitted.save(tmp_path / "model") / "model.safetensors"
+    save_file({n: t.double() for n, t in load_file(path).items()}, path)
+    with pytest.raises(ModelError, match="not all float32"):
+        TitansForecaster.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("variant", ["mac", "mag", "mal", "attention"])
+def test_every_variant_forecasts(waves, variant, tmp_path):
+    model = TitansForecaster(**SMALL | {"variant": variant, "max_epochs": 1}).fit(waves)
+    model.save(tmp_path / "model")
+    forecast = TitansForecaster.load(tmp_path / "model").predict()
+    pd.testing.assert_frame_equal(forecast, model.predict(), check_exact=True)

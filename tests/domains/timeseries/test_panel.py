@@ -75,8 +75,21 @@ def twice(frame):
         (wide().set_axis(pd.DatetimeIndex([*wide().index[:-1], "2090-01-01"])), "mistyped"),
         (wide().set_axis(pd.DatetimeIndex([*wide().index[:-1], pd.NaT])), "1 time stamps are missing"),
         ([1, 2], "a pandas frame is needed, not list"),
+        (wide().assign(made=pd.Timestamp("2024-01-01")), "'made' holds times, not numbers"),
+        (
+            wide().set_axis(
+                pd.DatetimeIndex([*wide().index[:-1].as_unit("us"), pd.Timestamp("9999-12-31").as_unit("us")])
+            ),
+            "1678 to 2262",
+        ),
+        (wide("s", 3000).set_axis(pd.DatetimeIndex(["1970-01-01", *wide("s", 3000).index[1:]])), "mistyped"),
     ],
 )
 def test_wrong_frames(frame, message):
     with pytest.raises(DataError, match=message):
         to_panel(frame)
+
+
+@pytest.mark.parametrize(("freq", "season"), [("BME", 12), ("BMS", 12), ("BQE-DEC", 4), ("WOM-3FRI", 12), ("2W", 26)])
+def test_season_of_business_calendars(freq, season):
+    assert natural_season(pd.tseries.frequencies.to_offset(freq)) == season

@@ -102,3 +102,78 @@ def test_benchmark_files(real_data):
     assert "Tlog (degC)" in weather.columns
     etth = to_panel(read_table(real_data / "timeseries" / "ETTh1.csv"))
     assert etth.series[0].values.shape == (17_420, 7)
+
+
+def stamps_of(tmp_path, stamps, **options):
+    rows = "\n".join(f"{s},{i}" for i, s in enumerate(stamps))
+    (tmp_path / "t.csv").write_text(f"when,v\n{rows}\n")
+    return list(read_table(tmp_path / "t.csv", **options).index)
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y"])
+@pytest.mark.parametrize("freq", ["MS", "D", "h", "W-MON", "QS"])
+def test_slash_dates_of_either_order(tmp_path, form, freq):
+    if freq == "h":
+        form += " %H:%M"
+    expected = pd.date_range("2010-01-01", periods=150 if freq != "QS" else 40, freq=freq)
+    assert stamps_of(tmp_path, expected.strftime(form)) == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        (range(1950, 2000), pd.date_range("1950-01-01", periods=50, freq="YS")),
+        (
+            [int(d.strftime("%Y%m%d")) for d in pd.date_range("2024-01-20", periods=50)],
+            pd.date_range("2024-01-20", periods=50),
+        ),
+        (range(1_700_000_000, 1_700_180_000, 3600), pd.date_range("2023-11-14 22:13:20", periods=50, freq="h")),
+        (
+            range(1_700_000_000_000, 1_700_180_000_000, 3_600_000),
+            pd.date_range("2023-11-14 22:13:20", periods=50, freq="h"),
+        ),
+    ],
+)
+def test_numbers_as_times_when_named(tmp_path, numbers, expected):
+    assert stamps_of(tmp_path, numbers, time_column="when") == list(expected)
+
+
+def test_other_numbers_are_no_times(tmp_path):
+    with pytest.raises(DataError, match="does not hold times"):
+        stamps_of(tmp_path, range(50), time_column="when")
+
+
+def test_date_and_time_in_two_columns(tmp_path):
+    hours = pd.date_range("2024-01-01", periods=48, freq="h")
+    frame = pd.DataFrame({"Date": hours.strftime("%d/%m/%Y"), "Time": hours.strftime("%H:%M:%S"), "v": range(48)})
+    frame.to_csv(tmp_path / "t.csv", sep=";", index=False)
+    with pytest.raises(DataError, match="date and time stand in two columns, the time in 'Time'"):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("date,a\n2020-01-01,1\n2020-01-02,2\n", {"targets": ["date"]}, "holds the time stamps"),
+        ("date,a\n2020-01-01,1\n2020-01-02,2\n", {"id_column": "date"}, "holds the time stamps"),
+        ("date ,date,a\n2020-01-01,2020-01-01,1\n", {}, "two columns named 'date'"),
+        ("date;a\n2020-01-01;999\n2020-01-02;1,234\n", {}, "decimal comma or a thousands separator"),
+    ],
+)
+def test_ambiguous_tables(tmp_path, text, options, message):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path / "t.csv", **options)
+
+
+@pytest.mark.parametrize("raw", [b"", b"PK\x03\x04garbage"])
+def test_broken_archives(tmp_path, raw):
+    import zipfile
+
+    (tmp_path / "t.zip").write_bytes(raw or b"x")
+    with pytest.raises(DataError, match="cannot read"):
+        read_table(tmp_path / "t.zip")
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
+        pass
+    with pytest.raises(DataError, match="cannot read"):
+        read_table(tmp_path / "empty.zip")
