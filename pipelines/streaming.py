@@ -25,6 +25,8 @@ class Streaming:
     """Tokens of one call; not a multiple of the chunk, so chunks stay open between calls."""
     dim: int = 32
     """Width of the model, which has one layer of two heads, memory depth 2, chunks and windows of 64."""
+    seed: int = 0
+    """Of weights and data."""
     output: Path | None = None
     """Folder for a dated JSON file; none writes nothing."""
     json: bool = False
@@ -63,7 +65,7 @@ def _stream(variant: Any, options: Streaming) -> dict[str, Any]:
 
     from titans_seq.backbone import BackboneConfig, TitansBackbone
 
-    torch.manual_seed(0)
+    torch.manual_seed(options.seed)
     config = BackboneConfig(
         variant=variant, dim=options.dim, layers=1, heads=2, chunk_size=64, window=64, persistent_tokens=4
     )

@@ -27,6 +27,8 @@ class TrainingMemory:
     """Segment that is recomputed."""
     repeats: int = 3
     """Measurements of each; the median counts."""
+    seed: int = 0
+    """Of weights and data."""
     output: Path | None = None
     """Folder for a dated JSON file; none writes nothing."""
     json: bool = False
@@ -39,7 +41,7 @@ class TrainingMemory:
         for _ in range(self.repeats):
             for name, segment in (("plain", None), ("recomputed", self.checkpoint_tokens)):
                 with multiprocessing.get_context("spawn").Pool(1) as pool:
-                    measured[name].append(pool.apply(measure, (self.tokens, self.dim, segment)))
+                    measured[name].append(pool.apply(measure, (self.tokens, self.dim, segment, self.seed)))
         summary = {n: {k: median(r[k] for r in runs) for k in runs[0]} for n, runs in measured.items()}
         result: dict[str, Any] = {
             "benchmark": "training-memory",
@@ -61,14 +63,14 @@ class TrainingMemory:
         return result
 
 
-def measure(tokens: int, dim: int, segment: int | None) -> dict[str, float]:
+def measure(tokens: int, dim: int, segment: int | None, seed: int) -> dict[str, float]:
     """Peak resident memory over the process's baseline, and seconds, of the second of two steps of one process."""
     import psutil
     import torch
 
     from titans_seq import MemoryConfig, NeuralMemory
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = MemoryConfig(dim=dim, heads=4, depth=2, chunk_size=64, checkpoint_tokens=segment)
     memory, process = NeuralMemory(config), psutil.Process()
     memory(torch.randn(1, 256, dim))[0].square().sum().backward()

@@ -28,6 +28,8 @@ class WindowSpeed:
     """Windows of a batch."""
     repeats: int = 5
     """Measurements of each; the median counts."""
+    seed: int = 0
+    """Of the data and the order of windows."""
     output: Path | None = None
     """Folder for a dated JSON file; none writes nothing."""
     json: bool = False
@@ -55,7 +57,7 @@ def run_window_speed(options: WindowSpeed) -> dict[str, Any]:
         from pytorch_forecasting import TimeSeriesDataSet
 
         names = [f"c{i}" for i in range(options.channels)]
-        values = np.random.default_rng(0).normal(size=(options.rows, options.channels)).astype("float32")
+        values = np.random.default_rng(options.seed).normal(size=(options.rows, options.channels)).astype("float32")
         frame = pd.DataFrame(values, columns=names).assign(time_idx=np.arange(options.rows), group="a")
         theirs = TimeSeriesDataSet(
             frame,
@@ -69,7 +71,9 @@ def run_window_speed(options: WindowSpeed) -> dict[str, Any]:
         ours = Windows([torch.from_numpy(values)], options.context + options.horizon, options.horizon)
         rates: dict[str, list[float]] = {"titans-seq": [], "TimeSeriesDataSet": []}
         for _ in range(options.repeats):
-            rates["titans-seq"].append(_rate(ours.loader(options.batch_size, shuffle=True), options.batch_size, 10**9))
+            rates["titans-seq"].append(
+                _rate(ours.loader(options.batch_size, shuffle=True, seed=options.seed), options.batch_size, 10**9)
+            )
             rates["TimeSeriesDataSet"].append(_rate(theirs, options.batch_size, 30))
     result = {
         "benchmark": "windows",
