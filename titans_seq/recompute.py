@@ -26,9 +26,9 @@ def in_segments(
     parameters = [p for p in module.parameters() if p.requires_grad]
     outputs = []
     for part in x.split(size, 1):
-        tensors = [t for _, t in state.named_tensors()]
+        tensors = state.tensors()
         y, *after = _Segment.apply(step, state, len(tensors), part, *tensors, *parameters)  # type: ignore[no-untyped-call]
-        state = _filled(state, after)
+        state = state.refilled(after)
         outputs.append(y)
     return torch.cat(outputs, 1), state
 
@@ -49,9 +49,9 @@ class _Segment(torch.autograd.Function):
         ctx.autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
         ctx.random = torch.get_rng_state(), torch.cuda.get_rng_state(x.device) if x.is_cuda else None
         ctx.save_for_backward(x, *tensors)
-        y, after = step(x, _filled(state, list(tensors[:count])))
+        y, after = step(x, state.refilled(tensors[:count]))
         # a tensor that passes through unchanged must not be handed out as it came in
-        out = [y, *(t.clone() if any(t is s for s in tensors) else t for _, t in after.named_tensors())]
+        out = [y, *(t.clone() if any(t is s for s in tensors) else t for t in after.tensors())]
         ctx.mark_non_differentiable(*(t for t in out if not t.is_floating_point()))
         return tuple(out)
 
@@ -65,10 +65,13 @@ class _Segment(torch.autograd.Function):
         with (
             torch.enable_grad(),
             torch.autocast(device, dtype=dtype, enabled=enabled),
-            _RandomState(ctx.random, saved[0]),
+            torch.random.fork_rng(() if ctx.random[1] is None else (saved[0].device,)),
         ):
-            y, after = ctx.step(saved[0], _filled(ctx.shape, saved[1 : 1 + ctx.count]))
-        outputs = [y, *(t for _, t in after.named_tensors())]
+            torch.set_rng_state(ctx.random[0])
+            if ctx.random[1] is not None:
+                torch.cuda.set_rng_state(ctx.random[1], saved[0].device)
+            y, after = ctx.step(saved[0], ctx.shape.refilled(saved[1 : 1 + ctx.count]))
+        outputs = [y, *after.tensors()]
         pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if o.requires_grad and g is not None]
         inputs = [*saved[: 1 + ctx.count], *parameters]
         wanted_inputs = [t for t, n in zip(inputs, needed, strict=True) if n]
@@ -76,31 +79,3 @@ class _Segment(torch.autograd.Function):
             torch.autograd.grad([o for o, _ in pairs], wanted_inputs, [g for _, g in pairs], allow_unused=True)
         )
         return (None, None, None, *(next(found) if n else None for n in needed))
-
-
-class _RandomState:
-    """Random numbers as they were in the forward pass, and afterwards as before."""
-
-    def __init__(self, state: tuple[Tensor, Tensor | None], device: torch.device) -> None:
-        self.state, self.device = state, device
-
-    def __enter__(self) -> None:
-        self.before = (
-            torch.get_rng_state(),
-            torch.cuda.get_rng_state(self.device) if self.state[1] is not None else None,
-        )
-        self._set(self.state)
-
-    def __exit__(self, *_: object) -> None:
-        self._set(self.before)
-
-    def _set(self, state: tuple[Tensor, Tensor | None]) -> None:
-        torch.set_rng_state(state[0])
-        if state[1] is not None:
-            torch.cuda.set_rng_state(state[1], self.device)
-
-
-def _filled(state: S, tensors: list[Tensor]) -> S:
-    """A state of the same shape with other tensors, in the order of `named_tensors`."""
-    remaining = iter(tensors)
-    return state.map(lambda _: next(remaining))

@@ -1,6 +1,6 @@
 """The base of every stream state: a plain container of tensors, batch first."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Self, TypeVar
 
@@ -20,6 +20,15 @@ class State:
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The same state with `function` applied to every tensor."""
         return type(self)(**{f.name: _map(getattr(self, f.name), function) for f in fields(self)})
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in the order of `named_tensors`."""
+        return [tensor for _, tensor in self.named_tensors()]
+
+    def refilled(self, tensors: Iterable[Tensor]) -> Self:
+        """A state of the same make with other tensors, in the order of `named_tensors`."""
+        remaining = iter(tensors)
+        return self.map(lambda _: next(remaining))
 
     def check_counters(self) -> None:
         """Raise ValueError if a counter points outside of its buffer; for states that come from a file."""
@@ -54,7 +63,7 @@ class State:
     @property
     def nbytes(self) -> int:
         """Size in bytes; it does not depend on the length of the stream, unless attention sees all of it."""
-        return sum(t.numel() * t.element_size() for _, t in self.named_tensors())
+        return sum(t.numel() * t.element_size() for t in self.tensors())
 
 
 def template(state: State) -> dict[str, tuple[int, ...]]:
@@ -85,9 +94,8 @@ def check_state(state: Any, expected: dict[str, tuple[int, ...]], batch: int | N
 
 
 def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    if (
-        len(shape) == 3 and len(expected) == 3 and expected[1] == 0
-    ):  # the cache of an attention without a window starts empty and grows
+    # the cache of an attention without a window starts empty and grows
+    if len(shape) == 3 and len(expected) == 3 and expected[1] == 0:
         return shape[0] == expected[0] and shape[2] == expected[2]
     return shape == expected
 
@@ -120,5 +128,5 @@ def _named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 
 def stack(states: list[S]) -> S:
     """Rows of several states of the same kind, one below the other."""
-    rest = [iter([t for _, t in s.named_tensors()]) for s in states[1:]]
-    return states[0].map(lambda t: torch.cat([t, *(next(r) for r in rest)]))
+    rows = zip(*(state.tensors() for state in states), strict=True)
+    return states[0].refilled([torch.cat(tensors) for tensors in rows])
