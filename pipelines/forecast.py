@@ -110,7 +110,7 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
             epoch = len(history.validation_loss) - 1
             run.metrics({"train_loss": history.train_loss[-1], "val_loss": history.validation_loss[-1]}, step=epoch)
 
-        model.fit_panel(training, after_epoch)
+        model.fit_panel(training, after_epoch, data)
         with seeded(options.seed):
             dlinear = DLinear(options.context, options.horizon)
         history = fit_network(dlinear, data, options.horizon, "mse", model.batch_size, fitting)

@@ -1,7 +1,7 @@
 """What commands have in common on their way out: the output folder and tables on the terminal."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from titans_seq.errors import DataError
 from titans_seq.saving import replaceable, write_json
 
 
-def claim_folder(folder: Path, files: Iterable[str], force: bool) -> None:
+def claim_folder(folder: Path, files: Collection[str], force: bool) -> None:
     """Make sure that results can be written, before any work is done.
 
     Raises:
@@ -23,7 +23,7 @@ def claim_folder(folder: Path, files: Iterable[str], force: bool) -> None:
     there = [name for name in files if (folder / name).exists()]
     if there and not force:
         raise DataError(f"{folder} already holds {', '.join(there)}: choose another --output, or --force")
-    if not replaceable(folder / "model"):
+    if "model" in files and not replaceable(folder / "model"):
         raise DataError(f"{folder / 'model'} is not a saved model: choose another --output")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -25,5 +25,10 @@ class TrackingError(TitansSeqError, ConnectionError):
     """The tracking server or database cannot be used."""
 
 
+def reason(error: BaseException) -> str:
+    """The first line of what an error says, or its type if it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 class TitansSeqWarning(UserWarning):
     """What a user should know though the work goes on; the command line shows each as one line."""

@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any
     try:
         fresh.chmod(0o755)
         write_json(fresh / CONFIG, header | config)
-        save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, fresh / WEIGHTS)
+        save_file(owned(tensors.items()), fresh / WEIGHTS)
         (fresh / WEIGHTS).chmod(0o644)
         if folder.exists():
             _exchange(fresh, folder)
@@ -57,6 +57,11 @@ def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+def owned(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Named tensors as safetensors takes them: contiguous, on the processor, none sharing memory with another."""
+    return {name: t.detach().cpu().contiguous().clone() for name, t in tensors}
 
 
 def _exchange(fresh: Path, folder: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from titans_seq.backbone import BackboneConfig, TitansBackbone
 from titans_seq.errors import ModelError
 from titans_seq.memory import MemoryConfig, NeuralMemory
-from titans_seq.saving import written
+from titans_seq.saving import owned, written
 from titans_seq.state import State, check_state, template
 
 FORMAT, VERSION = "titans-seq-state", "1"
@@ -30,12 +30,10 @@ def save_state(state: State, path: str | os.PathLike[str], config: Config) -> Pa
     """
     path = Path(path)
     check_state(state, template(_empty(config)), None)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in state.named_tensors()}
-    tensors = {name: t.clone() for name, t in tensors.items()}  # safetensors refuses tensors that share memory
     header = {"format": FORMAT, "version": VERSION, "kind": _kind(config), "config": json.dumps(asdict(config))}
     try:
         with written(path) as temporary:
-            save_file(tensors, temporary, metadata=header)
+            save_file(owned(state.named_tensors()), temporary, metadata=header)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot write {path}: {error}") from error
     return path
@@ -60,12 +58,10 @@ def load_state(path: str | os.PathLike[str], config: Config) -> Any:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"{path} is damaged: {error}") from error
-    names = [name for name, _ in empty.named_tensors()]
-    if set(names) != set(tensors):
+    if {name for name, _ in empty.named_tensors()} != set(tensors):
         raise ModelError(f"{path} is damaged: it does not hold the tensors of its configuration")
-    remaining = iter(names)
     try:
-        state = empty.map(lambda t: _same_kind(tensors[next(remaining)], t))
+        state = empty.refilled([_same_kind(tensors[name], like) for name, like in empty.named_tensors()])
         check_state(state, template(empty), None)
         state.check_counters()
     except ValueError as error:

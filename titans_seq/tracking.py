@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from titans_seq.errors import TitansSeqWarning, TrackingError
+from titans_seq.errors import TitansSeqWarning, TrackingError, reason
 from titans_seq.version import __version__
 
 DEFAULT_FILE = "mlflow.db"
@@ -47,7 +47,7 @@ class Run:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 entity = mlflow.data.from_pandas(frame, name=name)._to_mlflow_entity()
-            self._try("log_inputs", self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "train")])])
+            self._try("log_inputs", [DatasetInput(entity, [InputTag("mlflow.data.context", "train")])])
             self._try("set_tag", "data_digest", entity.digest)
         except Exception as error:
             self._lost(error)
@@ -56,15 +56,13 @@ class Run:
         if self._client is None:
             return
         try:
-            run = () if method == "log_inputs" else (self.run_id,)
-            getattr(self._client, method)(*run, *args, **options)
+            getattr(self._client, method)(self.run_id, *args, **options)
         except Exception as error:
             self._lost(error)
 
     def _lost(self, error: Exception) -> None:
         self._client = None
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        warnings.warn(f"tracking stopped, the work goes on: {message}", TitansSeqWarning, stacklevel=3)
+        warnings.warn(f"tracking stopped, the work goes on: {reason(error)}", TitansSeqWarning, stacklevel=3)
 
 
 @contextmanager
@@ -99,8 +97,7 @@ def track(uri: str | None, experiment: str, name: str, parameters: Mapping[str, 
             tags = {MLFLOW_RUN_NAME: name, "titans_seq.version": __version__}
             run_id = client.create_run(experiment_id, tags=tags).info.run_id
     except Exception as error:
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TrackingError(f"cannot track at {uri}: {message}") from error
+        raise TrackingError(f"cannot track at {uri}: {reason(error)}") from error
     run = Run(client, run_id)
     for key, value in parameters.items():
         run._try("log_param", key, value)

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from titans_seq.errors import DataError
+from titans_seq.errors import DataError, reason
 
 ETT = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/"
 
@@ -66,7 +66,7 @@ def fetch(name: str, progress: bool = False) -> Path:
     try:
         pooch.retrieve(dataset.url, f"sha256:{dataset.sha256}", target.name, target.parent, progressbar=progress)
     except Exception as error:
-        raise DataError(f"cannot download {name}: {str(error).splitlines()[0]}") from error
+        raise DataError(f"cannot download {name}: {reason(error)}") from error
     return target
 
 

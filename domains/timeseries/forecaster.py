@@ -21,7 +21,7 @@ from titans_seq.domains.timeseries.losses import LOSSES
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
 from titans_seq.domains.timeseries.panel import Panel, Series, to_panel
 from titans_seq.domains.timeseries.prepare import Prepared, Scaling, prepare, tensors
-from titans_seq.errors import DataError, ModelError
+from titans_seq.errors import DataError, ModelError, reason
 from titans_seq.saving import load_folder, save_folder
 from titans_seq.training import History, TrainingConfig, seeded
 
@@ -131,21 +131,28 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             raise DataError("covariates are not supported: leave X out")
         return self.fit_panel(to_panel(y))
 
-    def fit_panel(self, panel: Panel, on_epoch: Callable[[Self, bool], object] | None = None) -> Self:
+    def fit_panel(
+        self,
+        panel: Panel,
+        on_epoch: Callable[[Self, bool], object] | None = None,
+        data: Prepared | None = None,
+    ) -> Self:
         """`fit` for a panel.
 
         Args:
             on_epoch: called after each epoch with this model, fitted as far as it is, and whether the epoch was the
                 best so far.
+            data: what `prepare` made of the panel; None makes it here.
         """
         config, training = self.check()
-        data = prepare(panel, self.context, self.horizon, float(self.validation_fraction))
+        if data is None:
+            data = prepare(panel, self.context, self.horizon, float(self.validation_fraction))
         with seeded(self.random_state):
             network = ForecastNetwork(config)
 
         def after_epoch(history: History) -> None:
             if on_epoch is not None and history.best is not None:
-                self._remember(network, history, panel, data)
+                self._remember(network, history, panel, data.scaling)
                 on_epoch(self, history.best_epoch == len(history.validation_loss) - 1)
 
         history = History()
@@ -153,7 +160,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             fit_network(network, data, self.horizon, self.loss, self.batch_size, training, after_epoch, history)
         finally:
             if history.best is not None:
-                self._remember(network, history, panel, data)
+                self._remember(network, history, panel, data.scaling)
         return self
 
     def predict(self, X: None = None) -> pd.DataFrame:
@@ -238,8 +245,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             training = config["training"]
             history = History(training["train_loss"], training["validation_loss"], training["seconds"])
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ModelError(f"{folder} is damaged or was changed: {reason}") from error
+            raise ModelError(f"{folder} is damaged or was changed: {reason(error)}") from error
         model.network_, model.history_ = network.eval(), history
         model.panel_, model.scaling_ = panel, scaling
         return model
@@ -293,8 +299,8 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             raise DataError(str(error)) from error
         return network, training
 
-    def _remember(self, network: ForecastNetwork, history: History, panel: Panel, data: Prepared) -> None:
-        self.network_, self.history_, self.scaling_ = network, history, data.scaling
+    def _remember(self, network: ForecastNetwork, history: History, panel: Panel, scaling: Scaling) -> None:
+        self.network_, self.history_, self.scaling_ = network, history, scaling
         self.panel_ = self._ends(panel)
 
     def _ends(self, panel: Panel) -> Panel:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 
-from titans_seq.errors import DataError, TitansSeqWarning
+from titans_seq.errors import DataError, TitansSeqWarning, reason
 
 ID, TIME = "unique_id", "ds"
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -169,7 +169,7 @@ def _sorted(table: pd.DataFrame, name: str) -> pd.DataFrame:
         try:
             table = table.set_axis(pd.DatetimeIndex(pd.to_datetime(table.index)))
         except (ValueError, TypeError) as error:
-            raise DataError(f"{TIME} holds what is not a time: {str(error).splitlines()[0]}") from error
+            raise DataError(f"{TIME} holds what is not a time: {reason(error)}") from error
     if table.index.hasnans:
         raise DataError(f"{int(np.sum(table.index.isna()))} time stamps{label} are missing")
     if not table.index.is_monotonic_increasing:

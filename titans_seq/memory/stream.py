@@ -232,8 +232,7 @@ def _where(rows: Tensor, yes: StreamState, no: StreamState) -> StreamState:
     def pick(a: Tensor, b: Tensor) -> Tensor:
         return torch.where(rows.to(a.device).reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
-    others = iter([t for _, t in no.named_tensors()])
-    return yes.map(lambda t: pick(t, next(others)))
+    return yes.refilled([pick(a, b) for a, b in zip(yes.tensors(), no.tensors(), strict=True)])
 
 
 def _advance_ragged(
