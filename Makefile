@@ -38,4 +38,5 @@ bench-windows: $(STAMP)  ## windows per second beside TimeSeriesDataSet
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/titans-seq kernel || echo "the memory will run without its C++ kernel"
 	touch $(STAMP)

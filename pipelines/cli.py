@@ -18,6 +18,7 @@ import tyro
 from titans_seq.errors import TitansSeqError, TitansSeqWarning
 from titans_seq.pipelines.data import DataPath, FetchData, ListData
 from titans_seq.pipelines.forecast import Forecast
+from titans_seq.pipelines.kernel import Kernel
 from titans_seq.pipelines.long_horizon import LongHorizon
 from titans_seq.pipelines.streaming import Streaming
 from titans_seq.pipelines.training_memory import TrainingMemory
@@ -59,7 +60,10 @@ class Data:
 
 
 Command = (
-    Annotated[Forecast, command("forecast")] | Annotated[Bench, command("bench")] | Annotated[Data, command("data")]
+    Annotated[Forecast, command("forecast")]
+    | Annotated[Bench, command("bench")]
+    | Annotated[Data, command("data")]
+    | Annotated[Kernel, command("kernel")]
 )
 
 

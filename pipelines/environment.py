@@ -13,12 +13,15 @@ def describe() -> dict[str, Any]:
     """Date, versions, commit and hardware, as plain values."""
     import torch
 
+    from titans_seq.memory import kernel_ready
+
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "version": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "torch": torch.__version__.split("+")[0],
+        "kernel": kernel_ready(),
         "threads": torch.get_num_threads(),
         "hardware": _processor(),
     }

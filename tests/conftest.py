@@ -14,6 +14,31 @@ def pytest_configure(config):
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kernel_problem():
+    """Builds the processor's kernel, so that all tests take the same path; why it could not be, or None."""
+    from titans_seq.errors import TitansSeqError
+    from titans_seq.memory.kernel import build_kernel
+
+    try:
+        build_kernel()
+    except TitansSeqError as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture(params=["torch", "kernel"])
+def scan_path(request, monkeypatch, kernel_problem):
+    """The two ways a memory is run on a processor."""
+    from titans_seq.memory import kernel
+
+    if request.param == "torch":
+        monkeypatch.setattr(kernel, "usable", lambda *_: False)
+    elif kernel_problem:
+        pytest.skip(kernel_problem)
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder that TITANS_SEQ_DATA names; tests that need it are skipped where it is missing."""

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.memory.reference import random_inputs, token_loop
-from titans_seq.memory.functional import chunk_gates, decay, scan_chunks
+from titans_seq.memory.functional import scan_chunks
+from titans_seq.memory.gates import chunk_gates, decay
+
+pytestmark = pytest.mark.usefixtures("scan_path")
 
 
 def compare(inputs, weights, surprise, gradient_tolerance=1e-9, **options):
@@ -78,7 +81,7 @@ def test_gradcheck(depth, options):
     assert torch.autograd.gradcheck(outputs, (*inputs, *weights, *surprise))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batch=st.integers(1, 3),
     heads=st.integers(1, 3),

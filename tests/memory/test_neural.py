@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from titans_seq import MemoryConfig, NeuralMemory
-from titans_seq.memory.neural import _convolve
+from titans_seq.memory.convolve import convolve
+
+pytestmark = pytest.mark.usefixtures("scan_path")
 
 
 def build(dtype=torch.float64, **options):
@@ -166,7 +168,7 @@ def test_surprise_is_the_norm_of_the_gradient():
     hook.remove()
     assert norms.shape == (2, 12, 2)
     with torch.no_grad():
-        qkv, _ = _convolve(seen["out"][..., :24], memory.conv, 4, None, None)
+        qkv = convolve(seen["out"][..., :24], None, memory.conv)
         _, k, v = torch.nn.functional.silu(qkv).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
         k = k * torch.rsqrt(k.square().sum(-1, keepdim=True) + 1e-6)
     for start in (0, 4, 8):

@@ -129,7 +129,8 @@ class Attention(nn.Module):
         slots = self.window - 1
         count = (state.count + taken).clamp_max(slots)
         if lengths is None:
-            return AttentionState(keys[:, :, length:], values[:, :, length:], count)
+            # not views, which would keep all of the keys alive
+            return AttentionState(keys[:, :, length:].clone(), values[:, :, length:].clone(), count)
         index = (lengths.unsqueeze(1) + torch.arange(slots)).to(keys.device)
         return AttentionState(_pick(keys, index), _pick(values, index), count)
 

@@ -15,30 +15,19 @@ of outer products, so reading through it is attention-like, with a lower-triangu
 Axes: B batch, H heads, T tokens, C tokens of one chunk, D features of a head, I / O inputs / outputs of a memory layer.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from titans_seq.memory import kernel
+from titans_seq.memory.activation import ACTIVATIONS
 from titans_seq.memory.config import Activation
-
-
-class Gates(NamedTuple):
-    """Products of the gates over one chunk; see `chunk_gates`."""
-
-    read: Tensor
-    """G (..., C, C): weight of token k's gradient in M_t, lower triangular, minus sign left out."""
-    keep: Tensor
-    """beta (..., C): weight of the chunk's first M in M_t."""
-    past: Tensor | None
-    """f (..., C): weight of the chunk's first S in M_t; None without momentum."""
-    write: Tensor | None
-    """Last row of N (..., C): weight of token k's gradient in the chunk's last S; None without momentum."""
-    momentum: Tensor | None
-    """m (...,): weight of the chunk's first S in its last S; None without momentum."""
+from titans_seq.memory.gates import Gates, chunk_gates, unbind_gates
+from titans_seq.memory.scan import scan_stacked
+from titans_seq.memory.tokens import Tokens
 
 
 class Written(NamedTuple):
@@ -95,91 +84,67 @@ def scan_chunks(
     _check(q, k, v, step_size, momentum, forget, weights, surprise, anchor, chunk_size)
     if online and (len(weights) != 1 or clip is not None):
         raise ValueError(f"online needs depth 1 and no clip, not depth {len(weights)} and clip {clip!r}")
-    outputs: list[Tensor] = []
+    tokens = Tokens(q, k, v, step_size, momentum, forget)
+    options: dict[str, Any] = {
+        "chunk_size": chunk_size, "activation": activation, "online": online, "clip": clip, "anchor": anchor,
+        "norms": norms,
+    }  # fmt: skip
+    if momentum is not None:
+        return scan(tokens, weights, surprise, **options)
+    # eta = 0: the surprise is the last token's alone, at the weights its chunk (online: its predecessor) left
     length = q.shape[2]
-    whole = length - length % chunk_size
-    for start, stop, size in ((0, whole, chunk_size), (whole, length, length - whole)):
-        if start == stop:
-            continue
-        theta, eta, alpha = (
-            None if g is None else g[:, :, start:stop].unflatten(2, (-1, size)) for g in (step_size, momentum, forget)
-        )
-        gates = unbind_gates(chunk_gates(theta, eta, alpha))  # type: ignore[arg-type]
-        queries, keys, values = (t[:, :, start:stop].unflatten(2, (-1, size)).unbind(2) for t in (q, k, v))
-        for gate, q_c, k_c, v_c in zip(gates, queries, keys, values, strict=True):
-            if online:
-                written = write_online(k_c, v_c, gate, weights, surprise, anchor)
-            else:
-                written = write(k_c, v_c, weights, activation, clip)
+    cut = length - 1 if online else (length - 1) // chunk_size * chunk_size
+    outputs = []
+    if cut:
+        y, weights, _ = scan(tokens.slice(0, cut), weights, None, **options)
+        outputs.append(y)
+    written = write(k[:, :, -1:], v[:, :, -1:], weights, activation, clip)
+    theta = step_size[:, :, -1:, None]
+    surprise = [-(theta * e).mT @ x for x, e in zip(written.inputs, written.errors, strict=True)]
+    y, weights, _ = scan(tokens.slice(cut, length), weights, None, **options)
+    return torch.cat([*outputs, y], 2), weights, surprise
+
+
+def scan(
+    tokens: Tokens,
+    weights: Sequence[Tensor],
+    surprise: Sequence[Tensor] | None,
+    *,
+    chunk_size: int,
+    activation: Activation,
+    online: bool,
+    clip: float | None,
+    anchor: Sequence[Tensor] | None,
+    norms: list[Tensor] | None,
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """`scan_chunks` unchecked, by the fastest way there is; without momentum the surprise list is empty."""
+    if online:
+        return _scan_online(tokens, list(weights), surprise, chunk_size, anchor, norms)
+    if norms is None and activation == "silu" and kernel.usable(tokens.q):
+        return kernel.scan_rows(tokens, weights, surprise, chunk_size, clip, anchor)
+    return scan_stacked(tokens, weights, surprise, chunk_size, activation, clip, anchor, norms)
+
+
+def _scan_online(
+    tokens: Tokens,
+    weights: list[Tensor],
+    surprise: Sequence[Tensor] | None,
+    chunk_size: int,
+    anchor: Sequence[Tensor] | None,
+    norms: list[Tensor] | None,
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """The linear memory with gradients at M_{t-1}."""
+    outputs = []
+    for part in tokens.chunks(chunk_size):
+        gates = unbind_gates(chunk_gates(part.step_size, part.momentum, part.forget))
+        for gate, q, k, v in zip(gates, part.q.unbind(2), part.k.unbind(2), part.v.unbind(2), strict=True):
+            written = write_online(k, v, gate, weights, surprise, anchor)
             if norms is not None:
                 norms.append(surprise_norm(written))
-            outputs.append(read(q_c, gate, written, weights, surprise, anchor, activation))
+            outputs.append(read(q, gate, written, weights, surprise, anchor, "silu"))
             weights, carried = carry(gate, written, weights, surprise, anchor)
             surprise = surprise if gate.write is None else carried
-    if momentum is None or surprise is None:  # eta = 0: the surprise is the last token's alone
-        theta = step_size[:, :, -1, None]
-        surprise = [
-            -(theta * e[:, :, -1]).unsqueeze(-1) * x[:, :, -1].unsqueeze(-2)
-            for x, e in zip(written.inputs, written.errors, strict=True)
-        ]
-    return torch.cat(outputs, 2), weights, surprise
-
-
-def decay(gate: Tensor) -> Tensor:
-    """Products of gates between tokens: (..., C) -> E (..., C, C) with E[t, k] = prod_{k < i <= t} gate_i, 0 above.
-
-    Built by doubling from products alone, without logarithm or division, so gates of exactly 0 and 1 and their
-    gradients are exact.
-    """
-    length = gate.shape[-1]
-    size, padded = 1, 1 << (length - 1).bit_length()
-    gate = F.pad(gate, (0, padded - length), value=1.0)
-    blocks = gate.new_ones(*gate.shape, 1, 1)  # (..., blocks, size, size)
-    while size < padded:
-        top, bottom = blocks.unflatten(-3, (-1, 2)).unbind(-3)
-        entry = gate.unflatten(-1, (-1, 2, size))[..., 1, 0, None]
-        across = (bottom[..., 0] * entry).unsqueeze(-1) * top[..., -1, :].unsqueeze(-2)
-        upper = torch.cat([top, torch.zeros_like(top)], -1)
-        blocks = torch.cat([upper, torch.cat([across, bottom], -1)], -2)
-        size *= 2
-    return blocks.squeeze(-3)[..., :length, :length]
-
-
-def chunk_gates(step_size: Tensor, momentum: Tensor | None, forget: Tensor | None, real: Tensor | None = None) -> Gates:
-    """Gate products of every chunk at once.
-
-    Args:
-        step_size, momentum, forget: theta, eta, alpha (..., C); the latter two may be None (0).
-        real: (..., C) of 1 and 0; a 0 marks a slot that holds no token and so changes nothing. Such a slot must come
-            with step_size 0, momentum 1 and forget 0.
-    """
-    device = step_size.device.type
-    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
-        size = step_size.shape[-1]
-        if forget is None:
-            stay = torch.ones_like(step_size)
-            kept = stay.new_ones(size, size).tril()
-        else:
-            stay = 1 - forget
-            kept = decay(stay)
-        keep = kept[..., 0] * stay[..., :1]
-        if momentum is None:
-            return Gates(kept * step_size.unsqueeze(-2), keep, None, None, None)
-        carried = decay(momentum)
-        through = carried[..., 0] * momentum[..., :1]
-        wrote = carried * step_size.unsqueeze(-2)
-        if real is not None:
-            read_in, past_in = wrote * real.unsqueeze(-1), through * real
-        else:
-            read_in, past_in = wrote, through
-        past = (kept @ past_in.unsqueeze(-1)).squeeze(-1)
-        return Gates(kept @ read_in, keep, past, wrote[..., -1, :], through[..., -1])
-
-
-def unbind_gates(gates: Gates) -> list[Gates]:
-    """Gates of N chunks (B, H, N, ...) as N gates (B, H, ...)."""
-    columns = [[None] * gates.read.shape[2] if g is None else list(g.unbind(2)) for g in gates]
-    return [Gates(*row) for row in zip(*columns, strict=True)]
+    return torch.cat(outputs, 2), weights, list(surprise or []) if tokens.momentum is not None else []
 
 
 def write(
@@ -191,15 +156,15 @@ def write(
         k, v: (B, H, C, D).
         weights: one (B, H, O, I) per layer.
     """
-    act, slope = ACTIVATIONS[activation]
+    act = ACTIVATIONS[activation]
     inputs, outputs = [k], [linear(k, weights[0])]
     for w in weights[1:]:
-        inputs.append(act(outputs[-1]))
+        inputs.append(act.value(outputs[-1]))
         outputs.append(linear(inputs[-1], w))
     error = clip_error(2 * (outputs[-1] - v), clip)
     errors = [error]
     for w, z in zip(reversed(weights[1:]), reversed(outputs[:-1]), strict=True):
-        error = clip_error(linear(error, w.mT) * slope(z), clip)
+        error = clip_error(linear(error, w.mT) * act.slope(z), clip)
         errors.append(error)
     return Written(inputs, errors[::-1])
 
@@ -233,7 +198,7 @@ def read(
     activation: Activation,
 ) -> Tensor:
     """y_t = M_t(q_t) for the tokens of a chunk; q (B, H, C, D), gates.read (B, H, C, columns of `written`)."""
-    act, _ = ACTIVATIONS[activation]
+    act = ACTIVATIONS[activation].value
     x = q
     for layer, (inputs, errors) in enumerate(zip(*written, strict=True)):
         x = act(x) if layer else x
@@ -310,24 +275,6 @@ def surprise_norm(written: Written) -> Tensor:
     """Norm of each token's gradient over all layers' weights, (B, H, C): |outer(a, b)| = |a| |b|."""
     squares = [x.square().sum(-1) * e.square().sum(-1) for x, e in zip(written.inputs, written.errors, strict=True)]
     return torch.stack(squares).sum(0).sqrt()
-
-
-def _silu_slope(z: Tensor) -> Tensor:
-    s = torch.sigmoid(z)
-    return s * (1 + z * (1 - s))
-
-
-def _gelu_slope(z: Tensor) -> Tensor:
-    cumulative, density = 0.5 * (1 + torch.erf(z * 0.5**0.5)), torch.exp(-0.5 * z.square()) * (2 * torch.pi) ** -0.5
-    slope: Tensor = cumulative + z * density
-    return slope
-
-
-ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "silu": (F.silu, _silu_slope),
-    "gelu": (F.gelu, _gelu_slope),
-}
-"""Name -> (function, its derivative)."""
 
 
 def _check(

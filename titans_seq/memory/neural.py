@@ -10,9 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from titans_seq.memory.activation import ACTIVATIONS
 from titans_seq.memory.config import MemoryConfig
-from titans_seq.memory.functional import ACTIVATIONS, linear
-from titans_seq.memory.stream import StreamState, Tokens, advance, open_stream
+from titans_seq.memory.convolve import convolve, next_tail, queries_keys_values, unit
+from titans_seq.memory.functional import linear
+from titans_seq.memory.stream import StreamState, advance, open_stream
+from titans_seq.memory.tokens import Tokens
 from titans_seq.norm import RMSNorm
 from titans_seq.ragged import compact, gather, scatter
 from titans_seq.recompute import in_segments, wanted
@@ -104,6 +107,7 @@ class NeuralMemory(nn.Module):
         """
         return self._masked(x, state, mask, None)
 
+    @torch.no_grad()
     def surprise(self, x: Tensor, state: MemoryState | None = None, mask: Tensor | None = None) -> Tensor:
         """Norm of each token's momentary surprise, (B, T, H): the loss gradient over all of the memory's weights.
 
@@ -145,13 +149,14 @@ class NeuralMemory(nn.Module):
             return in_segments(self.step, self, x, state, config.checkpoint_tokens)
         x = self.norm(x)
         qkv, gate = self.project(x).split((3 * config.dim, config.dim), -1)
-        qkv, tail = _convolve(qkv, self.conv, config.conv_kernel, None if state is None else state.tail, lengths)
-        q, k, v = F.silu(qkv).unflatten(-1, (3, config.heads, -1)).permute(2, 0, 3, 1, 4)
+        before = None if state is None else state.tail
+        q, k, v = queries_keys_values(qkv, before, self.conv, config.heads)
+        tail = next_tail(qkv, before, config.conv_kernel, lengths)
         gates = torch.sigmoid(self.gates(x).to(x.dtype))  # in bfloat16 their products would drift
         theta, eta, alpha = gates.unflatten(-1, (3, -1)).permute(2, 0, 3, 1)
         tokens = Tokens(
-            q=_unit(q),
-            k=_unit(k),
+            q=q,
+            k=k,
             v=v,
             step_size=theta,
             momentum=eta if config.momentum else None,
@@ -168,9 +173,10 @@ class NeuralMemory(nn.Module):
         x = self.norm(x)
         q, _, _, gate = self.project(x).chunk(4, -1)
         kernel = None if self.conv is None else self.conv[: config.dim]
-        q, tail = _convolve(q, kernel, config.conv_kernel, tail, None)
-        q = _unit(F.silu(q).unflatten(-1, (config.heads, -1)).transpose(1, 2))
-        act, _ = ACTIVATIONS[config.activation]
+        mixed = convolve(q, tail, kernel)
+        tail = next_tail(q, tail, config.conv_kernel, None)
+        q = unit(F.silu(mixed).unflatten(-1, (config.heads, -1)).transpose(1, 2))
+        act = ACTIVATIONS[config.activation].value
         for layer, w in enumerate(weights):
             q = linear(act(q) if layer else q, w)
         y = self.output_norm(q.transpose(1, 2)).flatten(2)
@@ -181,29 +187,3 @@ class NeuralMemory(nn.Module):
         first = [w.unsqueeze(0).to(like) for w in self.memory]
         tail = like.new_zeros(batch, self.config.conv_kernel - 1, 3 * self.config.dim)
         return MemoryState(open_stream(first, None, batch, self.config), tail)
-
-
-def _convolve(
-    x: Tensor, kernel: Tensor | None, size: int, tail: Tensor | None, lengths: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Causal depthwise convolution of x (B, T, P) with a kernel (P, K), and the tail the next token needs."""
-    if tail is None:
-        tail = x.new_zeros(x.shape[0], size - 1, x.shape[2])
-    joined = torch.cat([tail, x], 1)
-    length = x.shape[1]
-    if lengths is None:
-        last = joined[:, length:]
-    else:
-        index = lengths.unsqueeze(1) + torch.arange(size - 1)
-        last = joined.gather(1, index.to(x.device).unsqueeze(-1).expand(-1, -1, x.shape[2]))
-    if kernel is None:
-        return x, last
-    out = joined[:, :length] * kernel[:, 0]
-    for j in range(1, size):
-        out = out + joined[:, j : j + length] * kernel[:, j]
-    return out, last
-
-
-def _unit(x: Tensor) -> Tensor:
-    """To unit length along the last axis; zero stays zero, with a finite gradient."""
-    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)

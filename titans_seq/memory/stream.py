@@ -4,43 +4,17 @@ Axes: B batch, H heads, T tokens, C slots of a chunk, D features of a head, I / 
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from titans_seq.memory.config import MemoryConfig
-from titans_seq.memory.functional import (
-    Gates,
-    Written,
-    carry,
-    chunk_gates,
-    read,
-    scan_chunks,
-    surprise_norm,
-    write,
-    write_online,
-)
+from titans_seq.memory.functional import Written, carry, read, scan, surprise_norm, write, write_online
+from titans_seq.memory.gates import Gates, chunk_gates
+from titans_seq.memory.tokens import Tokens
 from titans_seq.ragged import expand_index
 from titans_seq.state import State, check_counter
-
-
-class Tokens(NamedTuple):
-    """What the memory reads of a run of tokens."""
-
-    q: Tensor
-    """(B, H, T, D), as k and v."""
-    k: Tensor
-    v: Tensor
-    step_size: Tensor
-    """theta (B, H, T); eta and alpha likewise, None where switched off."""
-    momentum: Tensor | None
-    forget: Tensor | None
-
-    def slice(self, start: int, stop: int) -> "Tokens":
-        """Tokens start to stop."""
-        return Tokens(*(None if t is None else t[:, :, start:stop] for t in self))  # type: ignore[arg-type]
 
 
 @dataclass
@@ -129,9 +103,9 @@ def advance(
             stop = length - (length - position) % size
         part = tokens.slice(position, stop)
         if config.online or stop - position >= size:
-            y, weights, carried = scan_chunks(
-                *part, weights, surprise, chunk_size=size, activation=config.activation,
-                online=config.online, clip=config.clip, anchor=anchor, norms=norms,
+            y, weights, carried = scan(
+                part, weights, surprise, chunk_size=size, activation=config.activation, online=config.online,
+                clip=config.clip, anchor=anchor, norms=norms,
             )  # fmt: skip
             surprise = carried if config.momentum else None
             state = None

@@ -1,0 +1,61 @@
+"""Convolution, SiLU and unit length: the kernel equals torch, and any cut equals the whole."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from titans_seq.memory import kernel
+from titans_seq.memory.convolve import convolve, next_tail, queries_keys_values
+
+
+def inputs(batch, length, heads, size, taps, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    shapes = [(batch, length, 3 * heads * size), (batch, taps - 1, 3 * heads * size), (3 * heads * size, taps)]
+    return [torch.randn(*s, generator=g, dtype=torch.float64).requires_grad_() for s in shapes]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batch=st.integers(1, 3),
+    length=st.integers(1, 9),
+    heads=st.integers(1, 3),
+    size=st.integers(1, 5),
+    taps=st.integers(2, 5),
+    seed=st.integers(0, 100),
+)
+def test_kernel_equals_torch(monkeypatch, kernel_problem, batch, length, heads, size, taps, seed):
+    if kernel_problem:
+        pytest.skip(kernel_problem)
+    leaves = inputs(batch, length, heads, size, taps, seed)
+    found = []
+    for usable in (lambda x: False, lambda x: True):
+        with monkeypatch.context() as patch:
+            patch.setattr(kernel, "usable", usable)
+            out = queries_keys_values(*leaves, heads)
+        probe = torch.randn(3, *out[0].shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        loss = sum((p * o).sum() for p, o in zip(probe, out, strict=True))
+        found.append([*out, *torch.autograd.grad(loss, leaves)])
+    for expected, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_cuts_equal_the_whole():
+    x, tail, weight = inputs(2, 11, 2, 3, 4)
+    whole, parts, before = convolve(x, tail, weight), [], tail
+    for part in x.split([1, 2, 5, 3], 1):
+        parts.append(convolve(part, before, weight))
+        before = next_tail(part, before, 4, None)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=1e-12)
+    torch.testing.assert_close(before, x[:, -3:], rtol=0, atol=0)
+
+
+def test_tail_of_rows_of_different_lengths():
+    x, tail, _ = inputs(3, 5, 1, 2, 4)
+    got = next_tail(x, tail, 4, torch.tensor([0, 2, 5]))
+    torch.testing.assert_close(got, torch.stack([tail[0], torch.cat([tail[1, 2:], x[1, :2]]), x[2, 2:]]))
+
+
+def test_tail_does_not_keep_the_input_alive():
+    x, tail, _ = inputs(1, 100, 1, 2, 4)
+    assert next_tail(x.detach(), tail.detach(), 4, None).untyped_storage().nbytes() < 1000

@@ -1,0 +1,64 @@
+"""From the projection of a token to its query, key and value: causal convolution, SiLU, unit length.
+
+Axes: B batch, T tokens, P projected features, K taps of the convolution, H heads, D features of a head.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from titans_seq.memory import kernel
+
+
+def queries_keys_values(
+    x: Tensor, tail: Tensor | None, weight: Tensor | None, heads: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """q and k of unit length, and v, (B, H, T, D) each.
+
+    Args:
+        x: projected tokens (B, T, 3 H D), those of q, k and v one after the other.
+        tail: (B, K - 1, 3 H D), the same of the tokens before; None for zeros.
+        weight: taps of the depthwise convolution (3 H D, K); None for no convolution.
+    """
+    if weight is not None and kernel.usable(x) and x.dtype == weight.dtype:
+        tail = _zeros(x, weight) if tail is None else tail
+        return kernel.convolve(x, tail, weight, heads)
+    mixed = F.silu(convolve(x, tail, weight)).unflatten(-1, (3, heads, -1))
+    q, k, v = mixed.permute(2, 0, 3, 1, 4)
+    return unit(q), unit(k), v
+
+
+def convolve(x: Tensor, tail: Tensor | None, weight: Tensor | None) -> Tensor:
+    """Causal depthwise convolution of x (B, T, P) behind tail (B, K - 1, P) with weight (P, K); None leaves x."""
+    if weight is None:
+        return x
+    length = x.shape[1]
+    joined = torch.cat([_zeros(x, weight) if tail is None else tail, x], 1)
+    out = joined[:, :length] * weight[:, 0]
+    for j in range(1, weight.shape[1]):
+        out = out + joined[:, j : j + length] * weight[:, j]
+    return out
+
+
+def next_tail(x: Tensor, tail: Tensor | None, taps: int, lengths: Tensor | None) -> Tensor:
+    """The K - 1 inputs before the token that comes next, of x (B, T, P) behind tail: (B, K - 1, P).
+
+    Args:
+        lengths: (B,) real tokens of each row, on the processor; None: all T.
+    """
+    if lengths is None and x.shape[1] >= taps - 1:
+        return x[:, x.shape[1] - taps + 1 :].clone()  # not a view, which would keep all of x alive
+    joined = torch.cat([x.new_zeros(x.shape[0], taps - 1, x.shape[2]) if tail is None else tail, x], 1)
+    if lengths is None:
+        return joined[:, x.shape[1] :]
+    index = lengths.unsqueeze(1) + torch.arange(taps - 1)
+    return joined.gather(1, index.to(x.device).unsqueeze(-1).expand(-1, -1, x.shape[2]))
+
+
+def unit(x: Tensor) -> Tensor:
+    """To unit length along the last axis; zero stays zero, with a finite gradient."""
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
+
+
+def _zeros(x: Tensor, weight: Tensor) -> Tensor:
+    return x.new_zeros(x.shape[0], weight.shape[1] - 1, weight.shape[0])

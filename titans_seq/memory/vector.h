@@ -1,0 +1,34 @@
+// Loops over features that the compiler turns into vector instructions.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+// glibc has vector versions; declared here so that no flag that changes NaN or infinity is needed to reach them
+extern "C" {
+__attribute__((simd("notinbranch"))) float expf(float) noexcept;
+__attribute__((simd("notinbranch"))) double exp(double) noexcept;
+}
+#endif
+
+inline float exponential(float x) { return expf(x); }
+inline double exponential(double x) { return exp(x); }
+
+template <typename T>
+T dot(const T* a, const T* b, int64_t count) {
+  T total = 0;
+#pragma omp simd reduction(+ : total)
+  for (int64_t i = 0; i < count; ++i) total += a[i] * b[i];
+  return total;
+}
+
+// out = z sigmoid(z), and the sigmoid
+template <typename T>
+void silu(const T* z, T* sigmoid, T* out, int64_t count) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    sigmoid[i] = 1 / (1 + exponential(-z[i]));
+    out[i] = z[i] * sigmoid[i];
+  }
+}
