@@ -20,6 +20,9 @@ from titans_seq.pipelines.data import DataPath, FetchData, ListData
 from titans_seq.pipelines.forecast import Forecast
 from titans_seq.pipelines.kernel import Kernel
 from titans_seq.pipelines.long_horizon import LongHorizon
+from titans_seq.pipelines.recall import RecallBench
+from titans_seq.pipelines.speed import Speed
+from titans_seq.pipelines.stability import Stability
 from titans_seq.pipelines.streaming import Streaming
 from titans_seq.pipelines.training_memory import TrainingMemory
 from titans_seq.pipelines.window_speed import WindowSpeed
@@ -36,6 +39,9 @@ class Bench:
         Annotated[LongHorizon, command("long-horizon", prefix_name=False)]
         | Annotated[WindowSpeed, command("windows", prefix_name=False)]
         | Annotated[Streaming, command("streaming", prefix_name=False)]
+        | Annotated[RecallBench, command("recall", prefix_name=False)]
+        | Annotated[Speed, command("speed", prefix_name=False)]
+        | Annotated[Stability, command("stability", prefix_name=False)]
         | Annotated[TrainingMemory, command("training-memory", prefix_name=False)]
     ]
 

@@ -1,15 +1,18 @@
 """What commands have in common on their way out: the output folder and tables on the terminal."""
 
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from titans_seq.errors import DataError
 from titans_seq.saving import replaceable, write_json
+
+T = TypeVar("T")
 
 
 def claim_folder(folder: Path, files: Collection[str], force: bool) -> None:
@@ -31,6 +34,11 @@ def claim_folder(folder: Path, files: Collection[str], force: bool) -> None:
             pass
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def progress(items: Sequence[T], label: str, shown: bool) -> Iterator[T]:
+    """The items, with a bar on standard error while they are worked on."""
+    yield from track(items, label, console=Console(stderr=True), disable=not shown, transient=True)
 
 
 def claim_results(options: Any, *sizes: str) -> None:

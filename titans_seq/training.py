@@ -33,6 +33,9 @@ class TrainingConfig:
     patience: int = 3
     """Epochs without a better validation loss before training stops."""
 
+    stop_below: float | None = None
+    """Validation loss at which training stops, its work done; None: never."""
+
     learning_rate: float = 1e-3
     """Peak rate of AdamW; a tenth of the steps of the first epoch warm up, then a cosine falls to a hundredth."""
 
@@ -134,7 +137,7 @@ def train(
                 on_epoch(seen)
 
     callbacks: list[Any] = [
-        EarlyStopping("val_loss", patience=config.patience, check_finite=True),
+        EarlyStopping("val_loss", patience=config.patience, check_finite=True, stopping_threshold=config.stop_below),
         Keep(),
     ]
     if config.progress:

@@ -46,9 +46,54 @@ def test_training_memory(tmp_path, capsys):
     assert json.loads(written.read_text())["summary"]["plain"]["seconds"] > 0
 
 
+def test_stability(tmp_path, capsys):
+    options = ["--tokens", "300", "--dim", "8", "--output", str(tmp_path), "--json"]
+    assert execute(["bench", "stability", *options]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["all_finite"]
+    assert len(result["runs"]) == 4 * 2 * 4 * 4
+    assert all(r["largest_gradient"] > 0 for r in result["runs"])
+
+
+def test_speed(tmp_path, capsys):
+    options = ["--tokens", "64", "--dim", "16", "--heads", "2", "--repeats", "1", "--output", str(tmp_path)]
+    assert execute(["bench", "speed", *options, "--only", "depth 2", "mal", "GRU", "attention"]) == 0
+    assert "GFLOP/s" in capsys.readouterr().out
+    (written,) = tmp_path.glob("speed-*.json")
+    rows = json.loads(written.read_text())["lengths"]["64"]
+    assert list(rows) == ["memory, depth 2, chunk 16", "memory, depth 2, chunk 64", "mal block", "attention", "GRU",
+                          "matrix products"]  # fmt: skip
+    assert all(r["both"]["tokens_per_second"] > 0 for n, r in rows.items() if n != "matrix products")
+    assert len(list(tmp_path.glob("speed-*.png"))) == 1
+
+
+def test_counted_operations():
+    from titans_seq.pipelines.peers import operations
+
+    # dim 4, 2 heads of 2, one layer of 2 x 2, chunk 8: write 4, read 12 + 8 * 4, carry 8 a head; maps 5 * 16 + 3 * 8
+    assert operations(4, 2, 1, 8) == 2 * (2 * (4 + 12 + 32 + 8) + 80 + 24)
+
+
+def test_recall(tmp_path, capsys):
+    options = ["--dim", "16", "--steps", "2", "--batch", "4", "--examples", "20", "--seeds", "1"]
+    assert execute(["bench", "recall", *options, "--output", str(tmp_path)]) == 0
+    assert "answers that are right" in capsys.readouterr().out
+    (written,) = tmp_path.glob("recall-models-*.json")
+    result = json.loads(written.read_text())
+    assert len(result["runs"]) == 9
+    assert set(result["summary"]["lmm"]) == {"MQAR (64, 4)", "MQAR (128, 8)", "ForgettingMQAR (64, 4 + 4)"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["bench", "stability", "--tokens", "0"], "tokens must be at least 1"),
+        (["bench", "speed", "--tokens", "0"], "tokens must be at least 1"),
+        (["bench", "speed", "--dim", "10"], "multiple of heads"),
+        (["bench", "speed", "--only", "nobody"], "no contender's name contains nobody"),
+        (["bench", "recall", "--steps", "0"], "steps must be at least 1"),
+        (["bench", "recall", "--learning-rates", "-1"], "learning-rates must be positive"),
+        (["bench", "recall", "--dim", "7"], "must be a multiple of heads"),
         (["bench", "long-horizon", "--dataset", "nope"], "no data set named 'nope'"),
         (["bench", "long-horizon", "--seeds", "0"], "seeds must be at least 1"),
         (["bench", "long-horizon", "--variant", "foo"], "variant must be"),

@@ -1,4 +1,5 @@
-// Between projection and memory, in one pass: causal depthwise convolution, SiLU, and unit length of queries and keys.
+// Between projection and memory, in one pass: causal depthwise convolution, SiLU, and length: queries and keys are brought
+// to 1, values are divided by the square root of D.
 //
 // Axes: B batch, T tokens, K taps of the convolution, H heads, D features of a head, P = 3 H D projected features:
 // those of all queries, then keys, then values.
@@ -44,7 +45,7 @@ struct Mixer {  // one row of the batch
                   : tail.const_data_ptr<T>() + b * tail.stride(0) + (t + taps - 1) * tail.stride(1);
   }
 
-  // mixed, sigmoid and SiLU of token t, and what brings each head's queries and keys to unit length
+  // mixed, sigmoid and SiLU of token t, and what brings each head's queries and keys to unit length, values near it
   void run(int64_t t) {
     for (int64_t j = 0; j < taps; ++j) {
       const T *from = input(t - taps + 1 + j), *w = kernel.data() + j * width;
@@ -57,7 +58,7 @@ struct Mixer {  // one row of the batch
     silu(mixed.data(), sigmoid.data(), activated.data(), width);
     for (int64_t head = 0; head < 3 * heads; ++head) {
       const T* a = activated.data() + head * size;
-      scales[head] = head < 2 * heads ? 1 / std::sqrt(dot(a, a, size) + T(EPSILON)) : T(1);
+      scales[head] = 1 / (head < 2 * heads ? std::sqrt(dot(a, a, size) + T(EPSILON)) : std::sqrt(T(size)));
     }
   }
 

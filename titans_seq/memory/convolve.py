@@ -1,4 +1,4 @@
-"""From the projection of a token to its query, key and value: causal convolution, SiLU, unit length.
+"""From the projection of a token to its query, key and value: causal convolution, SiLU, length.
 
 Axes: B batch, T tokens, P projected features, K taps of the convolution, H heads, D features of a head.
 """
@@ -13,7 +13,11 @@ from titans_seq.memory import kernel
 def queries_keys_values(
     x: Tensor, tail: Tensor | None, weight: Tensor | None, heads: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """q and k of unit length, and v, (B, H, T, D) each.
+    """q and k of unit length, and v divided by the square root of D, (B, H, T, D) each.
+
+    A memory of several layers holds values of about unit length with weights of about the size they began with. Longer
+    values need larger weights, whose gradients grow with a power of the depth until each step overshoots: outputs stay
+    bounded then, but gradients through some thousand tokens do not.
 
     Args:
         x: projected tokens (B, T, 3 H D), those of q, k and v one after the other.
@@ -25,7 +29,7 @@ def queries_keys_values(
         return kernel.convolve(x, tail, weight, heads)
     mixed = F.silu(convolve(x, tail, weight)).unflatten(-1, (3, heads, -1))
     q, k, v = mixed.permute(2, 0, 3, 1, 4)
-    return unit(q), unit(k), v
+    return unit(q), unit(k), v * v.shape[-1] ** -0.5
 
 
 def convolve(x: Tensor, tail: Tensor | None, weight: Tensor | None) -> Tensor:

@@ -169,7 +169,7 @@ class KernelScan(torch.autograd.Function):
 
 
 def convolve(x: Tensor, tail: Tensor, weight: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """q, k, v (B, H, T, D): causal depthwise convolution, SiLU, and unit length of q and k.
+    """q, k, v (B, H, T, D): causal depthwise convolution, SiLU, and length (see `convolve.queries_keys_values`).
 
     Args:
         x: (B, T, 3 H D).

@@ -39,7 +39,8 @@ class NeuralMemory(nn.Module):
     """A memory whose weights learn while the sequence is read; causal, with a state that streams.
 
     The input is normalised inside (it is the pre-norm of a block), so the memory does not care for its scale. From
-    there: q, k, v by linear maps, causal depthwise convolution and SiLU, q and k to unit length per head; the gates
+    there: q, k, v by linear maps, causal depthwise convolution and SiLU, q and k to unit length per head and v
+    divided by the root of its width; the gates
     theta, eta, alpha by a linear map and a sigmoid, one scalar per head and token; the exact memory; a norm per
     head, a gate, and the output projection.
 

@@ -1,0 +1,153 @@
+"""`titans-seq bench recall`: associative recall with a memory, without one, and without each part of it.
+
+Every model sees the same examples in the same order, and each learning rate of the list; the rate with the lowest
+validation loss counts, test examples are looked at once. Training stops early at a validation loss of 0.01.
+"""
+
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from titans_seq.backbone import BackboneConfig
+from titans_seq.domains.language.mqar import RecallTask, recall_examples
+from titans_seq.errors import DataError
+from titans_seq.pipelines.environment import describe
+from titans_seq.pipelines.output import claim_results, plain_table, write_result
+
+TASKS = {
+    "MQAR (64, 4)": RecallTask(length=64, pairs=4),
+    "MQAR (128, 8)": RecallTask(length=128, pairs=8),
+    "ForgettingMQAR (64, 4 + 4)": RecallTask(length=64, pairs=4, rewrites=4),
+}
+
+MODELS: dict[str, dict[str, Any]] = {
+    "lmm": {"variant": "lmm"},
+    "mal": {"variant": "mal"},
+    "sliding-window attention": {"variant": "attention"},
+}
+
+ABLATION: dict[str, dict[str, Any]] = {
+    "lmm": {"variant": "lmm"},
+    "linear memory (depth 1)": {"variant": "lmm", "memory_depth": 1},
+    "without momentum": {"variant": "lmm", "momentum": False},
+    "without forgetting": {"variant": "lmm", "forget": False},
+    "without convolution": {"variant": "lmm", "conv_kernel": 1},
+    "with 4 persistent tokens": {"variant": "lmm", "persistent_tokens": 4},
+}
+"""Rows of the paper's ablation, each one changed field of the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallBench:
+    """Accuracy on associative recall tasks over several seeds, in one run."""
+
+    table: Literal["models", "ablation"] = "models"
+    """The backbones on every task, or the parts of the memory on the first and the last."""
+    dim: int = 64
+    """Width; 2 layers, 2 heads."""
+    window: int = 8
+    """Tokens that attention sees, with and without a memory beside it."""
+    chunk_size: int = 16
+    """Of the memory."""
+    steps: int = 1600
+    """Training steps at the most."""
+    batch: int = 128
+    """Examples of a step."""
+    examples: int = 100_000
+    """Training examples."""
+    learning_rates: tuple[float, ...] = (3e-3,)
+    """Tried one after the other."""
+    seeds: int = 3
+    """Runs of each."""
+    seed: int = 0
+    """Of the first run; the next one has the next."""
+    output: Path | None = None
+    """Folder for a dated JSON file; none writes nothing."""
+    json: bool = False
+    """Print the result as JSON on standard output instead of a table."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it; returns what the JSON file holds."""
+        claim_results(self, "dim", "window", "chunk_size", "steps", "batch", "examples", "seeds")
+        if not self.learning_rates or min(self.learning_rates) <= 0:
+            raise DataError(f"learning-rates must be positive, not {self.learning_rates}")
+        models = MODELS if self.table == "models" else ABLATION
+        names = list(TASKS) if self.table == "models" else [next(iter(TASKS)), list(TASKS)[-1]]
+        rows = []
+        for task in names:
+            for model, changes in models.items():
+                config = self.backbone(changes)
+                for seed in range(self.seed, self.seed + self.seeds):
+                    rows.append({"task": task, "model": model, "seed": seed, **self.best(TASKS[task], config, seed)})
+                    if not self.json:
+                        print(f"{task}, {model}, seed {seed}: {rows[-1]['accuracy']:.4f}", file=sys.stderr)
+        result: dict[str, Any] = {
+            "benchmark": f"recall-{self.table}",
+            "settings": {k: v for k, v in asdict(self).items() if k not in ("output", "json")},
+            "summary": summary(rows),
+            "runs": rows,
+            **describe(),
+        }
+        write_result(self.output, result["benchmark"], result)
+        if not self.json:
+            cells = {
+                m: {t: f"{100 * s['accuracy']:.2f} ± {100 * s['spread']:.2f} %" for t, s in of.items()}
+                for m, of in result["summary"].items()
+            }
+            plain_table(f"answers that are right, {self.seeds} seeds, mean and standard deviation", cells)
+        return result
+
+    def backbone(self, changes: dict[str, Any]) -> BackboneConfig:
+        """The configuration of a row."""
+        try:
+            size: dict[str, Any] = {"dim": self.dim, "layers": 2, "heads": 2, "mlp_expansion": 1}
+            return BackboneConfig(**size, window=self.window, chunk_size=self.chunk_size, **changes)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+
+    def best(self, task: RecallTask, config: BackboneConfig, seed: int) -> dict[str, Any]:
+        """One model at every learning rate; the figures of the one with the lowest validation loss."""
+        runs = [self.once(task, config, seed, rate) for rate in self.learning_rates]
+        return min(runs, key=lambda run: run["validation_loss"])
+
+    def once(self, task: RecallTask, config: BackboneConfig, seed: int, rate: float) -> dict[str, Any]:
+        """Train and test one model."""
+        from titans_seq.domains.language.recall import RecallNetwork, recall_accuracy, recall_loader, recall_loss
+        from titans_seq.training import TrainingConfig, seeded, train
+
+        started = time.perf_counter()
+        an_epoch = self.batch * max(1, min(100, self.steps // 2))
+        epochs = max(1, self.steps * self.batch // an_epoch)
+        training, validation, test = (
+            recall_examples(task, count, 10 * seed + part) for part, count in ((0, self.examples), (1, 1000), (2, 3000))
+        )
+        with seeded(seed):
+            network = RecallNetwork(config, task.vocabulary)
+        history = train(
+            network,
+            recall_loss,
+            recall_loader(training, self.batch, an_epoch, seed),
+            recall_loader(validation, 250, None, seed),
+            TrainingConfig(max_epochs=epochs, patience=epochs, learning_rate=rate, stop_below=0.01, seed=seed),
+        )
+        return {
+            "accuracy": recall_accuracy(network, test),
+            "learning_rate": rate,
+            "validation_loss": min(history.validation_loss),
+            "steps": len(history.validation_loss) * an_epoch // self.batch,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "seconds": time.perf_counter() - started,
+        }
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Model -> task -> mean and standard deviation of the accuracy over the seeds."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for model, task in dict.fromkeys((row["model"], row["task"]) for row in rows):
+        values = [row["accuracy"] for row in rows if (row["model"], row["task"]) == (model, task)]
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        found.setdefault(model, {})[task] = {"accuracy": statistics.mean(values), "spread": spread}
+    return found

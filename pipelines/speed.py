@@ -1,0 +1,213 @@
+"""`titans-seq bench speed`: tokens a second and peak memory of the memory, its blocks and its peers, in one run.
+
+All contenders of a length take turns, so that whatever else the machine does hits them alike; medians count. The best
+rate of matrix products is measured in the same turns. Axes: B batch (1 here), T tokens.
+"""
+
+import multiprocessing
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titans_seq.errors import DataError
+from titans_seq.pipelines.environment import describe
+from titans_seq.pipelines.output import claim_results, plain_table, progress, write_result
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+MATRIX = 2048
+"""Side of the matrices whose product gives the machine's own rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Forward, and forward and backward, at several lengths, batch 1."""
+
+    tokens: tuple[int, ...] = (512, 2048, 8192, 32_768)
+    """Lengths."""
+    dim: int = 256
+    """Width."""
+    heads: int = 4
+    """Heads of whatever has heads."""
+    repeats: int = 5
+    """Turns; the median counts."""
+    only: tuple[str, ...] = ()
+    """Contenders whose names contain one of these; none: all."""
+    limit: float = 60.0
+    """Seconds; a contender whose single pass takes longer, or would at four times the length, is left out there."""
+    seed: int = 0
+    """Of weights and data."""
+    output: Path | None = None
+    """Folder for a dated JSON file and a picture; none writes nothing."""
+    json: bool = False
+    """Print the result as JSON on standard output instead of a table."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it; returns what the JSON file holds."""
+        claim_results(self, "dim", "heads", "repeats")
+        if not self.tokens or min(self.tokens) < 1:
+            raise DataError(f"tokens must be at least 1, not {self.tokens}")
+        if self.dim % self.heads:
+            raise DataError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
+        chosen = [n for n in contenders(self.dim, self.heads) if not self.only or any(o in n for o in self.only)]
+        if not chosen:
+            raise DataError(f"no contender's name contains {' or '.join(self.only)}")
+        lengths = {str(t): self._length(t, chosen) for t in sorted(set(self.tokens))}
+        result: dict[str, Any] = {
+            "benchmark": "speed",
+            "dim": self.dim,
+            "heads": self.heads,
+            "repeats": self.repeats,
+            "lengths": lengths,
+            **describe(),
+        }
+        write_result(self.output, "speed", result)
+        if self.output is not None:
+            from titans_seq.pipelines.speed_plot import plot_speed
+
+            plot_speed(self.output / f"speed-{result['date']}.png", result)
+        if not self.json:
+            for tokens, rows in lengths.items():
+                plain_table(f"{int(tokens):,} tokens, tokens a second", {n: _cells(r) for n, r in rows.items()})
+        return result
+
+    def _length(self, tokens: int, chosen: list[str]) -> dict[str, dict[str, Any]]:
+        """All contenders at one length."""
+        import torch
+
+        makers = contenders(self.dim, self.heads)
+        x = torch.randn(1, tokens, self.dim, generator=torch.Generator().manual_seed(self.seed))
+        modules, times = {}, {}
+        for name in progress(chosen, f"warm-up at {tokens:,} tokens", not self.json):
+            torch.manual_seed(self.seed)
+            module = makers[name]()
+            took = timed(partial(step, module, x, True))
+            if took > self.limit:
+                continue
+            modules[name] = module
+            times[name] = {"forward": list[float](), "both": list[float]()}
+        rates = []
+        for _ in progress(range(self.repeats), f"turns at {tokens:,} tokens", not self.json):
+            rates.append(matrix_rate())
+            for name, module in modules.items():
+                for what in ("forward", "both"):
+                    times[name][what].append(timed(partial(step, module, x, what == "both")))
+        rows: dict[str, dict[str, Any]] = {}
+        for name in chosen:
+            if name not in modules:
+                rows[name] = {"not measured": f"a pass takes more than {self.limit:g} s"}
+                continue
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                peak = pool.apply(peak_memory, (name, tokens, self.dim, self.heads, self.seed))
+            rows[name] = {**_rates(times[name], tokens), "peak_mb": peak}
+            count = counted(name, self.dim, self.heads)
+            if count:
+                rate = statistics.median(rates)
+                rows[name]["share_forward"] = count * rows[name]["forward"]["tokens_per_second"] / rate
+                rows[name]["share_both"] = 3 * count * rows[name]["both"]["tokens_per_second"] / rate
+        rows["matrix products"] = {"flops_per_second": statistics.median(rates), "flops_runs": rates}
+        return rows
+
+
+def contenders(dim: int, heads: int) -> "dict[str, Callable[[], nn.Module]]":
+    """Name -> a maker of a module (1, T, dim) to (1, T, dim)."""
+    from titans_seq.pipelines.peers import ours, peers
+
+    return ours(dim, heads) | peers(dim, heads)
+
+
+def counted(name: str, dim: int, heads: int) -> float | None:
+    """Operations a token of a contender's forward pass, where they are counted."""
+    from titans_seq.pipelines.peers import operations
+
+    if not name.startswith("memory, "):
+        return None
+    depth, chunk = (int(part.split()[-1]) for part in name.split(", ")[1:])
+    return operations(dim, heads, depth, chunk)
+
+
+def step(module: "nn.Module", x: "Tensor", backward: bool) -> None:
+    """One pass; with `backward`, gradients of the input and of all parameters."""
+    import torch
+
+    if not backward:
+        with torch.no_grad():
+            module(x)
+        return
+    x = x.detach().requires_grad_()
+    module.zero_grad(set_to_none=True)
+    module(x).square().mean().backward()
+
+
+def timed(run: Callable[[], Any]) -> float:
+    """Seconds."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def matrix_rate() -> float:
+    """Operations a second of the machine's best product of two float32 matrices, of five."""
+    import torch
+
+    a, b = torch.randn(MATRIX, MATRIX), torch.randn(MATRIX, MATRIX)
+    return 2 * MATRIX**3 / min(timed(partial(torch.mm, a, b)) for _ in range(5))
+
+
+def peak_memory(name: str, tokens: int, dim: int, heads: int, seed: int) -> float:
+    """Peak resident memory of a forward and backward pass over this process's own, in MB."""
+    import psutil
+    import torch
+
+    torch.manual_seed(seed)
+    module, process = contenders(dim, heads)[name](), psutil.Process()
+    step(module, torch.randn(1, 128, dim), True)
+    x = torch.randn(1, tokens, dim)
+    baseline = peak = process.memory_info().rss
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.005):
+            peak = max(peak, process.memory_info().rss)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    step(module, x, True)
+    peak = max(peak, process.memory_info().rss)
+    done.set()
+    thread.join()
+    return float(peak - baseline) / 1e6
+
+
+def _rates(times: dict[str, list[float]], tokens: int) -> dict[str, dict[str, Any]]:
+    return {
+        what: {
+            "tokens_per_second": tokens / statistics.median(runs),
+            "slowest": tokens / max(runs),
+            "fastest": tokens / min(runs),
+        }
+        for what, runs in times.items()
+    }
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    if "flops_per_second" in row:
+        rate = f"{row['flops_per_second'] / 1e9:,.0f} GFLOP/s"
+        return {"forward": rate, "forward + backward": "", "share of matrix rate": "", "peak memory": ""}
+    if "not measured" in row:
+        return {"forward": "not measured", "forward + backward": row["not measured"], "share of matrix rate": "",
+                "peak memory": ""}  # fmt: skip
+    share = f"{row['share_forward']:.0%} / {row['share_both']:.0%}" if "share_both" in row else ""
+    return {
+        "forward": f"{row['forward']['tokens_per_second']:,.0f}",
+        "forward + backward": f"{row['both']['tokens_per_second']:,.0f}",
+        "share of matrix rate": share,
+        "peak memory": f"{row['peak_mb']:,.0f} MB",
+    }
