@@ -219,6 +219,24 @@ def test_finite_and_bounded(depth, kind, forget_to):
     assert all(torch.isfinite(p.grad).all() for p in memory.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("options", [{}, {"momentum": False}, {"forget": False}, {"forget_to": "zero"}, {"depth": 3},
+                                     {"depth": 1, "clip": None, "online": True}, {"activation": "gelu"}])  # fmt: skip
+def test_streaming_without_gradients(options, scan_path):
+    """The way a trained model decodes; outputs and the whole state, against one call."""
+    memory = build(chunk_size=5, **options)
+    x = torch.randn(3, 23, 8, dtype=torch.float64)
+    mask = torch.rand(3, 23, generator=torch.Generator().manual_seed(0)) > 0.3
+    for real in (None, mask):
+        with torch.no_grad():
+            whole, end = memory(x, None, real)
+            pieces, state = in_pieces(memory, x, [1, 2, 3, 9, 10, 18], real)
+        torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-10)
+        for (name, a), (_, b) in zip(end.named_tensors(), state.named_tensors(), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-10, msg=name)
+        with_gradients, _ = in_pieces(memory, x, [1, 2, 3, 9, 10, 18], real)
+        torch.testing.assert_close(with_gradients.detach(), whole, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 @pytest.mark.parametrize("chunk_size", [1, 16, 256])
 @pytest.mark.parametrize("kind", ["repeated", "constant", "large"])

@@ -130,6 +130,34 @@ def scan_rows(
     return y, after[:depth], after[depth:]
 
 
+def extend(
+    tokens: Tokens,
+    weights: Sequence[Tensor],
+    surprise: Sequence[Tensor],
+    anchor: Sequence[Tensor] | None,
+    inputs: Sequence[Tensor],
+    errors: Sequence[Tensor],
+    rows: tuple[Tensor, Tensor, Tensor],
+    fill: int,
+    clip: float | None,
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    """Tokens into the open chunk of a stream; see `stream._extend`, whose arguments these are. No gradients.
+
+    Returns:
+        y (B, H, T, D), and inputs, errors and rows (read, write, scales) behind the tokens.
+    """
+    batch = tokens.q.shape[0]
+    matrices = [
+        [_matrices(t.expand(batch, -1, -1, -1)) for t in kind]
+        for kind in (weights, () if tokens.momentum is None else surprise, anchor or (), inputs, errors)
+    ]
+    given = [_rows(t) for t in tokens[:3]]
+    found: tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]] = torch.ops.titans_seq.scan_extend(
+        *given, *tokens[3:], *matrices, *rows, fill, clip or 0.0
+    )
+    return found
+
+
 class KernelScan(torch.autograd.Function):
     """`scan.cpp` behind autograd; first derivatives only."""
 

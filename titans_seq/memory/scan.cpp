@@ -144,16 +144,20 @@ template <typename T>
 struct Row {  // one (batch, head): its weights, and room for one chunk
   const Sizes& s;
   Gates<T> gates;
-  std::vector<std::vector<T>> weights, surprise, outputs, sigmoids, inputs, errors, backs, shrinks, hidden, gated, seen;
+  std::vector<std::vector<T>> own_weights, own_surprise;
+  std::vector<T*> weights, surprise;  // the row's own, which change with each chunk, or a state's, which are only read
   std::vector<const T*> anchor;
+  std::vector<std::vector<T>> outputs, sigmoids, inputs, errors, backs, shrinks, hidden, gated, seen;
   std::vector<std::vector<T>> scores;  // x X^T o G
   std::vector<T> scaled;
 
-  explicit Row(const Sizes& s) : s(s), gates(s.chunk), scaled(s.chunk * s.widest) {
+  Row(const Sizes& s, bool own) : s(s), gates(s.chunk), scaled(s.chunk * s.widest) {
     const int64_t c = s.chunk;
     for (int64_t l = 0; l < s.depth; ++l) {
-      weights.emplace_back(s.weight(l));
-      surprise.emplace_back(s.momentum ? s.weight(l) : 0);
+      own_weights.emplace_back(own ? s.weight(l) : 0);
+      own_surprise.emplace_back(own && s.momentum ? s.weight(l) : 0);
+      weights.push_back(own_weights[l].data());
+      surprise.push_back(own_surprise[l].data());
       for (auto* room : {&outputs, &sigmoids, &errors, &hidden, &gated}) room->emplace_back(c * s.out(l));
       for (auto* room : {&inputs, &backs, &seen}) room->emplace_back(c * s.in(l));
       shrinks.emplace_back(c);
@@ -193,7 +197,7 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
 
   void write(View<T> k, View<T> v, int64_t start, int64_t c) {
     for (int64_t l = 0; l < s.depth; ++l) {
-      multiply<T>(false, true, c, s.out(l), s.in(l), 1, input(l, k, start), input_stride(l, k), weights[l].data(),
+      multiply<T>(false, true, c, s.out(l), s.in(l), 1, input(l, k, start), input_stride(l, k), weights[l],
                   s.in(l), 0, outputs[l].data(), s.out(l));
       if (l + 1 < s.depth) silu(outputs[l].data(), sigmoids[l].data(), inputs[l + 1].data(), c * s.out(l));
     }
@@ -205,27 +209,39 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
     for (int64_t l = last; l-- > 0;) {
       T* back = backs[l + 1].data();
       multiply<T>(false, false, c, s.out(l), s.out(l + 1), 1, errors[l + 1].data(), s.out(l + 1),
-                  weights[l + 1].data(), s.out(l), 0, back, s.out(l));
+                  weights[l + 1], s.out(l), 0, back, s.out(l));
       for (int64_t i = 0; i < c * s.out(l); ++i) errors[l][i] = back[i] * slope(outputs[l][i], sigmoids[l][i]);
       clip(errors[l].data(), shrinks[l].data(), c, s.out(l));
     }
   }
 
-  // layers up to `layers` of the read, the last of them into out; keeps what each layer reads
+  // the read against what this chunk's tokens wrote
   void read(View<T> q, View<T> k, int64_t start, int64_t c, int64_t layers, T* out, int64_t ldo) {
+    std::vector<View<const T>> given, wrote;
+    for (int64_t l = 0; l < s.depth; ++l) {
+      given.push_back({input(l, k, start), input_stride(l, k)});
+      wrote.push_back({errors[l].data(), s.out(l)});
+    }
+    read(q, start, c, given, wrote, c, layers, out, ldo);
+  }
+
+  // layers up to `layers` of the read, the last of them into out; keeps what each layer reads. `given` and `wrote`: X_l
+  // and delta_l of `slots` tokens, which gates.read (c, slots) has the shares of
+  void read(View<T> q, int64_t start, int64_t c, const std::vector<View<const T>>& given,
+            const std::vector<View<const T>>& wrote, int64_t slots, int64_t layers, T* out, int64_t ldo) {
     const T* x = q.data + start * q.stride;
     int64_t ldx = q.stride;
     for (int64_t l = 0; l < layers; ++l) {
       const bool final = l + 1 == s.depth;
       T* z = final ? out : hidden[l].data();
       const int64_t ldz = final ? ldo : s.out(l);
-      const T* given = input(l, k, start);
-      multiply<T>(false, true, c, c, s.in(l), 1, x, ldx, given, input_stride(l, k), 0, scores[l].data(), c);
-      for (int64_t i = 0; i < c * c; ++i) scores[l][i] *= gates.read[i];
-      multiply<T>(false, false, c, s.out(l), c, -1, scores[l].data(), c, errors[l].data(), s.out(l), 0, z, ldz);
-      add_read(x, ldx, gates.keep.data(), weights[l].data(), l, c, z, ldz);
+      T* score = scores[l].data();
+      multiply<T>(false, true, c, slots, s.in(l), 1, x, ldx, given[l].data, given[l].stride, 0, score, slots);
+      for (int64_t i = 0; i < c * slots; ++i) score[i] *= gates.read[i];
+      multiply<T>(false, false, c, s.out(l), slots, -1, score, slots, wrote[l].data, wrote[l].stride, 0, z, ldz);
+      add_read(x, ldx, gates.keep.data(), weights[l], l, c, z, ldz);
       if (s.anchored) add_read(x, ldx, gates.home.data(), anchor[l], l, c, z, ldz);
-      if (s.momentum) add_read(x, ldx, gates.past.data(), surprise[l].data(), l, c, z, ldz);
+      if (s.momentum) add_read(x, ldx, gates.past.data(), surprise[l], l, c, z, ldz);
       if (final) break;
       silu(z, gated[l].data(), seen[l + 1].data(), c * s.out(l));
       x = seen[l + 1].data(), ldx = s.out(l);
@@ -240,8 +256,8 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
   void carry(View<T> k, int64_t start, int64_t c) {
     const T keep = gates.keep[c - 1], past = gates.past[c - 1], through = gates.through[c - 1];
     for (int64_t l = 0; l < s.depth; ++l) {
-      T* w = weights[l].data();
-      T* m = surprise[l].data();
+      T* w = weights[l];
+      T* m = surprise[l];
       const int64_t count = s.weight(l);
       if (s.momentum)
         for (int64_t i = 0; i < count; ++i) w[i] = keep * w[i] + past * m[i], m[i] *= through;
@@ -292,24 +308,24 @@ std::tuple<Tensor, Tensors, Tensors, Tensors> forward(const Tensor& q, const Ten
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "scan_forward", [&] {
     using T = scalar_t;
     at::parallel_for(0, s.batch * s.heads, 1, [&](int64_t begin, int64_t end) {
-      Row<T> row(s);
+      Row<T> row(s, true);
       for (int64_t r = begin; r < end; ++r) {
         const int64_t b = r / s.heads, h = r % s.heads;
         const View<T> q_r = slice<T>(q, b, h), k_r = slice<T>(k, b, h), v_r = slice<T>(v, b, h), y_r = slice<T>(y, b, h);
         const View<T> theta_r = slice<T>(theta, b, h), eta_r = s.momentum ? slice<T>(*eta, b, h) : View<T>{},
                       alpha_r = s.forget ? slice<T>(*alpha, b, h) : View<T>{};
         for (int64_t l = 0; l < s.depth; ++l) {
-          load(row.weights[l], matrix<T>(weights[l], b, h));
-          if (s.momentum) load(row.surprise[l], matrix<T>(surprise[l], b, h));
+          load(row.own_weights[l], matrix<T>(weights[l], b, h));
+          if (s.momentum) load(row.own_surprise[l], matrix<T>(surprise[l], b, h));
           row.anchor[l] = s.anchored ? matrix<T>(anchor[l], b, h) : nullptr;
         }
         for (int64_t n = 0; n < s.chunks(); ++n) {
           const int64_t start = n * s.chunk, c = std::min(s.chunk, s.length - start);
           for (int64_t l = 0; keep && l < s.depth; ++l) {
             const int64_t at = l * (1 + s.momentum);
-            std::copy(row.weights[l].begin(), row.weights[l].end(), start_of<T>(starts[at], n, b, h));
+            std::copy(row.own_weights[l].begin(), row.own_weights[l].end(), start_of<T>(starts[at], n, b, h));
             if (s.momentum)
-              std::copy(row.surprise[l].begin(), row.surprise[l].end(), start_of<T>(starts[at + 1], n, b, h));
+              std::copy(row.own_surprise[l].begin(), row.own_surprise[l].end(), start_of<T>(starts[at + 1], n, b, h));
           }
           row.gates.fill(s, theta_r, eta_r, alpha_r, start, c);
           row.write(k_r, v_r, start, c);
@@ -317,13 +333,79 @@ std::tuple<Tensor, Tensors, Tensors, Tensors> forward(const Tensor& q, const Ten
           row.carry(k_r, start, c);
         }
         for (int64_t l = 0; l < s.depth; ++l) {
-          std::copy(row.weights[l].begin(), row.weights[l].end(), matrix<T>(weights_out[l], b, h));
-          if (s.momentum) std::copy(row.surprise[l].begin(), row.surprise[l].end(), matrix<T>(surprise_out[l], b, h));
+          std::copy(row.own_weights[l].begin(), row.own_weights[l].end(), matrix<T>(weights_out[l], b, h));
+          if (s.momentum) std::copy(row.own_surprise[l].begin(), row.own_surprise[l].end(), matrix<T>(surprise_out[l], b, h));
         }
       }
     });
   });
   return {y, weights_out, surprise_out, starts};
+}
+
+// tokens into the open chunk of a stream, behind the `fill` that every row has there; see `stream._extend`. `inputs` and
+// `errors`: (B, H, C, I) and (B, H, C, O) per layer; `read_row`, `write_row` (B, H, C); `scales` (B, H, 3)
+// -> y, and the same behind the tokens: inputs, errors, then read_row, write_row, scales
+std::tuple<Tensor, Tensors, Tensors, Tensors> extend(const Tensor& q, const Tensor& k, const Tensor& v,
+                                                     const Tensor& theta, const Optional& eta, const Optional& alpha,
+                                                     const Tensors& weights, const Tensors& surprise,
+                                                     const Tensors& anchor, const Tensors& inputs,
+                                                     const Tensors& errors, const Tensor& read_row,
+                                                     const Tensor& write_row, const Tensor& scales, int64_t fill,
+                                                     double clip) {
+  const int64_t capacity = read_row.size(2);
+  const Sizes s(q, weights, eta.has_value(), alpha.has_value(), !anchor.empty(), capacity, clip);
+  Sizes room = s;
+  room.chunk = capacity;
+  Tensor y = at::empty({s.batch, s.length, s.heads, s.widths.back()}, q.options()).transpose(1, 2);
+  Tensors inputs_out, errors_out, rows_out{read_row.clone(), write_row.clone(), scales.contiguous().clone()};
+  for (int64_t l = 0; l < s.depth; ++l) {
+    inputs_out.push_back(inputs[l].clone());
+    errors_out.push_back(errors[l].clone());
+  }
+  AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "scan_extend", [&] {
+    using T = scalar_t;
+    at::parallel_for(0, s.batch * s.heads, s.length > 1 ? 1 : s.batch * s.heads, [&](int64_t begin, int64_t end) {
+      Row<T> row(room, false);
+      const int64_t c = s.length, slots = fill + c;
+      for (int64_t r = begin; r < end; ++r) {
+        const int64_t b = r / s.heads, h = r % s.heads;
+        const View<T> q_r = slice<T>(q, b, h), k_r = slice<T>(k, b, h), v_r = slice<T>(v, b, h), y_r = slice<T>(y, b, h);
+        const View<T> theta_r = slice<T>(theta, b, h), eta_r = s.momentum ? slice<T>(*eta, b, h) : View<T>{},
+                      alpha_r = s.forget ? slice<T>(*alpha, b, h) : View<T>{};
+        T *read_r = slice<T>(rows_out[0], b, h).data, *write_r = slice<T>(rows_out[1], b, h).data,
+          *scale = slice<T>(rows_out[2], b, h).data;
+        for (int64_t t = 0; t < c; ++t) {
+          const T stay = s.forget ? 1 - alpha_r.data[t * alpha_r.stride] : T(1);
+          const T carried = s.momentum ? eta_r.data[t * eta_r.stride] : T(0);
+          write_r[fill + t] = theta_r.data[t * theta_r.stride];
+          for (int64_t i = 0; i < fill + t; ++i) write_r[i] *= carried;
+          for (int64_t i = 0; i <= fill + t; ++i) read_r[i] = stay * read_r[i] + write_r[i];
+          scale[0] *= stay;
+          if (s.momentum) scale[2] *= carried, scale[1] = stay * scale[1] + scale[2];
+          std::copy(read_r, read_r + slots, row.gates.read.begin() + t * slots);
+          row.gates.keep[t] = scale[0], row.gates.home[t] = 1 - scale[0], row.gates.past[t] = scale[1];
+        }
+        if (!s.momentum) std::fill(write_r, write_r + slots, T(0));  // no later token hears of it
+        std::vector<View<const T>> given, wrote;
+        for (int64_t l = 0; l < s.depth; ++l) {
+          row.weights[l] = matrix<T>(weights[l], b, h);
+          row.surprise[l] = s.momentum ? matrix<T>(surprise[l], b, h) : nullptr;
+          row.anchor[l] = s.anchored ? matrix<T>(anchor[l], b, h) : nullptr;
+          given.push_back({matrix<T>(inputs_out[l], b, h), s.in(l)});
+          wrote.push_back({matrix<T>(errors_out[l], b, h), s.out(l)});
+        }
+        row.write(k_r, v_r, 0, c);
+        for (int64_t l = 0; l < s.depth; ++l) {
+          T* x = matrix<T>(inputs_out[l], b, h) + fill * s.in(l);
+          for (int64_t t = 0; t < c; ++t)
+            std::memcpy(x + t * s.in(l), row.input(l, k_r, 0) + t * row.input_stride(l, k_r), s.in(l) * sizeof(T));
+          std::memcpy(matrix<T>(errors_out[l], b, h) + fill * s.out(l), row.errors[l].data(), c * s.out(l) * sizeof(T));
+        }
+        row.read(q_r, 0, c, given, wrote, slots, s.depth, y_r.data, y_r.stride);
+      }
+    });
+  });
+  return {y, inputs_out, errors_out, rows_out};
 }
 
 template <typename T>
@@ -359,8 +441,8 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
       std::fill(d_errors[l].begin(), d_errors[l].end(), T(0));
       outer(g.read.data() + (c - 1) * c, dw, k, start, c, l, 0, d_read.data() + (c - 1) * c);
       if (s.momentum) outer(g.wrote.data() + (c - 1) * c, dm, k, start, c, l, 1, d_last.data());
-      const T* w = row.weights[l].data();
-      const T* m = row.surprise[l].data();
+      const T* w = row.weights[l];
+      const T* m = row.surprise[l];
       T d_k = dot(dw, w, count);
       if (s.anchored) {
         const T* a = row.anchor[l];
@@ -415,10 +497,10 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
       multiply<T>(true, false, c, out, c, -1, plain.data(), c, d_z, ldz, 1, d_errors[l].data(), out);
       multiply<T>(true, false, c, in, c, 1, d_scores.data(), c, x, ldx, 1, d_inputs[l].data(), in);
       multiply<T>(false, false, c, in, c, 1, d_scores.data(), c, given, ldg, 0, d_x, in);
-      through(d_z, ldz, x, ldx, g.keep.data(), row.weights[l].data(), l, c, 1, d_keep.data(), d_weights[l].data());
+      through(d_z, ldz, x, ldx, g.keep.data(), row.weights[l], l, c, 1, d_keep.data(), d_weights[l].data());
       if (s.anchored) through(d_z, ldz, x, ldx, g.home.data(), row.anchor[l], l, c, -1, d_keep.data(), d_anchor[l].data());
       if (s.momentum)
-        through(d_z, ldz, x, ldx, g.past.data(), row.surprise[l].data(), l, c, 1, d_past.data(), d_surprise[l].data());
+        through(d_z, ldz, x, ldx, g.past.data(), row.surprise[l], l, c, 1, d_past.data(), d_surprise[l].data());
       if (l) {
         const T* z = row.hidden[l - 1].data();
         const T* sigmoid = row.gated[l - 1].data();
@@ -460,7 +542,7 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
       }
       multiply<T>(true, false, next, out, c, 1, row.errors[l + 1].data(), next, room.data(), out, 1,
                   d_weights[l + 1].data(), out);
-      multiply<T>(false, true, c, next, out, 1, room.data(), out, row.weights[l + 1].data(), out, 1,
+      multiply<T>(false, true, c, next, out, 1, room.data(), out, row.weights[l + 1], out, 1,
                   d_errors[l + 1].data(), next);
     }
     const int64_t last = s.depth - 1, width = s.out(last);
@@ -476,7 +558,7 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
       const T* d_z = d_outputs[l].data();
       multiply<T>(true, false, out, in, c, 1, d_z, out, row.input(l, k, start), row.input_stride(l, k), 1,
                   d_weights[l].data(), in);
-      multiply<T>(false, false, c, in, out, 1, d_z, out, row.weights[l].data(), in, 1, d_inputs[l].data(), in);
+      multiply<T>(false, false, c, in, out, 1, d_z, out, row.weights[l], in, 1, d_inputs[l].data(), in);
       if (l) {
         const T *z = row.outputs[l - 1].data(), *sigmoid = row.sigmoids[l - 1].data();
         for (int64_t i = 0; i < c * in; ++i) d_outputs[l - 1][i] += d_inputs[l][i] * Row<T>::slope(z[i], sigmoid[i]);
@@ -505,7 +587,7 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "scan_backward", [&] {
     using T = scalar_t;
     at::parallel_for(0, s.batch * s.heads, 1, [&](int64_t begin, int64_t end) {
-      Row<T> row(s);
+      Row<T> row(s, true);
       Backward<T> back(row);
       for (int64_t r = begin; r < end; ++r) {
         const int64_t b = r / s.heads, h = r % s.heads;
@@ -517,8 +599,8 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
         T* d_gates[3];
         for (int64_t i = 0; i < 3; ++i) d_gates[i] = slice<T>(found[3 + i], b, h).data;
         for (int64_t l = 0; l < s.depth; ++l) {
-          load(back.d_weights[l], matrix<T>(d_weights[l], b, h));
-          if (s.momentum) load(back.d_surprise[l], matrix<T>(d_surprise[l], b, h));
+          load(back.d_weights[l], matrix<T>(d_weights[l].data(), b, h));
+          if (s.momentum) load(back.d_surprise[l], matrix<T>(d_surprise[l].data(), b, h));
           std::fill(back.d_anchor[l].begin(), back.d_anchor[l].end(), T(0));
           row.anchor[l] = s.anchored ? matrix<T>(anchor[l], b, h) : nullptr;
         }
@@ -526,8 +608,8 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
           const int64_t start = n * s.chunk, c = std::min(s.chunk, s.length - start);
           for (int64_t l = 0; l < s.depth; ++l) {
             const int64_t at = l * (1 + s.momentum);
-            load(row.weights[l], start_of<T>(starts[at], n, b, h));
-            if (s.momentum) load(row.surprise[l], start_of<T>(starts[at + 1], n, b, h));
+            load(row.own_weights[l], start_of<T>(starts[at], n, b, h));
+            if (s.momentum) load(row.own_surprise[l], start_of<T>(starts[at + 1], n, b, h));
           }
           row.gates.fill(s, theta_r, eta_r, alpha_r, start, c);
           row.write(k_r, v_r, start, c);
@@ -563,6 +645,11 @@ TORCH_LIBRARY_FRAGMENT(titans_seq, library) {
       "scan_forward(Tensor q, Tensor k, Tensor v, Tensor theta, Tensor? eta, Tensor? alpha, Tensor[] weights, "
       "Tensor[] surprise, Tensor[] anchor, int chunk, float clip, bool keep) -> (Tensor, Tensor[], Tensor[], Tensor[])",
       &forward);
+  library.def(
+      "scan_extend(Tensor q, Tensor k, Tensor v, Tensor theta, Tensor? eta, Tensor? alpha, Tensor[] weights, "
+      "Tensor[] surprise, Tensor[] anchor, Tensor[] inputs, Tensor[] errors, Tensor read_row, Tensor write_row, "
+      "Tensor scales, int fill, float clip) -> (Tensor, Tensor[], Tensor[], Tensor[])",
+      &extend);
   library.def(
       "scan_backward(Tensor d_y, Tensor[] d_weights, Tensor[] d_surprise, Tensor q, Tensor k, Tensor v, Tensor theta, "
       "Tensor? eta, Tensor? alpha, Tensor[] starts, Tensor[] anchor, int chunk, float clip) -> Tensor[]",

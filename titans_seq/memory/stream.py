@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from titans_seq.memory import kernel
 from titans_seq.memory.config import MemoryConfig
 from titans_seq.memory.functional import Written, carry, read, scan, surprise_norm, write, write_online
 from titans_seq.memory.gates import Gates, chunk_gates
@@ -143,6 +144,12 @@ def _extend(
     The gates of the new tokens are composed with those of the slots already taken: with a prefix that ends in G_p,
     N_p, beta_p, f_p, m_p, a new row has G = [beta G_p + f N_p | G_new], beta beta_p, beta f_p + f m_p, m m_p.
     """
+    if real is None and _by_kernel(tokens, config, norms):
+        before = (state.read, state.write, state.scales)
+        carried = state.surprise if surprise is None else surprise
+        given = (tokens, weights, carried, anchor, state.inputs, state.errors, before, offset, config.clip)
+        y, xs, deltas, (row, last, scale) = kernel.extend(*given)
+        return y, StreamState(state.weights, state.surprise, xs, deltas, row, last, scale, state.fill)
     room = (offset, config.chunk_size - offset - tokens.q.shape[2])
     new = chunk_gates(tokens.step_size, tokens.momentum, tokens.forget, real)
     keep_p, past_p, momentum_p = state.scales.unbind(-1)
@@ -176,6 +183,12 @@ def _extend(
         scales=torch.stack(scales, -1),
         fill=state.fill,
     )
+
+
+def _by_kernel(tokens: Tokens, config: MemoryConfig, norms: list[Tensor] | None) -> bool:
+    """Whether the kernel can take tokens into an open chunk: it has no gradients for that, nor surprise norms."""
+    plain = config.activation == "silu" and not config.online and norms is None
+    return plain and not torch.is_grad_enabled() and kernel.usable(tokens.q)
 
 
 def _anchor(first: list[Tensor], config: MemoryConfig) -> list[Tensor] | None:
