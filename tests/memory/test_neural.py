@@ -354,3 +354,22 @@ def test_state_rows_can_be_selected_and_forked():
         again, _ = memory(more[[2, 0, 2]], state.select([2, 0, 2]).fork())
     torch.testing.assert_close(again, expected[[2, 0, 2]])
     assert after.nbytes == state.nbytes
+
+
+def test_gate_by_kernel_equals_torch(monkeypatch, kernel_problem):
+    if kernel_problem:
+        pytest.skip(kernel_problem)
+    from titans_seq.memory import kernel
+
+    memory = build()
+    with torch.no_grad():
+        memory.output_norm.weight += torch.randn(4, dtype=torch.float64)
+    y = torch.randn(3, 7, 2, 4, dtype=torch.float64).transpose(1, 2).requires_grad_()
+    gate = torch.randn(3, 7, 8, dtype=torch.float64, requires_grad=True)
+    found = []
+    for usable in (lambda x: False, lambda x: True):
+        monkeypatch.setattr(kernel, "usable", usable)
+        out = memory._gated(y, gate)
+        found.append([out, *torch.autograd.grad(out.square().sum(), [y, gate, memory.output_norm.weight])])
+    for expected, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-11)

@@ -1,8 +1,8 @@
 // Between projection and memory, in one pass: causal depthwise convolution, SiLU, and length: queries and keys are brought
 // to 1, values are divided by the square root of D.
 //
-// Axes: B batch, T tokens, K taps of the convolution, H heads, D features of a head, P = 3 H D projected features:
-// those of all queries, then keys, then values.
+// Axes: B batch, T tokens, K taps of the convolution, H heads, D features of a head, P = 3 H D convolved features: those of
+// all queries, then keys, then values; behind them stand H D of the output gate, which take SiLU alone.
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -89,12 +89,13 @@ void over_blocks(const Tensor& x, const Tensor& tail, const Tensor& weight, int6
   });
 }
 
-// x (B, T, P), tail (B, K - 1, P), weight (P, K) -> q, k, v (B, H, T, D)
+// x (B, T, P + H D), tail (B, K - 1, P), weight (P, K) -> q, k, v (B, H, T, D), gate (B, T, H D)
 std::vector<Tensor> forward(const Tensor& x, const Tensor& tail, const Tensor& weight, int64_t heads) {
   const int64_t size = weight.size(0) / (3 * heads);
   std::vector<Tensor> out;
   for (int part = 0; part < 3; ++part)
     out.push_back(at::empty({x.size(0), x.size(1), heads, size}, x.options()).transpose(1, 2));
+  out.push_back(at::empty({x.size(0), x.size(1), heads * size}, x.options()));
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "convolve_forward", [&] {
     over_blocks<scalar_t>(x, tail, weight, heads, [&](Mixer<scalar_t>& mixer, int64_t start, int64_t stop) {
       for (int64_t t = start; t < stop; ++t) {
@@ -105,6 +106,8 @@ std::vector<Tensor> forward(const Tensor& x, const Tensor& tail, const Tensor& w
           const scalar_t *a = mixer.activated.data() + head * size, scale = mixer.scales[head];
           for (int64_t i = 0; i < size; ++i) y[i] = scale * a[i];
         }
+        silu(mixer.input(t) + mixer.width, mixer.sigmoid.data(),
+             out[3].mutable_data_ptr<scalar_t>() + mixer.b * out[3].stride(0) + t * out[3].stride(1), heads * size);
       }
     });
   });
@@ -115,8 +118,8 @@ std::vector<Tensor> forward(const Tensor& x, const Tensor& tail, const Tensor& w
 std::tuple<Tensor, Tensor, Tensor> backward(const std::vector<Tensor>& d_out, const Tensor& x, const Tensor& tail,
                                             const Tensor& weight, int64_t heads) {
   const int64_t batch = x.size(0), length = x.size(1), taps = weight.size(1), width = weight.size(0);
-  // of the tail and x in one, (B, K - 1 + T, P)
-  Tensor d_joined = at::empty({batch, taps - 1 + length, width}, x.options());
+  const int64_t all = width / 3 * 4;
+  Tensor d_x = at::empty({batch, length, all}, x.options()), d_tail = at::empty({batch, taps - 1, width}, x.options());
   Tensor d_weight = at::empty({width, taps}, x.options());
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "convolve_backward", [&] {
     using T = scalar_t;
@@ -124,7 +127,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(const std::vector<Tensor>& d_out, co
     std::mutex adding;
     over_blocks<T>(x, tail, weight, heads, [&](Mixer<T>& mixer, int64_t start, int64_t stop) {
       std::vector<T> own(taps * width, T(0)), recent(taps * width, T(0));  // d_mixed of the last K tokens
-      // the place of token t in d_joined is t + K - 1; it hears of tokens t to t + K - 1
+      // token t, or t + K - 1 of the tail where t is negative, hears of tokens t to t + K - 1
       const int64_t lowest = start == 0 ? 1 - taps : start, highest = stop;
       for (int64_t t = start; t < highest + taps - 1; ++t) {
         T* d_mixed = recent.data() + t % taps * width;
@@ -138,13 +141,22 @@ std::tuple<Tensor, Tensor, Tensor> backward(const std::vector<Tensor>& d_out, co
           }
         const int64_t to = t - taps + 1;  // complete now
         if (to < lowest) continue;
-        T* d_x = d_joined.mutable_data_ptr<T>() + mixer.b * d_joined.stride(0) + (to + taps - 1) * width;
-        std::fill(d_x, d_x + width, T(0));
+        T* d_to = to >= 0 ? d_x.mutable_data_ptr<T>() + (mixer.b * length + to) * all
+                          : d_tail.mutable_data_ptr<T>() + (mixer.b * (taps - 1) + to + taps - 1) * width;
+        std::fill(d_to, d_to + width, T(0));
         for (int64_t j = 0; j < taps; ++j) {  // token `to` stood at tap j of token to + K - 1 - j
           const int64_t heard = to + taps - 1 - j;
           if (heard < start) continue;
           const T *d = recent.data() + heard % taps * width, *w = mixer.kernel.data() + j * width;
-          for (int64_t i = 0; i < width; ++i) d_x[i] += w[i] * d[i];
+          for (int64_t i = 0; i < width; ++i) d_to[i] += w[i] * d[i];
+        }
+      }
+      for (int64_t t = start; t < stop; ++t) {
+        const T *z = mixer.input(t) + width, *d = d_out[3].const_data_ptr<T>() + mixer.b * d_out[3].stride(0) + t * d_out[3].stride(1);
+        T* to = d_x.mutable_data_ptr<T>() + (mixer.b * length + t) * all + width;
+        for (int64_t i = 0; i < all - width; ++i) {
+          const T s = 1 / (1 + exponential(-z[i]));
+          to[i] = d[i] * s * (1 + z[i] * (1 - s));
         }
       }
       const std::lock_guard<std::mutex> lock(adding);
@@ -157,7 +169,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(const std::vector<Tensor>& d_out, co
     for (int64_t i = 0; i < width; ++i)
       for (int64_t j = 0; j < taps; ++j) d_w[i * taps + j] = d_kernel[j * width + i];
   });
-  return {d_joined.narrow(1, taps - 1, length), d_joined.narrow(1, 0, taps - 1), d_weight};
+  return {d_x, d_tail, d_weight};
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-"""From the projection of a token to its query, key and value: causal convolution, SiLU, length.
+"""From the projection of a token to its query, key, value and output gate: causal convolution, SiLU, length.
 
 Axes: B batch, T tokens, P projected features, K taps of the convolution, H heads, D features of a head.
 """
@@ -10,26 +10,27 @@ from torch import Tensor
 from titans_seq.memory import kernel
 
 
-def queries_keys_values(
+def memory_inputs(
     x: Tensor, tail: Tensor | None, weight: Tensor | None, heads: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """q and k of unit length, and v divided by the square root of D, (B, H, T, D) each.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """q and k of unit length and v divided by the square root of D, (B, H, T, D) each, and the gate (B, T, H D).
 
     A memory of several layers holds values of about unit length with weights of about the size they began with. Longer
     values need larger weights, whose gradients grow with a power of the depth until each step overshoots: outputs stay
     bounded then, but gradients through some thousand tokens do not.
 
     Args:
-        x: projected tokens (B, T, 3 H D), those of q, k and v one after the other.
+        x: projected tokens (B, T, 4 H D), those of q, k, v and the gate one after the other.
         tail: (B, K - 1, 3 H D), the same of the tokens before; None for zeros.
         weight: taps of the depthwise convolution (3 H D, K); None for no convolution.
     """
     if weight is not None and kernel.usable(x) and x.dtype == weight.dtype:
         tail = _zeros(x, weight) if tail is None else tail
         return kernel.convolve(x, tail, weight, heads)
+    x, gate = x.split((x.shape[-1] // 4 * 3, x.shape[-1] // 4), -1)
     mixed = F.silu(convolve(x, tail, weight)).unflatten(-1, (3, heads, -1))
     q, k, v = mixed.permute(2, 0, 3, 1, 4)
-    return unit(q), unit(k), v * v.shape[-1] ** -0.5
+    return unit(q), unit(k), v * v.shape[-1] ** -0.5, F.silu(gate)
 
 
 def convolve(x: Tensor, tail: Tensor | None, weight: Tensor | None) -> Tensor:

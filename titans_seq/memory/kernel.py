@@ -24,7 +24,7 @@ from torch import Tensor
 from titans_seq.errors import TitansSeqError
 from titans_seq.memory.tokens import Tokens
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("scan.cpp", "convolve.cpp", "vector.h"))
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("scan.cpp", "convolve.cpp", "gate.cpp", "vector.h"))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 SWITCH = "TITANS_SEQ_KERNEL"
 """Environment variable: "off" leaves the kernel alone, a path names its folder."""
@@ -196,16 +196,16 @@ class KernelScan(torch.autograd.Function):
         return (None, None, None, *tokens, *(m for kind in range(kinds) for m in matrices[kind::kinds]))
 
 
-def convolve(x: Tensor, tail: Tensor, weight: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """q, k, v (B, H, T, D): causal depthwise convolution, SiLU, and length (see `convolve.queries_keys_values`).
+def convolve(x: Tensor, tail: Tensor, weight: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """q, k, v (B, H, T, D) and the gate (B, T, H D), as `convolve.memory_inputs`.
 
     Args:
-        x: (B, T, 3 H D).
+        x: (B, T, 4 H D).
         tail: (B, K - 1, 3 H D), what stands before x.
         weight: (3 H D, K).
     """
-    q, k, v = KernelConvolve.apply(_rows(x), _rows(tail), weight.contiguous(), heads)  # type: ignore[no-untyped-call]
-    return q, k, v
+    q, k, v, gate = KernelConvolve.apply(_rows(x), _rows(tail), weight.contiguous(), heads)  # type: ignore[no-untyped-call]
+    return q, k, v, gate
 
 
 class KernelConvolve(torch.autograd.Function):
@@ -225,6 +225,31 @@ class KernelConvolve(torch.autograd.Function):
             [_rows(d) for d in d_out], *ctx.saved_tensors, ctx.heads
         )
         return d_x, d_tail, d_weight, None
+
+
+def gated(y: Tensor, gate: Tensor, weight: Tensor) -> Tensor:
+    """(B, T, H D): root mean square norm of each head of y (B, H, T, D), times weight (D) and gate (B, T, H D)."""
+    out: Tensor = KernelGate.apply(_rows(y), gate.contiguous(), weight.contiguous())  # type: ignore[no-untyped-call]
+    return out
+
+
+class KernelGate(torch.autograd.Function):
+    """`gate.cpp` behind autograd; first derivatives only."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, gate: Tensor, weight: Tensor) -> Tensor:
+        """See `gated`."""
+        ctx.save_for_backward(y, gate, weight)
+        out: Tensor = torch.ops.titans_seq.gate_forward(y, gate, weight)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of y, gate and weight."""
+        found: tuple[Tensor, Tensor, Tensor] = torch.ops.titans_seq.gate_backward(
+            d_out.contiguous(), *ctx.saved_tensors
+        )
+        return found
 
 
 def _rows(t: Tensor) -> Tensor:

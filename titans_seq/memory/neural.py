@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from titans_seq.memory import kernel
 from titans_seq.memory.activation import ACTIVATIONS
 from titans_seq.memory.config import MemoryConfig
-from titans_seq.memory.convolve import convolve, next_tail, queries_keys_values, unit
+from titans_seq.memory.convolve import convolve, memory_inputs, next_tail, unit
 from titans_seq.memory.functional import linear
 from titans_seq.memory.stream import StreamState, advance, open_stream
 from titans_seq.memory.tokens import Tokens
@@ -149,10 +150,10 @@ class NeuralMemory(nn.Module):
             state = self.initial_state(x.shape[0], x) if state is None else state
             return in_segments(self.step, self, x, state, config.checkpoint_tokens)
         x = self.norm(x)
-        qkv, gate = self.project(x).split((3 * config.dim, config.dim), -1)
+        projected = self.project(x)
         before = None if state is None else state.tail
-        q, k, v = queries_keys_values(qkv, before, self.conv, config.heads)
-        tail = next_tail(qkv, before, config.conv_kernel, lengths)
+        q, k, v, gate = memory_inputs(projected, before, self.conv, config.heads)
+        tail = next_tail(projected[..., : 3 * config.dim], before, config.conv_kernel, lengths)
         gates = torch.sigmoid(self.gates(x).to(x.dtype))  # in bfloat16 their products would drift
         theta, eta, alpha = gates.unflatten(-1, (3, -1)).permute(2, 0, 3, 1)
         tokens = Tokens(
@@ -165,23 +166,29 @@ class NeuralMemory(nn.Module):
         )
         first = [w.unsqueeze(0) for w in self.memory]
         y, stream = advance(tokens, None if state is None else state.stream, first, lengths, config, norms, fill)
-        y = self.output_norm(y.transpose(1, 2)).flatten(2)
-        return self.output(y * F.silu(gate)), MemoryState(stream, tail)
+        return self.output(self._gated(y, gate)), MemoryState(stream, tail)
 
     def recall(self, x: Tensor, weights: list[Tensor], tail: Tensor) -> tuple[Tensor, Tensor]:
         """Read given weights (B, H, O, I) with queries of x, nothing is written: (B, T, dim) and the query's tail."""
         config = self.config
         x = self.norm(x)
         q, _, _, gate = self.project(x).chunk(4, -1)
-        kernel = None if self.conv is None else self.conv[: config.dim]
-        mixed = convolve(q, tail, kernel)
+        taps = None if self.conv is None else self.conv[: config.dim]
+        mixed = convolve(q, tail, taps)
         tail = next_tail(q, tail, config.conv_kernel, None)
         q = unit(F.silu(mixed).unflatten(-1, (config.heads, -1)).transpose(1, 2))
         act = ACTIVATIONS[config.activation].value
         for layer, w in enumerate(weights):
             q = linear(act(q) if layer else q, w)
-        y = self.output_norm(q.transpose(1, 2)).flatten(2)
-        return self.output(y * F.silu(gate)), tail
+        return self.output(self._gated(q, F.silu(gate))), tail
+
+    def _gated(self, y: Tensor, gate: Tensor) -> Tensor:
+        """Norm of each head of y (B, H, T, D), times gate (B, T, dim)."""
+        weight = self.output_norm.weight
+        if kernel.usable(y) and y.dtype == gate.dtype == weight.dtype:
+            return kernel.gated(y, gate, weight)
+        normed: Tensor = self.output_norm(y.transpose(1, 2)).flatten(2)
+        return normed * gate
 
     def initial_state(self, batch: int, like: Tensor) -> MemoryState:
         """The state before the first token, with the dtype and device of `like`."""
