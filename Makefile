@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test lint check format bench-long-horizon bench-streaming bench-training-memory bench-windows
+.PHONY: demo test lint check format bench-long-horizon bench-recall bench-recall-ablation bench-speed bench-stability \
+	bench-streaming bench-training-memory bench-windows
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
 	$(BIN)/titans-seq forecast --horizon 24 --max-epochs 3 --output runs/demo --force
@@ -25,6 +26,19 @@ format: $(STAMP)
 
 bench-long-horizon: $(STAMP)  ## ETTh1, 96 steps back and ahead, 3 seeds
 	$(BIN)/titans-seq bench long-horizon --dataset ETTh1 --context 96 --horizon 96 --seeds 3 --output benchmarks/results
+
+bench-recall: $(STAMP)  ## associative recall: memory, hybrid, sliding-window attention; 3 seeds
+	$(BIN)/titans-seq bench recall --output benchmarks/results
+
+bench-recall-ablation: $(STAMP)  ## associative recall without each part of the memory, 3 seeds
+	$(BIN)/titans-seq bench recall --table ablation --output benchmarks/results
+
+bench-speed: $(STAMP)  ## tokens a second and peak memory beside attention, GRU, Mamba2 and titans-pytorch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,peers]'
+	$(BIN)/titans-seq bench speed --output benchmarks/results
+
+bench-stability: $(STAMP)  ## hostile sequences of 100,000 tokens, forward and backward
+	$(BIN)/titans-seq bench stability --output benchmarks/results
 
 bench-streaming: $(STAMP)  ## two million tokens through every variant
 	$(BIN)/titans-seq bench streaming --output benchmarks/results

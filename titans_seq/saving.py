@@ -18,7 +18,7 @@ from titans_seq.errors import ModelError
 from titans_seq.version import __version__
 
 FORMAT = "titans-seq"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LARGEST_CONFIG = 64 * 2**20
 """Bytes; a longer config.json is refused unread."""
