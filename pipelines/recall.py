@@ -25,7 +25,7 @@ TASKS = {
 
 MODELS: dict[str, dict[str, Any]] = {
     "lmm": {"variant": "lmm"},
-    "mal": {"variant": "mal"},
+    "mac": {"variant": "mac"},
     "sliding-window attention": {"variant": "attention"},
 }
 
@@ -48,13 +48,13 @@ class RecallBench:
     """The backbones on every task, or the parts of the memory on the first and the last."""
     dim: int = 64
     """Width; 2 layers, 2 heads."""
-    window: int = 8
+    window: int = 32
     """Tokens that attention sees, with and without a memory beside it."""
-    chunk_size: int = 16
+    chunk_size: int = 32
     """Of the memory."""
-    steps: int = 1600
+    steps: int = 2000
     """Training steps at the most."""
-    batch: int = 128
+    batch: int = 64
     """Examples of a step."""
     examples: int = 100_000
     """Training examples."""
@@ -103,7 +103,7 @@ class RecallBench:
     def backbone(self, changes: dict[str, Any]) -> BackboneConfig:
         """The configuration of a row."""
         try:
-            size: dict[str, Any] = {"dim": self.dim, "layers": 2, "heads": 2, "mlp_expansion": 1}
+            size: dict[str, Any] = {"dim": self.dim, "layers": 2, "heads": 2, "mlp_expansion": 1, "memory_expansion": 1}
             return BackboneConfig(**size, window=self.window, chunk_size=self.chunk_size, **changes)
         except ValueError as error:
             raise DataError(str(error)) from error

@@ -20,7 +20,7 @@ class RecallNetwork(nn.Module):
     def __init__(self, config: BackboneConfig, vocabulary: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, config.dim)
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.embedding.weight, std=0.01)
         self.backbone = TitansBackbone(config)
 
     def forward(self, tokens: Tensor, asked: Tensor) -> Tensor:

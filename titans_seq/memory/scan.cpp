@@ -599,8 +599,8 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
         T* d_gates[3];
         for (int64_t i = 0; i < 3; ++i) d_gates[i] = slice<T>(found[3 + i], b, h).data;
         for (int64_t l = 0; l < s.depth; ++l) {
-          load(back.d_weights[l], matrix<T>(d_weights[l].data(), b, h));
-          if (s.momentum) load(back.d_surprise[l], matrix<T>(d_surprise[l].data(), b, h));
+          load(back.d_weights[l], matrix<T>(d_weights[l], b, h));
+          if (s.momentum) load(back.d_surprise[l], matrix<T>(d_surprise[l], b, h));
           std::fill(back.d_anchor[l].begin(), back.d_anchor[l].end(), T(0));
           row.anchor[l] = s.anchored ? matrix<T>(anchor[l], b, h) : nullptr;
         }
