@@ -49,7 +49,7 @@ bench-training-memory: $(STAMP)  ## one training step on 32,768 tokens, plain an
 bench-windows: $(STAMP)  ## windows per second beside TimeSeriesDataSet
 	$(BIN)/titans-seq bench windows --output benchmarks/results
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(wildcard titans_seq/memory/*.cpp titans_seq/memory/*.h)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/titans-seq kernel || echo "the memory will run without its C++ kernel"

@@ -61,7 +61,11 @@ def ours(dim: int, heads: int) -> dict[str, Callable[[], nn.Module]]:
 
 
 def peers(dim: int, heads: int) -> dict[str, Callable[[], nn.Module]]:
-    """Other sequence mixers of the same width and heads."""
+    """Other sequence mixers of the same width: attention and titans-pytorch with the same heads, Mamba2 with its own.
+
+    titans-pytorch's (c, b): chunks of c tokens share one gradient and one read, weights step every b tokens. Its
+    memory is an MLP of 2 layers and expansion 2 as ours, with GELU, a residual and a norm, which are its defaults.
+    """
     found: dict[str, Callable[[], nn.Module]] = {
         "attention": lambda: FullAttention(dim, heads),
         "GRU": lambda: First(nn.GRU(dim, dim, batch_first=True)),
@@ -80,8 +84,9 @@ def _mamba2(dim: int) -> nn.Module:
     from transformers.utils import logging
 
     logging.set_verbosity_error()
+    count = max(1, 2 * dim // 64)  # heads of 64 features of the expanded width
     config = Mamba2Config(
-        hidden_size=dim, num_heads=2 * dim // 64, head_dim=64, expand=2, state_size=64, chunk_size=64, n_groups=1
+        hidden_size=dim, num_heads=count, head_dim=2 * dim // count, expand=2, state_size=64, chunk_size=64, n_groups=1
     )
     return First(Mamba2Mixer(config, layer_idx=0))
 

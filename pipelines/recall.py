@@ -1,7 +1,7 @@
 """`titans-seq bench recall`: associative recall with a memory, without one, and without each part of it.
 
 Every model sees the same examples in the same order, and each learning rate of the list; the rate with the lowest
-validation loss counts, test examples are looked at once. Training stops early at a validation loss of 0.01.
+validation loss counts, whatever the test examples say. Training stops early at a validation loss of 0.01.
 """
 
 import statistics

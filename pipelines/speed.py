@@ -40,7 +40,7 @@ class Speed:
     only: tuple[str, ...] = ()
     """Contenders whose names contain one of these; none: all."""
     limit: float = 60.0
-    """Seconds; a contender whose single pass takes longer, or would at four times the length, is left out there."""
+    """Seconds; a contender whose first pass takes longer is left out at that length and at longer ones."""
     seed: int = 0
     """Of weights and data."""
     output: Path | None = None
@@ -58,7 +58,10 @@ class Speed:
         chosen = [n for n in contenders(self.dim, self.heads) if not self.only or any(o in n for o in self.only)]
         if not chosen:
             raise DataError(f"no contender's name contains {' or '.join(self.only)}")
-        lengths = {str(t): self._length(t, chosen) for t in sorted(set(self.tokens))}
+        lengths: dict[str, dict[str, dict[str, Any]]] = {}
+        slow: set[str] = set()
+        for tokens in sorted(set(self.tokens)):
+            lengths[str(tokens)] = self._length(tokens, chosen, slow)
         result: dict[str, Any] = {
             "benchmark": "speed",
             "dim": self.dim,
@@ -77,18 +80,21 @@ class Speed:
                 plain_table(f"{int(tokens):,} tokens, tokens a second", {n: _cells(r) for n, r in rows.items()})
         return result
 
-    def _length(self, tokens: int, chosen: list[str]) -> dict[str, dict[str, Any]]:
-        """All contenders at one length."""
+    def _length(self, tokens: int, chosen: list[str], slow: set[str]) -> dict[str, dict[str, Any]]:
+        """All contenders at one length, but those in `slow`, to which it adds."""
         import torch
 
         makers = contenders(self.dim, self.heads)
         x = torch.randn(1, tokens, self.dim, generator=torch.Generator().manual_seed(self.seed))
         modules, times = {}, {}
         for name in progress(chosen, f"warm-up at {tokens:,} tokens", not self.json):
+            if name in slow:
+                continue
             torch.manual_seed(self.seed)
             module = makers[name]()
             took = timed(partial(step, module, x, True))
             if took > self.limit:
+                slow.add(name)
                 continue
             modules[name] = module
             times[name] = {"forward": list[float](), "both": list[float]()}

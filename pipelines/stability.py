@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 DEPTHS = (1, 2, 3, 4)
 CHUNKS = (1, 16, 64, 256)
-STRIDE = 1000
-"""Tokens between outputs that are looked at; all are summed into the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +88,14 @@ def run_once(x: "Tensor", depth: int, chunk: int, autocast: bool, seed: int) -> 
         y, state = memory(x)
     (y.float().square().sum() / y.shape[1]).backward()
     gradients = [x.grad, *(p.grad for p in memory.parameters())]
-    largest = {
-        "largest_output": float(y.detach().abs().max()),
-        "largest_state": max(float(t.detach().abs().max()) for _, t in state.named_tensors()),
-        "largest_gradient": max(float(g.abs().max()) for g in gradients if g is not None),
+    found = {
+        "output": [y.detach()],
+        "state": [t.detach() for _, t in state.named_tensors()],
+        "gradient": [g for g in gradients if g is not None],
     }
-    # the norm inside divides gradients of huge input by its size, so those are no sign of life or death
-    return {"finite": all(value < float("inf") for value in largest.values()), **largest}
+    finite = all(bool(torch.isfinite(t).all()) for tensors in found.values() for t in tensors)
+    largest = {f"largest_{name}": max(float(t.abs().max()) for t in tensors) for name, tensors in found.items()}
+    return {"finite": finite, **largest}
 
 
 def _worst(rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:

@@ -18,7 +18,7 @@ def pytest_configure(config):
 def kernel_problem():
     """Builds the processor's kernel, so that all tests take the same path; why it could not be, or None."""
     from titans_seq.errors import TitansSeqError
-    from titans_seq.memory.kernel import build_kernel
+    from titans_seq.memory.build import build_kernel
 
     try:
         build_kernel()

@@ -17,7 +17,7 @@ from titans_seq.memory import MemoryConfig, NeuralMemory
 from titans_seq.saving import owned, written
 from titans_seq.state import State, check_state, template
 
-FORMAT, VERSION = "titans-seq-state", "1"
+FORMAT, VERSION = "titans-seq-state", "2"
 Config = MemoryConfig | BackboneConfig
 
 

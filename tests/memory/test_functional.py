@@ -71,14 +71,49 @@ def test_clipped_errors(depth):
 
 
 @pytest.mark.parametrize(("depth", "options"), [(2, {"clip": 1.0}), (1, {"online": True}), (3, {})])
-def test_gradcheck(depth, options):
-    inputs, weights, surprise = random_inputs(1, 1, 5, 2, depth)
+@pytest.mark.parametrize("gates", [{}, {"momentum": False}, {"forget": False}])
+@pytest.mark.parametrize("anchored", [True, False])
+def test_gradcheck(depth, options, gates, anchored):
+    """Of the weights and the surprise behind the last token too."""
+    inputs, weights, surprise = random_inputs(1, 1, 5, 2, depth, **gates)
+    anchor = [(w + 0.1 * torch.randn_like(w)).detach().requires_grad_() for w in weights] if anchored else []
+    leaves = [t for t in (*inputs, *weights, *surprise, *anchor) if t is not None]
 
-    def outputs(*leaves):
-        y, w, s = scan_chunks(*leaves[:6], leaves[6 : 6 + depth], leaves[6 + depth :], chunk_size=2, **options)
+    def outputs(*given):
+        rest = list(given)
+        tokens = [None if t is None else rest.pop(0) for t in inputs]
+        w, s, a = rest[:depth], rest[depth : 2 * depth], rest[2 * depth :]
+        y, w, s = scan_chunks(*tokens, w, s, chunk_size=2, anchor=a or None, **options)
         return (y, *w, *s)
 
-    assert torch.autograd.gradcheck(outputs, (*inputs, *weights, *surprise))
+    assert torch.autograd.gradcheck(outputs, leaves)
+
+
+def test_second_derivatives_are_an_error():
+    inputs, weights, surprise = random_inputs(1, 1, 5, 2, 2)
+    y, _, _ = scan_chunks(*inputs, weights, surprise, chunk_size=2)
+    (first,) = torch.autograd.grad(y.sum(), inputs[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+def test_a_surprise_that_rows_share():
+    inputs, weights, _ = random_inputs(3, 2, 7, 3, 2)
+    _, _, shared = random_inputs(1, 2, 7, 3, 2)
+    got = scan_chunks(*inputs, weights, shared, chunk_size=3)
+    expected = scan_chunks(*inputs, weights, [s.expand(3, -1, -1, -1) for s in shared], chunk_size=3)
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("length", [1, 5])
+def test_any_strides(length):
+    """Columns of other tensors, axes of length 1 with strides of their own."""
+    inputs, weights, surprise = random_inputs(2, 2, length, 3, 2)
+    expected = scan_chunks(*inputs, weights, surprise, chunk_size=4)
+    odd = [t.detach().mT.contiguous().mT if t.ndim == 4 else t.detach().flip(2).flip(2) for t in inputs]
+    matrices = [[w.detach().mT.contiguous().mT for w in kind] for kind in (weights, surprise)]
+    got = scan_chunks(*odd, *matrices, chunk_size=4)
+    torch.testing.assert_close(got[0], expected[0].detach(), rtol=0, atol=1e-12)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -249,7 +249,7 @@ def test_gradients_through_many_tokens_are_bounded(depth, chunk_size, kind, scan
     y, _ = memory(x)
     y.square().mean().backward()
     # with values longer than 1 gradients reached 1e15 here at depth 3 and 4, and overflowed later
-    assert max(float(p.grad.abs().max()) for p in memory.parameters()) < 100
+    assert all(bool((p.grad.abs() < 100).all()) for p in memory.parameters())
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])

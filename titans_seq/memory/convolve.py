@@ -25,7 +25,7 @@ def memory_inputs(
         weight: taps of the depthwise convolution (3 H D, K); None for no convolution.
     """
     if weight is not None and kernel.usable(x) and x.dtype == weight.dtype:
-        tail = _zeros(x, weight) if tail is None else tail
+        tail = _zeros(x, weight) if tail is None else tail.to(x.dtype)
         return kernel.convolve(x, tail, weight, heads)
     x, gate = x.split((x.shape[-1] // 4 * 3, x.shape[-1] // 4), -1)
     mixed = F.silu(convolve(x, tail, weight)).unflatten(-1, (3, heads, -1))

@@ -298,11 +298,14 @@ def _check(
     for name, gate in (("step_size", step_size), ("momentum", momentum), ("forget", forget)):
         if gate is not None and gate.shape != q.shape[:3]:
             raise ValueError(f"{name} must be (B, H, T) = {tuple(q.shape[:3])}, not {tuple(gate.shape)}")
-    if not weights or any(w.ndim != 4 or w.shape[0] not in (1, q.shape[0]) for w in weights):
+    batch, heads = q.shape[:2]
+    if not weights or any(w.ndim != 4 or w.shape[0] not in (1, batch) or w.shape[1] != heads for w in weights):
         raise ValueError(f"weights must be (B, H, O, I), one a layer, not {[tuple(w.shape) for w in weights]}")
     for name, like in (("surprise", surprise), ("anchor", anchor)):
         if like is not None and [t.shape[1:] for t in like] != [w.shape[1:] for w in weights]:
             raise ValueError(f"{name} must be a list of the weights' shapes, one tensor a layer")
+        if like is not None and any(t.shape[0] not in (1, batch) for t in like):
+            raise ValueError(f"{name} must have {batch} rows, or 1 that all share, not {[t.shape[0] for t in like]}")
     widths = [k.shape[-1], *(w.shape[-2] for w in weights)]
     if widths[-1] != v.shape[-1] or [w.shape[-1] for w in weights] != widths[:-1]:
         raise ValueError(f"weights {[tuple(w.shape) for w in weights]} do not lead from k to v: {widths}")

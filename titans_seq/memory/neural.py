@@ -57,11 +57,11 @@ class NeuralMemory(nn.Module):
     def __init__(self, config: MemoryConfig) -> None:
         super().__init__()
         self.config = config
-        dim, heads, kernel = config.dim, config.heads, config.conv_kernel
+        dim, heads, taps = config.dim, config.heads, config.conv_kernel
         self.norm = RMSNorm(dim)
         self.project = nn.Linear(dim, 4 * dim, bias=False)  # q, k, v, output gate
         self.gates = nn.Linear(dim, 3 * heads)  # theta, eta, alpha
-        self.conv = nn.Parameter(torch.empty(3 * dim, kernel)) if kernel > 1 else None
+        self.conv = nn.Parameter(torch.empty(3 * dim, taps)) if taps > 1 else None
         self.memory = nn.ParameterList(
             torch.empty(heads, o, i) for i, o in zip(config.widths[:-1], config.widths[1:], strict=True)
         )

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from titans_seq.memory.activation import ACTIVATIONS, Activation
 from titans_seq.memory.gates import Gates, chunk_gates
@@ -117,20 +118,22 @@ class Scan(torch.autograd.Function):
     def forward(ctx: Any, plan: Plan, *tensors: Tensor) -> tuple[Tensor, ...]:
         """See `scan`."""
         y, stacks, starts = scan(plan, *tensors)
-        ctx.plan, ctx.starts = plan, starts
-        ctx.save_for_backward(*tensors)
+        ctx.plan = plan
+        ctx.save_for_backward(*tensors, *starts)
         return (y, *(stack[:, -stack.shape[1] // plan.blocks * plan.carried :].clone() for stack in stacks))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Chunk by chunk from the last, as `scan` went."""
         device = gradients[0].device.type
         with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
-            return _backward(ctx.plan, ctx.saved_tensors, ctx.starts, gradients)
+            depth = (len(ctx.saved_tensors) - 7) // 2  # seven of the tokens, then a stack and its starts per layer
+            return _backward(ctx.plan, ctx.saved_tensors[:-depth], ctx.saved_tensors[-depth:], gradients)
 
 
 def _backward(
-    plan: Plan, saved: Sequence[Tensor], starts: list[Tensor], gradients: Sequence[Tensor]
+    plan: Plan, saved: Sequence[Tensor], starts: Sequence[Tensor], gradients: Sequence[Tensor]
 ) -> tuple[Tensor | None, ...]:
     q, k, v, gates, reads, lasts, mixes, *stacks = saved
     act = ACTIVATIONS[plan.activation]

@@ -1,0 +1,124 @@
+"""The kernel: the same with any number of threads and in float32, and clear errors where it cannot be built."""
+
+import pytest
+import torch
+
+from tests.memory.reference import random_inputs
+from titans_seq import MemoryConfig, NeuralMemory
+from titans_seq.errors import TitansSeqError
+from titans_seq.memory import build, kernel
+from titans_seq.memory.functional import scan_chunks
+from titans_seq.pipelines.cli import execute
+
+
+@pytest.fixture
+def needs_kernel(kernel_problem):
+    if kernel_problem:
+        pytest.skip(kernel_problem)
+
+
+@pytest.fixture
+def unloaded(monkeypatch, tmp_path):
+    """As in a process that has not loaded the kernel, with an empty cache."""
+    monkeypatch.setattr(build, "_load", lambda path: None)
+    monkeypatch.setenv(build.SWITCH, str(tmp_path / "cache"))
+    build.kernel_ready.cache_clear()
+    yield tmp_path / "cache"
+    build.kernel_ready.cache_clear()
+
+
+def run(memory, x):
+    x = x.clone().requires_grad_()
+    y, state = memory(x)
+    parameters = list(memory.parameters())
+    gradients = torch.autograd.grad(y.square().sum(), [x, *parameters])
+    return [y.detach(), *(t.detach() for _, t in state.named_tensors()), *gradients]
+
+
+def test_threads_change_nothing(needs_kernel):
+    """300 tokens are several blocks of the convolution; 6 rows are not a multiple of 4 threads."""
+    torch.manual_seed(0)
+    memory = NeuralMemory(MemoryConfig(dim=18, heads=3, chunk_size=16)).double()
+    x = torch.randn(2, 300, 18, dtype=torch.float64)
+    alone = run(memory, x)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        for a, b in zip(alone, run(memory, x), strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-10)
+        again = run(memory, x)
+        assert all(torch.equal(a, b) for a, b in zip(run(memory, x), again, strict=True))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_single_precision(needs_kernel, monkeypatch):
+    inputs, weights, surprise = random_inputs(2, 2, 50, 8, 2, dtype=torch.float32)
+    fast = scan_chunks(*inputs, weights, surprise, chunk_size=16, clip=2.0)
+    monkeypatch.setattr(kernel, "usable", lambda x: False)
+    plain = scan_chunks(*inputs, weights, surprise, chunk_size=16, clip=2.0)
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_mixed_precisions(needs_kernel):
+    """A prefill under autocast, then single precision."""
+    memory = NeuralMemory(MemoryConfig(dim=8, heads=2, chunk_size=4))
+    x = torch.randn(1, 6, 8)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        _, state = memory(x)
+    with torch.no_grad():
+        y, _ = memory(x, state)
+    assert torch.isfinite(y).all()
+
+
+def test_no_compiler(unloaded, monkeypatch, capsys):
+    monkeypatch.setenv("CXX", "no-such-compiler -x")
+    assert execute(["kernel"]) == 2
+    assert capsys.readouterr().err.startswith("error: no C++ compiler: no-such-compiler -x")
+    assert not build.kernel_ready()
+    assert list(unloaded.iterdir()) == []
+
+
+def test_failing_compiler(unloaded, monkeypatch):
+    monkeypatch.setenv("CXX", "false")
+    with pytest.raises(TitansSeqError, match="could not build the kernel: no message"):
+        build.build_kernel()
+
+
+def test_switched_off(monkeypatch):
+    monkeypatch.setenv(build.SWITCH, "off")
+    with pytest.raises(TitansSeqError, match="is off"):
+        build.build_kernel()
+
+
+def test_folder_that_cannot_be_written(monkeypatch):
+    monkeypatch.setenv(build.SWITCH, "/proc/kernel")
+    with pytest.raises(TitansSeqError, match="cannot write the kernel"):
+        build.build_kernel()
+
+
+def test_what_cannot_be_loaded_leaves_the_memory_running(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "_load", lambda path: "damaged")
+    monkeypatch.setenv(build.SWITCH, str(tmp_path))
+    build._library().write_bytes(b"not a library")
+    build.kernel_ready.cache_clear()
+    try:
+        assert not build.kernel_ready()
+        y, _ = NeuralMemory(MemoryConfig(dim=8, heads=2, chunk_size=4))(torch.randn(1, 5, 8))
+        assert torch.isfinite(y).all()
+        with pytest.raises(TitansSeqError, match=r"cannot be loaded \(damaged\)"):
+            build.build_kernel()
+    finally:
+        build.kernel_ready.cache_clear()
+
+
+def test_unreadable_cache(monkeypatch):
+    def refuse():
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(build, "_library", refuse)
+    build.kernel_ready.cache_clear()
+    try:
+        assert not build.kernel_ready()
+    finally:
+        build.kernel_ready.cache_clear()

@@ -1,0 +1,108 @@
+"""Building and loading the memory's C++ kernel: once on request, from the user's cache from then on, never needed."""
+
+import hashlib
+import os
+import platform
+import shlex
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from titans_seq.errors import TitansSeqError, reason
+
+SOURCES = tuple(
+    Path(__file__).with_name(name)
+    for name in ("scan.cpp", "scan_backward.cpp", "convolve.cpp", "gate.cpp", "scan.h", "vector.h")
+)
+FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
+SWITCH = "TITANS_SEQ_KERNEL"
+"""Environment variable: "off" leaves the kernel alone, a path names its folder."""
+
+
+def build_kernel(force: bool = False) -> float:
+    """Compile the kernel for this machine with $CXX (else c++) and load it; the seconds it took, 0 if it stood ready.
+
+    A kernel that this process has loaded stays; one that is built anew serves the next process.
+
+    Raises:
+        TitansSeqError: no compiler, or it failed, or its work cannot be written or loaded; or the kernel is off.
+    """
+    started = time.perf_counter()
+    try:
+        path = _library()
+        if path is None:
+            raise TitansSeqError(f"{SWITCH} is off")
+        if force or not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                made = Path(folder) / path.name
+                _compile(made)
+                made.replace(path)
+    except OSError as error:
+        raise TitansSeqError(f"cannot write the kernel: {error.strerror or error} ({error.filename})") from error
+    took = time.perf_counter() - started
+    kernel_ready.cache_clear()
+    if (problem := _load(path)) is not None:
+        raise TitansSeqError(f"{path} cannot be loaded ({problem}): titans-seq kernel --force builds it again")
+    return took
+
+
+@cache
+def kernel_ready() -> bool:
+    """Whether the kernel is loaded; loads it if it has been built."""
+    try:
+        path = _library()
+        return path is not None and path.exists() and _load(path) is None
+    except OSError:  # a cache, or sources, that this user cannot read
+        return False
+
+
+def _compile(made: Path) -> None:
+    """One call of the compiler, against the headers and libraries that torch brings along."""
+    compiler = shlex.split(os.environ.get("CXX") or "c++")
+    home = Path(torch.__file__).parent
+    include = [f"-isystem{home / p}" for p in ("include", "include/torch/csrc/api/include")]
+    library = [f"-L{home / 'lib'}", f"-Wl,-rpath,{home / 'lib'}", "-ltorch_cpu", "-lc10"]
+    strings = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
+    sources = [str(s) for s in SOURCES if s.suffix == ".cpp"]
+    try:
+        order = [*compiler, *FLAGS, strings, *include, *sources, *library, "-o", str(made)]
+        done = subprocess.run(order, capture_output=True, text=True)
+    except OSError as error:
+        wish = shlex.join(compiler)
+        raise TitansSeqError(f"no C++ compiler: {wish} (set CXX, or go on without the kernel)") from error
+    if done.returncode:
+        lines = done.stderr.splitlines() or ["no message"]
+        first = next((line for line in lines if "error" in line), lines[-1])
+        raise TitansSeqError(f"{shlex.join(compiler)} could not build the kernel: {first.strip()}")
+
+
+def _load(path: Path) -> str | None:
+    """Make the operators known, unless they are; why that failed, or None."""
+    if hasattr(torch.ops.titans_seq, "scan_forward"):
+        return None
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        return reason(error.__cause__ or error)
+    return None
+
+
+def _library() -> Path | None:
+    """Where the kernel of this source, torch and processor stands; None: switched off."""
+    import platformdirs
+
+    wish = os.environ.get(SWITCH, "")
+    if wish == "off":
+        return None
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else [platform.processor()]
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), lines[0] if lines else "")
+    parts = (*(s.read_text() for s in SOURCES), *FLAGS, torch.__version__, platform.machine(), features)
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    folder = Path(wish) if wish else platformdirs.user_cache_path("titans-seq") / "kernel"
+    return folder / f"memory-{key}.so"
