@@ -40,7 +40,7 @@ class Speed:
     only: tuple[str, ...] = ()
     """Contenders whose names contain one of these; none: all."""
     limit: float = 60.0
-    """Seconds; a contender whose first pass takes longer is left out at that length and at longer ones."""
+    """Seconds; a contender whose single pass takes longer is left out at that length and at longer ones."""
     seed: int = 0
     """Of weights and data."""
     output: Path | None = None
@@ -76,8 +76,8 @@ class Speed:
 
             plot_speed(self.output / f"speed-{result['date']}.png", result)
         if not self.json:
-            for tokens, rows in lengths.items():
-                plain_table(f"{int(tokens):,} tokens, tokens a second", {n: _cells(r) for n, r in rows.items()})
+            for length, rows in lengths.items():
+                plain_table(f"{int(length):,} tokens, tokens a second", {n: _cells(r) for n, r in rows.items()})
         return result
 
     def _length(self, tokens: int, chosen: list[str], slow: set[str]) -> dict[str, dict[str, Any]]:
@@ -86,17 +86,17 @@ class Speed:
 
         makers = contenders(self.dim, self.heads)
         x = torch.randn(1, tokens, self.dim, generator=torch.Generator().manual_seed(self.seed))
-        modules, times = {}, {}
-        for name in progress(chosen, f"warm-up at {tokens:,} tokens", not self.json):
+        modules, times, peaks = {}, {}, {}
+        for name in progress(chosen, f"peak memory at {tokens:,} tokens", not self.json):
             if name in slow:
                 continue
-            torch.manual_seed(self.seed)
-            module = makers[name]()
-            took = timed(partial(step, module, x, True))
-            if took > self.limit:
+            peak = in_process(self.limit, name, tokens, self.dim, self.heads, self.seed)
+            if peak is None:
                 slow.add(name)
                 continue
-            modules[name] = module
+            torch.manual_seed(self.seed)
+            modules[name], peaks[name] = makers[name](), peak
+            step(modules[name], x, True)
             times[name] = {"forward": list[float](), "both": list[float]()}
         rates = []
         for _ in progress(range(self.repeats), f"turns at {tokens:,} tokens", not self.json):
@@ -107,11 +107,9 @@ class Speed:
         rows: dict[str, dict[str, Any]] = {}
         for name in chosen:
             if name not in modules:
-                rows[name] = {"not measured": f"a pass takes more than {self.limit:g} s"}
+                rows[name] = {"not measured": f"a pass takes more than {self.limit:g} s, or more memory than there is"}
                 continue
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                peak = pool.apply(peak_memory, (name, tokens, self.dim, self.heads, self.seed))
-            rows[name] = {**_rates(times[name], tokens), "peak_mb": peak}
+            rows[name] = {**_rates(times[name], tokens), "peak_mb": peaks[name]}
             count = counted(name, self.dim, self.heads)
             if count:
                 rate = statistics.median(rates)
@@ -166,8 +164,24 @@ def matrix_rate() -> float:
     return 2 * MATRIX**3 / min(timed(partial(torch.mm, a, b)) for _ in range(5))
 
 
-def peak_memory(name: str, tokens: int, dim: int, heads: int, seed: int) -> float:
-    """Peak resident memory of a forward and backward pass over this process's own, in MB."""
+def in_process(limit: float, *options: Any) -> float | None:
+    """`peak_memory` in a process of its own, MB; None if it takes too long or does not come back."""
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=peak_memory, args=(send, *options))
+    process.start()
+    send.close()
+    try:
+        return float(receive.recv()) if receive.poll(limit + 20) else None  # 20 s to import and warm up
+    except EOFError:  # it died, most likely for want of memory
+        return None
+    finally:
+        process.kill()
+        process.join()
+
+
+def peak_memory(send: Any, name: str, tokens: int, dim: int, heads: int, seed: int) -> None:
+    """Send the peak resident memory of a forward and backward pass over this process's own, in MB."""
     import psutil
     import torch
 
@@ -189,7 +203,7 @@ def peak_memory(name: str, tokens: int, dim: int, heads: int, seed: int) -> floa
     peak = max(peak, process.memory_info().rss)
     done.set()
     thread.join()
-    return float(peak - baseline) / 1e6
+    send.send(float(peak - baseline) / 1e6)
 
 
 def _rates(times: dict[str, list[float]], tokens: int) -> dict[str, dict[str, Any]]:

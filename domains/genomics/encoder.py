@@ -3,7 +3,7 @@
 Axes: N sequences, L letters of the longest.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -55,7 +55,7 @@ class SequenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return True
 
 
-def listed(X: Iterable[Any]) -> Sequence[Any]:
+def listed(X: Any) -> list[Any]:
     """The sequences as a list, or an array's or a frame's one column.
 
     Raises:
@@ -66,7 +66,7 @@ def listed(X: Iterable[Any]) -> Sequence[Any]:
     if hasattr(X, "ndim") and X.ndim == 2:
         if X.shape[1] != 1:
             raise DataError(f"one column of sequences is needed, {X.shape[1]} came")
-        X = X.iloc[:, 0] if hasattr(X, "iloc") else X[:, 0]  # type: ignore[index]
+        X = X.iloc[:, 0] if hasattr(X, "iloc") else X[:, 0]
     found = list(X)
     if not found:
         raise DataError("there are no sequences")

@@ -104,12 +104,12 @@ def read_fasta(path: Path) -> Iterator[tuple[str, str]]:
     try:
         with opened(path) as file:
             head = file.read(1)
+            if not head:
+                raise DataError(f"{path} is empty")
             if head != ">":
-                raise DataError(
-                    f"{path} is empty" if not head else f"{path} is no FASTA: it begins with {head!r}, not >"
-                )
+                raise DataError(f"{path} is no FASTA: it begins with {head!r}, not >")
             file.seek(0)
-            for title, sequence in SimpleFastaParser(file):
+            for title, sequence in SimpleFastaParser(file):  # type: ignore[no-untyped-call]
                 name = title.split(None, 1)[0] if title.strip() else ""
                 seen[name] += 1
                 if seen[name] > 1:
@@ -140,7 +140,7 @@ def windows(path: Path, feature: str = "CDS", window: int = 300, stride: int = 3
     try:
         with opened(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", BiopythonWarning)
-            for record in SeqIO.parse(file, "genbank"):
+            for record in SeqIO.parse(file, "genbank"):  # type: ignore[no-untyped-call]
                 text = str(record.seq)
                 inside = np.zeros(len(text), dtype=bool)
                 for item in record.features:

@@ -1,4 +1,4 @@
-"""The memory in C++ for processors (`scan.cpp`, `convolve.cpp`, `gate.cpp`), behind autograd; see `build` for where it is.
+"""The memory in C++ for processors, behind autograd; `build` makes it of `scan.cpp`, `convolve.cpp` and `gate.cpp`.
 
 Without it, on other devices, and for what it does not cover, `scan.py`, `convolve.py` and `neural.py` do the same work
 in torch.
