@@ -28,6 +28,8 @@ def plot_speed(path: Path, result: dict[str, Any]) -> None:
             }  # fmt: skip
             ax.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name, **style)
         ax.set(xscale="log", yscale="log", title=title, xlabel="tokens")
+        ax.set_xticks(list(lengths), [f"{t:,}" for t in lengths])
+        ax.set_xticks([], minor=True)
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("tokens a second")
     axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
