@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from titans_seq import BackboneConfig, MemoryConfig, NeuralMemory, TitansBackbone, load_state, save_state
 from titans_seq.errors import ModelError
+from titans_seq.state_file import VERSION
 
 CONFIG = BackboneConfig(variant="mag", dim=8, layers=2, heads=2, chunk_size=4, window=8)
 
@@ -69,8 +70,8 @@ def test_damaged_files(file, spoil):
     [
         ({}, "not a state of titans-seq"),
         ({"format": "titans-seq-state", "version": "9"}, "has version '9'"),
-        ({"format": "titans-seq-state", "version": "1"}, "not JSON"),
-        ({"format": "titans-seq-state", "version": "1", "config": "[[]]"}, "configuration"),
+        ({"format": "titans-seq-state", "version": VERSION}, "not JSON"),
+        ({"format": "titans-seq-state", "version": VERSION, "config": "[[]]"}, "configuration"),
     ],
 )
 def test_foreign_files(tmp_path, header, message):
@@ -83,7 +84,7 @@ def test_foreign_files(tmp_path, header, message):
 
 def test_right_header_wrong_tensors(file, tmp_path):
     header = {
-        "format": "titans-seq-state", "version": "1", "kind": "BackboneConfig", "config": json.dumps(asdict(CONFIG))
+        "format": "titans-seq-state", "version": VERSION, "kind": "BackboneConfig", "config": json.dumps(asdict(CONFIG))
     }  # fmt: skip
     save_file({"x": torch.zeros(1)}, tmp_path / "s", metadata=header)
     with pytest.raises(ModelError, match="does not hold the tensors"):
