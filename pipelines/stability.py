@@ -90,7 +90,7 @@ def run_once(x: "Tensor", depth: int, chunk: int, autocast: bool, seed: int) -> 
     gradients = [x.grad, *(p.grad for p in memory.parameters())]
     found = {
         "output": [y.detach()],
-        "state": [t.detach() for _, t in state.named_tensors()],
+        "state": [t.detach() for _, t in state.named_tensors() if t.is_floating_point()],
         "gradient": [g for g in gradients if g is not None],
     }
     finite = all(bool(torch.isfinite(t).all()) for tensors in found.values() for t in tensors)
