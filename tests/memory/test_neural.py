@@ -373,3 +373,16 @@ def test_gate_by_kernel_equals_torch(monkeypatch, kernel_problem):
         found.append([out, *torch.autograd.grad(out.square().sum(), [y, gate, memory.output_norm.weight])])
     for expected, got in zip(*found, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_long_runs_go_in_pieces(monkeypatch):
+    from titans_seq.memory import neural
+
+    memory, x = build(), torch.randn(2, 23, 8, dtype=torch.float64)
+    whole, end = memory(x)
+    monkeypatch.setattr(neural, "LONG", 10)
+    with torch.no_grad():
+        pieces, state = memory(x)
+    torch.testing.assert_close(pieces, whole.detach(), rtol=0, atol=1e-10)
+    for (name, a), (_, b) in zip(end.named_tensors(), state.named_tensors(), strict=True):
+        torch.testing.assert_close(b, a.detach(), rtol=0, atol=1e-10, msg=name)

@@ -26,6 +26,9 @@ from titans_seq.validation import check_sequence
 INITIAL_FORGET = 4.0
 """alpha starts at sigmoid(-4), about 0.02: half of what is known is gone after some 40 tokens, until gates move."""
 
+LONG = 4096
+"""Tokens of one piece of a longer run without gradients, so that what lies between stays small and near."""
+
 
 @dataclass
 class MemoryState(State):
@@ -149,6 +152,13 @@ class NeuralMemory(nn.Module):
         if norms is None and config.checkpoint_tokens is not None and wanted(config.checkpoint_tokens, x, lengths):
             state = self.initial_state(x.shape[0], x) if state is None else state
             return in_segments(self.step, self, x, state, config.checkpoint_tokens)
+        if lengths is None and norms is None and x.shape[1] > LONG and not torch.is_grad_enabled():
+            outputs = []
+            for part in x.split(LONG, 1):
+                y, state = self.step(part, state)
+                outputs.append(y)
+            assert state is not None
+            return torch.cat(outputs, 1), state
         x = self.norm(x)
         projected = self.project(x)
         before = None if state is None else state.tail
