@@ -6,7 +6,6 @@ rate of matrix products is measured in the same turns. Axes: B batch (1 here), T
 
 import multiprocessing
 import statistics
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from titans_seq.errors import DataError
 from titans_seq.pipelines.environment import describe
 from titans_seq.pipelines.output import claim_results, plain_table, progress, write_result
+from titans_seq.pipelines.resident import watch_memory
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -182,28 +182,15 @@ def in_process(limit: float, *options: Any) -> float | None:
 
 def peak_memory(send: Any, name: str, tokens: int, dim: int, heads: int, seed: int) -> None:
     """Send the peak resident memory of a forward and backward pass over this process's own, in MB."""
-    import psutil
     import torch
 
     torch.manual_seed(seed)
-    module, process = contenders(dim, heads)[name](), psutil.Process()
+    module = contenders(dim, heads)[name]()
     step(module, torch.randn(1, 128, dim), True)
     x = torch.randn(1, tokens, dim)
-    baseline = peak = process.memory_info().rss
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.005):
-            peak = max(peak, process.memory_info().rss)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    step(module, x, True)
-    peak = max(peak, process.memory_info().rss)
-    done.set()
-    thread.join()
-    send.send(float(peak - baseline) / 1e6)
+    with watch_memory() as peak:
+        step(module, x, True)
+    send.send(peak[0])
 
 
 def _rates(times: dict[str, list[float]], tokens: int) -> dict[str, dict[str, Any]]:

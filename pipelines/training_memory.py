@@ -4,7 +4,6 @@ Every measurement runs in a process of its own. Axes: B batch, T tokens.
 """
 
 import multiprocessing
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from titans_seq.pipelines.environment import describe
 from titans_seq.pipelines.output import claim_results, plain_table, write_result
+from titans_seq.pipelines.resident import watch_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,31 +65,19 @@ class TrainingMemory:
 
 def measure(tokens: int, dim: int, segment: int | None, seed: int) -> dict[str, float]:
     """Peak resident memory over the process's baseline, and seconds, of the second of two steps of one process."""
-    import psutil
     import torch
 
     from titans_seq import MemoryConfig, NeuralMemory
 
     torch.manual_seed(seed)
     config = MemoryConfig(dim=dim, heads=4, depth=2, chunk_size=64, checkpoint_tokens=segment)
-    memory, process = NeuralMemory(config), psutil.Process()
+    memory = NeuralMemory(config)
     memory(torch.randn(1, 256, dim))[0].square().sum().backward()
     x = torch.randn(1, tokens, dim, requires_grad=True)
-    baseline = process.memory_info().rss
-    peak, done = baseline, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.005):
-            peak = max(peak, process.memory_info().rss)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
     seconds = []
-    for _ in range(2):
-        started = time.perf_counter()
-        memory(x)[0].square().sum().backward()
-        seconds.append(time.perf_counter() - started)
-    done.set()
-    thread.join()
-    return {"peak_mb": (peak - baseline) / 1e6, "seconds": seconds[-1]}
+    with watch_memory() as peak:
+        for _ in range(2):
+            started = time.perf_counter()
+            memory(x)[0].square().sum().backward()
+            seconds.append(time.perf_counter() - started)
+    return {"peak_mb": peak[0], "seconds": seconds[-1]}

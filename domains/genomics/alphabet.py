@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from titans_seq.errors import DataError
 
 UNKNOWN, PAD = 4, 5
-SYMBOLS = 6
-"""Codes there are."""
 
 Ambiguous = Literal["unknown", "error"]
 """What becomes of N and the other IUPAC codes (R, Y, S, W, K, M, B, D, H, V): one code for all, or an error."""

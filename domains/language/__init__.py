@@ -1,0 +1,1 @@
+"""Language: recall tasks, and the networks that answer them."""

@@ -26,7 +26,7 @@ from titans_seq.memory import kernel
 from titans_seq.memory.activation import ACTIVATIONS
 from titans_seq.memory.config import Activation
 from titans_seq.memory.gates import Gates, chunk_gates, unbind_gates
-from titans_seq.memory.scan import scan_stacked
+from titans_seq.memory.scan import scan_stacked, surprise_norm
 from titans_seq.memory.tokens import Tokens
 
 
@@ -140,7 +140,7 @@ def _scan_online(
         for gate, q, k, v in zip(gates, part.q.unbind(2), part.k.unbind(2), part.v.unbind(2), strict=True):
             written = write_online(k, v, gate, weights, surprise, anchor)
             if norms is not None:
-                norms.append(surprise_norm(written))
+                norms.append(surprise_norm(*written))
             outputs.append(read(q, gate, written, weights, surprise, anchor, "silu"))
             weights, carried = carry(gate, written, weights, surprise, anchor)
             surprise = surprise if gate.write is None else carried
@@ -269,12 +269,6 @@ def clip_error(error: Tensor, clip: float | None) -> Tensor:
         return error
     shrink: Tensor = torch.rsqrt(1 + error.square().mean(-1, keepdim=True) / clip**2)
     return error * shrink
-
-
-def surprise_norm(written: Written) -> Tensor:
-    """Norm of each token's gradient over all layers' weights, (B, H, C): |outer(a, b)| = |a| |b|."""
-    squares = [x.square().sum(-1) * e.square().sum(-1) for x, e in zip(written.inputs, written.errors, strict=True)]
-    return torch.stack(squares).sum(0).sqrt()
 
 
 def _check(

@@ -3,8 +3,8 @@
 Axes: B batch, H heads, N chunks, C tokens of one chunk.
 """
 
-from contextlib import nullcontext
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,12 @@ class Gates(NamedTuple):
     """Last row of N (..., C): weight of token k's gradient in the chunk's last S; None without momentum."""
     momentum: Tensor | None
     """m (...,): weight of the chunk's first S in its last S; None without momentum."""
+
+
+def without_autocast(t: Tensor) -> AbstractContextManager[Any]:
+    """Full precision inside, on the device of t; in bfloat16 products of many gates would drift."""
+    device = t.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def decay(gate: Tensor) -> Tensor:
@@ -54,8 +60,7 @@ def chunk_gates(step_size: Tensor, momentum: Tensor | None, forget: Tensor | Non
         real: (..., C) of 1 and 0; a 0 marks a slot that holds no token and so changes nothing. Such a slot must come
             with step_size 0, momentum 1 and forget 0.
     """
-    device = step_size.device.type
-    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+    with without_autocast(step_size):
         size = step_size.shape[-1]
         if forget is None:
             stay = torch.ones_like(step_size)

@@ -12,7 +12,6 @@ layer, J blocks that are read (of A, W - A, S), M blocks that are carried (of W 
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from titans_seq.memory.activation import ACTIVATIONS, Activation
-from titans_seq.memory.gates import Gates, chunk_gates
+from titans_seq.memory.gates import Gates, chunk_gates, without_autocast
 from titans_seq.memory.tokens import Tokens
 
 
@@ -61,8 +60,7 @@ def scan_stacked(
     norms: list[Tensor] | None,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """As `functional.scan_chunks`; without momentum the surprise list is empty."""
-    device = tokens.q.device.type
-    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+    with without_autocast(tokens.q):
         batch, heads = tokens.q.shape[:2]
         carried = 1 + (tokens.momentum is not None)
         plan = Plan(activation, clip, (anchor is not None) + carried, carried)
@@ -120,14 +118,13 @@ class Scan(torch.autograd.Function):
         y, stacks, starts = scan(plan, *tensors)
         ctx.plan = plan
         ctx.save_for_backward(*tensors, *starts)
-        return (y, *(stack[:, -stack.shape[1] // plan.blocks * plan.carried :].clone() for stack in stacks))
+        return (y, *(_tail(stack, plan).clone() for stack in stacks))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Chunk by chunk from the last, as `scan` went."""
-        device = gradients[0].device.type
-        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+        with without_autocast(gradients[0]):
             depth = (len(ctx.saved_tensors) - 7) // 2  # seven of the tokens, then a stack and its starts per layer
             return _backward(ctx.plan, ctx.saved_tensors[:-depth], ctx.saved_tensors[-depth:], gradients)
 
@@ -233,14 +230,19 @@ def scan(
         gate, coefficients, last = gates[:, n], reads[:, n], lasts[:, n]
         chunk = _write(k[:, n], v[:, n], _weights(stacks, plan), act, plan.clip)
         if norms is not None:
-            squares = [x.square().sum(-1) * e.square().sum(-1) for x, e in zip(chunk.inputs, chunk.errors, strict=True)]
-            norms.append(torch.stack(squares).sum(0).sqrt())
+            norms.append(surprise_norm(chunk.inputs, chunk.errors))
         seen, _ = _read_inputs(q[:, n], gate, coefficients, chunk, stacks, act)
         y[:, n] = _read_layer(seen[-1], gate, coefficients, chunk, stacks[-1], len(stacks) - 1)
         for x, error, tail in zip(chunk.inputs, chunk.errors, tails, strict=True):
             mixed = torch.bmm(mixes[:, n], tail.reshape(tail.shape[0], plan.carried, -1)).view_as(tail)
             tail.copy_(mixed.baddbmm_(_scaled(x, last).mT, error, alpha=-1))
     return y, list(stacks), starts
+
+
+def surprise_norm(inputs: Sequence[Tensor], errors: Sequence[Tensor]) -> Tensor:
+    """Norm of each token's gradient over all layers' weights, (..., C): |outer(a, b)| = |a| |b|."""
+    squares = [x.square().sum(-1) * e.square().sum(-1) for x, e in zip(inputs, errors, strict=True)]
+    return torch.stack(squares).sum(0).sqrt()
 
 
 def _write(k: Tensor, v: Tensor, weights: list[Tensor], act: Activation, clip: float | None) -> Recalled:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from titans_seq.memory import kernel
 from titans_seq.memory.config import MemoryConfig
-from titans_seq.memory.functional import Written, carry, read, scan, surprise_norm, write, write_online
+from titans_seq.memory.functional import Written, carry, read, scan, write, write_online
 from titans_seq.memory.gates import Gates, chunk_gates
+from titans_seq.memory.scan import surprise_norm
 from titans_seq.memory.tokens import Tokens
 from titans_seq.ragged import expand_index
 from titans_seq.state import State, check_counter
@@ -169,7 +170,7 @@ def _extend(
     else:
         written = write(tokens.k, tokens.v, weights, config.activation, config.clip)
     if norms is not None:
-        norms.append(surprise_norm(written))
+        norms.append(surprise_norm(*written))
     inputs = [old + _slot(x, room) for old, x in zip(state.inputs, written.inputs, strict=True)]
     errors = [old + _slot(e, room) for old, e in zip(state.errors, written.errors, strict=True)]
     y = read(tokens.q, gates, Written(inputs, errors), weights, surprise, anchor, config.activation)
