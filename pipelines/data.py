@@ -8,6 +8,16 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from titans_seq.datasets import Dataset
+
+
+def all_datasets() -> dict[str, Dataset]:
+    """The tables of all domains as one."""
+    from titans_seq.domains.genomics.datasets import DATASETS as GENOMICS
+    from titans_seq.domains.timeseries.datasets import DATASETS as TIMESERIES
+
+    return {**TIMESERIES, **GENOMICS}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ListData:
@@ -18,15 +28,16 @@ class ListData:
 
     def run(self) -> None:
         """Print a table."""
-        from titans_seq.domains.timeseries.datasets import DATASETS, locate
+        from titans_seq.datasets import locate
 
-        rows = {name: (d.licence, locate(name)) for name, d in DATASETS.items()}
+        datasets = all_datasets()
+        rows = {name: (d.licence, locate(d)) for name, d in datasets.items()}
         if self.json:
             print(json.dumps({n: {"licence": li, "path": str(p) if p else None} for n, (li, p) in rows.items()}))
             return
         table = Table("name", "licence", "where")
         for name, (licence, path) in rows.items():
-            table.add_row(name, licence, str(path) if path else "not here: titans-seq data fetch " + name)
+            table.add_row(name, licence, str(path) if path else _missing(name, datasets[name]))
         Console().print(table)
 
 
@@ -39,9 +50,9 @@ class FetchData:
 
     def run(self) -> None:
         """Print where it is."""
-        from titans_seq.domains.timeseries.datasets import fetch
+        from titans_seq.datasets import fetch
 
-        print(fetch(self.name, progress=True))
+        print(fetch(self.name, all_datasets(), progress=True))
 
 
 @dataclass(frozen=True)
@@ -53,10 +64,17 @@ class DataPath:
 
     def run(self) -> None:
         """Print the path."""
-        from titans_seq.domains.timeseries.datasets import locate
+        from titans_seq.datasets import find, locate
         from titans_seq.errors import DataError
 
-        path = locate(self.name)
+        dataset = find(self.name, all_datasets())
+        path = locate(dataset)
         if path is None:
-            raise DataError(f"{self.name} is not on this machine: titans-seq data fetch {self.name}")
+            raise DataError(f"{self.name} is {_missing(self.name, dataset)}")
         print(path)
+
+
+def _missing(name: str, dataset: Dataset) -> str:
+    if all(file.url for file in dataset.files):
+        return f"not here: titans-seq data fetch {name}"
+    return f"not here, and has no address: put {dataset.path} below TITANS_SEQ_DATA"

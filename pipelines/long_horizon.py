@@ -51,8 +51,9 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
     import numpy as np
     import torch
 
+    from titans_seq.datasets import fetch
     from titans_seq.domains.timeseries.baselines import DLinear, SeasonalNaive
-    from titans_seq.domains.timeseries.datasets import DATASETS, fetch
+    from titans_seq.domains.timeseries.datasets import DATASETS
     from titans_seq.domains.timeseries.evaluation import evaluate
     from titans_seq.domains.timeseries.fitting import fit_network
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
@@ -65,7 +66,7 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
 
     claim_results(options, "context", "horizon", "seeds")
     TitansForecaster(options.horizon, options.context, options.variant, max_epochs=options.max_epochs).check()
-    frame = read_csv(fetch(options.dataset))
+    frame = read_csv(fetch(options.dataset, DATASETS))
     table = frame.iloc[:, 1:]
     values = torch.tensor(table.to_numpy(dtype="float32"))
     rows = DATASETS[options.dataset].rows or _shares(len(values))
