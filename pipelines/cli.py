@@ -19,6 +19,7 @@ from titans_seq.errors import TitansSeqError, TitansSeqWarning
 from titans_seq.pipelines.data import DataPath, FetchData, ListData
 from titans_seq.pipelines.forecast import Forecast
 from titans_seq.pipelines.kernel import Kernel
+from titans_seq.pipelines.language import LanguageBench
 from titans_seq.pipelines.long_horizon import LongHorizon
 from titans_seq.pipelines.recall import RecallBench
 from titans_seq.pipelines.speed import Speed
@@ -39,6 +40,7 @@ class Bench:
         Annotated[LongHorizon, command("long-horizon", prefix_name=False)]
         | Annotated[WindowSpeed, command("windows", prefix_name=False)]
         | Annotated[Streaming, command("streaming", prefix_name=False)]
+        | Annotated[LanguageBench, command("language", prefix_name=False)]
         | Annotated[RecallBench, command("recall", prefix_name=False)]
         | Annotated[Speed, command("speed", prefix_name=False)]
         | Annotated[Stability, command("stability", prefix_name=False)]

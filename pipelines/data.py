@@ -14,9 +14,10 @@ from titans_seq.datasets import Dataset
 def all_datasets() -> dict[str, Dataset]:
     """The tables of all domains as one."""
     from titans_seq.domains.genomics.datasets import DATASETS as GENOMICS
+    from titans_seq.domains.language.datasets import DATASETS as LANGUAGE
     from titans_seq.domains.timeseries.datasets import DATASETS as TIMESERIES
 
-    return {**TIMESERIES, **GENOMICS}
+    return {**TIMESERIES, **GENOMICS, **LANGUAGE}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,10 +54,22 @@ def preset(name: str, variant: Variant = "lmm") -> BackboneConfig:
         window=512,
         persistent_tokens=4,
     )
-    mlp = 3 * size.dim**2 * size.layers  # of expansion 1
+    return sized(slim, size.parameters - VOCABULARY * size.dim, 16)
+
+
+def sized(config: BackboneConfig, target: int, multiple: int = 1) -> BackboneConfig:
+    """The configuration with the gated MLP that brings its parameters closest to `target`.
+
+    Raises:
+        ValueError: the mixers alone have as many.
+    """
+    slim = replace(config, mlp_expansion=1)
+    mlp = 3 * config.dim**2 * config.layers
     others = parameters(slim) - mlp
-    hidden = size.dim * (size.parameters - VOCABULARY * size.dim - others) / mlp
-    return replace(slim, mlp_expansion=round(hidden / 16) * 16 / size.dim)
+    hidden = multiple * round(config.dim * (target - others) / mlp / multiple)
+    if hidden < 1:
+        raise ValueError(f"{target:,} parameters are too few: the {config.variant} blocks alone have {others:,}")
+    return replace(config, mlp_expansion=hidden / config.dim)
 
 
 def parameters(config: BackboneConfig) -> int:

@@ -1,0 +1,123 @@
+"""Segments of a text for training, and the loss over them with or without the memory of the segments before.
+
+Axes: B batch, T tokens of a segment.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from titans_seq.backbone import BackboneState
+from titans_seq.domains.language.network import LanguageNetwork
+
+
+@dataclass
+class Segments:
+    """One batch."""
+
+    tokens: Tensor
+    """(B, T + 1): inputs, and each one's successor."""
+    fresh: Tensor
+    """(B,) bool: rows that do not follow on the batch before."""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+class RandomSegments(IterableDataset[Segments]):
+    """Segments from anywhere in a text, each on its own; other ones in each pass."""
+
+    def __init__(self, tokens: Tensor, length: int, batch: int, count: int, seed: int) -> None:
+        super().__init__()
+        self.tokens, self.length, self.batch, self.count = tokens, length, batch, count
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Segments]:
+        within = torch.arange(self.length + 1)
+        for _ in range(self.count):
+            starts = torch.randint(len(self.tokens) - self.length, (self.batch, 1), generator=self.generator)
+            yield Segments(self.tokens[starts + within], torch.ones(self.batch, dtype=torch.bool))
+
+
+class ConsecutiveSegments(IterableDataset[Segments]):
+    """Segments that follow one another: each row reads on from a place of its own, past the end from the start.
+
+    Rows begin at other places in each pass. A row also begins anew, where it stands, with the chance `restart` per
+    batch, so that a model does not forget how a text begins.
+    """
+
+    def __init__(self, tokens: Tensor, length: int, batch: int, count: int, seed: int, restart: float = 0.0) -> None:
+        super().__init__()
+        self.tokens, self.length, self.batch, self.count, self.restart = tokens, length, batch, count, restart
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Segments]:
+        size, within = len(self.tokens), torch.arange(self.length + 1)
+        first = torch.randint(size, (1, 1), generator=self.generator)
+        starts = first + (torch.arange(self.batch) * (size // self.batch)).unsqueeze(1)
+        for number in range(self.count):
+            places = (starts + number * self.length + within) % size
+            fresh = torch.rand(self.batch, generator=self.generator) < self.restart
+            yield Segments(self.tokens[places], fresh | torch.tensor(number == 0))
+
+
+class EvenSegments(IterableDataset[Segments]):
+    """A text once, for validation: segments in order, each on its own, or in rows that read on.
+
+    What is left over at the end, shorter than a segment (a batch of rows), is left out.
+    """
+
+    def __init__(self, tokens: Tensor, length: int, batch: int, carry: bool) -> None:
+        super().__init__()
+        rows = (len(tokens) - 1) // length
+        self.carry = carry
+        batch = min(batch, rows)
+        steps = rows // batch
+        within = torch.arange(length + 1)
+        order = torch.arange(batch * steps).reshape(batch, steps).mT if carry else torch.arange(rows)
+        self.batches = [tokens[r.unsqueeze(1) * length + within] for r in (order if carry else order.split(batch))]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Segments]:
+        for number, tokens in enumerate(self.batches):
+            yield Segments(tokens, torch.full((len(tokens),), not self.carry or number == 0))
+
+
+def loader(segments: IterableDataset[Segments]) -> DataLoader[Segments]:
+    """As `titans_seq.training.train` takes them."""
+    return DataLoader(segments, batch_size=None)
+
+
+class NextTokenLoss:
+    """Mean cross entropy of the next token, nats, for `titans_seq.training.train`.
+
+    The memory goes on from batch to batch in rows that are not fresh, cut from the graph: truncated backpropagation
+    through time. Training and validation have a memory each.
+    """
+
+    def __init__(self) -> None:
+        self.states: dict[bool, BackboneState | None] = {}
+
+    def __call__(self, network: nn.Module, batch: Segments) -> Tensor:
+        assert isinstance(network, LanguageNetwork)
+        state = network.renewed(self.states.get(network.training), batch.fresh)
+        logits, state = network(batch.tokens[:, :-1], state)
+        self.states[network.training] = state.detach()
+        return next_token_loss(logits, batch.tokens[:, 1:]).mean()
+
+
+def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy (B, T), nats, of logits (B, T, V) and targets (B, T)."""
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten().long(), reduction="none").view_as(targets)

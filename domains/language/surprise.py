@@ -1,0 +1,66 @@
+"""Surprise along a text: the model's own loss, and the norm of what its memories learn from each token.
+
+Axes: B batch, T tokens, H heads.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from titans_seq.domains.language.evaluation import stream_losses
+from titans_seq.domains.language.network import LanguageNetwork
+from titans_seq.memory import NeuralMemory
+
+
+def traced(network: LanguageNetwork, tokens: Iterable[Tensor]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nats (T,) of each token but the first, and the memories' mean surprise (T,) as each is written.
+
+    A token is written by the call that predicts its successor, so one more is made for the last. Without memories the
+    surprise is NaN.
+    """
+    last = None
+
+    def watched() -> Iterator[Tensor]:
+        nonlocal last
+        for part in tokens:
+            last = part[-1:]
+            yield part
+        if last is not None:
+            yield last  # is predicted too, and thrown away below
+
+    with recorded(network) as norms:
+        losses = torch.cat(list(stream_losses(network, watched())))[:-1].double().numpy()
+    if not norms:
+        return losses, np.full_like(losses, np.nan)
+    memories = [torch.cat(of, 2)[0].double().mean(0) for of in norms]
+    return losses, torch.stack(memories).mean(0)[1:].numpy()
+
+
+@contextmanager
+def recorded(module: nn.Module) -> Iterator[list[list[Tensor]]]:
+    """Inside, each memory below `module` that runs appends its surprise norms (B, H, T) to a list of its own."""
+    found: dict[NeuralMemory, list[Tensor]] = {m: [] for m in module.modules() if isinstance(m, NeuralMemory)}
+
+    def watch(memory: NeuralMemory) -> None:
+        step = memory.step
+
+        def watched(x: Tensor, state: Any = None, lengths: Any = None, norms: Any = None, fill: Any = None) -> Any:
+            own: list[Tensor] = []
+            out = step(x, state, lengths, own, fill)
+            found[memory].append(torch.cat(own, 2))
+            return out
+
+        memory.step = watched  # type: ignore[method-assign]
+
+    for memory in found:
+        watch(memory)
+    try:
+        yield list(found.values())
+    finally:
+        for memory in found:
+            del memory.step

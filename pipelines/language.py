@@ -1,0 +1,173 @@
+"""`titans-seq bench language`: every backbone on tinyshakespeare by the processor recipe of nanoGPT.
+
+First nine tenths of the text train, the last tenth is the yardstick, used for nothing else: the end of the training
+part says which epoch is kept. 4 layers of 128, context 64, 12 segments a step, 2,000 steps, all backbones with the same
+number of parameters. The loss, nats per character, is that of the whole last tenth: in windows of 64 that know nothing
+of each other (as nanoGPT does), and as one stream.
+"""
+
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from titans_seq.errors import DataError
+from titans_seq.pipelines.environment import describe
+from titans_seq.pipelines.ledger import Ledger
+from titans_seq.pipelines.output import claim_results, plain_table, write_result
+
+DATASET, TRAIN = "tinyshakespeare", 1_003_854
+"""Characters of the training part."""
+
+NAME = "language-tinyshakespeare"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageBench:
+    """Validation loss of every backbone on tinyshakespeare over several seeds, beside attention and n-grams."""
+
+    variants: tuple[Literal["lmm", "mac", "mag", "mal", "attention"], ...] = ("lmm", "mac", "mag", "mal", "attention")
+    """Backbones."""
+    carry: Literal["off", "on", "both"] = "both"
+    """Train on segments with a memory that begins anew, on consecutive ones that carry it, or one after the other."""
+    parameters: int = 800_000
+    """Of each model, with the embedding; the gated MLP takes what the mixers leave."""
+    dim: int = 128
+    """Width."""
+    layers: int = 4
+    """Blocks, of 4 heads each."""
+    context: int = 64
+    """Characters of a training segment, and of a window of the stock evaluation."""
+    window: int = 64
+    """Characters that attention sees, with and without a memory beside it."""
+    chunk_size: int = 16
+    """Of the memory."""
+    batch: int = 12
+    """Segments of a step."""
+    epoch_steps: int = 250
+    """Steps between two looks at the end of the training part."""
+    epochs: int = 8
+    """Of `epoch_steps` each."""
+    learning_rate: float = 3e-3
+    """Peak rate."""
+    seeds: int = 3
+    """Runs of each."""
+    seed: int = 0
+    """Of the first run; the next one has the next."""
+    output: Path | None = None
+    """Folder for a dated JSON file and a picture; an interrupted run with the same settings goes on there."""
+    json: bool = False
+    """Print the result as JSON on standard output instead of a table."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it; returns what the JSON file holds."""
+        from titans_seq.datasets import fetch
+        from titans_seq.domains.language.baselines import baseline_bits
+        from titans_seq.domains.language.datasets import DATASETS
+        from titans_seq.domains.language.plots import plot_losses
+
+        claim_results(self, "parameters", "dim", "layers", "context", "epoch_steps", "epochs", "seeds")
+        if not self.variants:
+            raise DataError("variants must name at least one backbone")
+        text = fetch(DATASET, DATASETS).read_text(encoding="utf-8")
+        train, test = text[:TRAIN], text[TRAIN:]
+        for variant in self.variants:
+            self.model(variant, True, 0)  # every setting is checked before hours of work
+        settings = {
+            k: v for k, v in asdict(self).items() if k not in ("output", "json", "seeds", "seed", "variants", "carry")
+        }
+        ledger = Ledger(self.output, NAME, settings)
+        carries = {"off": [False], "on": [True], "both": [False, True]}[self.carry]
+        rows = []
+        for carry in carries:
+            for seed in range(self.seed, self.seed + self.seeds):
+                for variant in self.variants:
+                    key = {"variant": variant, "carry": carry, "seed": seed}
+                    row = ledger.find(**key) or ledger.add({**key, **self.once(variant, carry, seed, train, test)})
+                    rows.append(row)
+                    if not self.json:
+                        figures = f"windows {row['windows']:.4f}, stream {row['stream']:.4f} nats"
+                        print(f"{label(row)}, seed {seed}: {figures}", file=sys.stderr)
+        baselines = baseline_bits(train, test)
+        result: dict[str, Any] = {
+            "benchmark": NAME,
+            "settings": settings,
+            "characters": {"train": len(train), "validation": len(test)},
+            "summary": summary(rows),
+            "baselines_bits_per_byte": baselines,
+            "runs": rows,
+            **describe(),
+        }
+        write_result(self.output, NAME, result)
+        if self.output is not None:
+            path = self.output / f"{NAME}-{result['date']}.png"
+            plot_losses(path, result["summary"], baselines, "tinyshakespeare, whole validation part")
+            ledger.close()
+        if not self.json:
+            cells = {
+                name: {k: f"{of[k]:.4f} ± {of[f'{k}_spread']:.4f}" for k in ("windows", "stream")}
+                | {"parameters": f"{of['parameters']:,.0f}", "seconds": f"{of['seconds']:.0f}"}
+                for name, of in result["summary"].items()
+            }
+            plain_table(f"nats per character, {self.seeds} seeds, mean and standard deviation", cells)
+        return result
+
+    def model(self, variant: str, carry: bool, seed: int) -> Any:
+        """The estimator of a row, at the number of parameters asked for."""
+        from titans_seq.backbone.presets import sized
+        from titans_seq.domains.language import TitansLM
+
+        model = TitansLM(
+            variant, vocabulary="symbols", dim=self.dim, layers=self.layers, window=self.window,
+            chunk_size=self.chunk_size, context=self.context, carry=carry, batch_size=self.batch,
+            epoch_steps=self.epoch_steps, max_epochs=self.epochs, patience=self.epochs,
+            learning_rate=self.learning_rate, random_state=seed, verbose=sys.stderr.isatty(),
+        )  # fmt: skip
+        config, _ = model.check()
+        try:
+            config = sized(config, self.parameters - SYMBOLS * self.dim)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        return model.set_params(mlp_expansion=config.mlp_expansion)
+
+    def once(self, variant: str, carry: bool, seed: int, train: str, test: str) -> dict[str, Any]:
+        """Train and judge one model."""
+        from titans_seq.domains.language.evaluation import stream_loss, window_loss
+
+        model = self.model(variant, carry, seed).fit(train)
+        started = time.perf_counter()
+        tokens = model.vocabulary_.encode(test)
+        return {
+            "windows": window_loss(model.network_, tokens, self.context),
+            "stream": stream_loss(model.network_, tokens),
+            "parameters": sum(p.numel() for p in model.network_.parameters()),
+            "kept_epoch": model.history_.best_epoch + 1,
+            "training_loss": model.history_.train_loss,
+            "end_of_training_part": model.history_.validation_loss,
+            "seconds": model.history_.seconds,
+            "evaluation_seconds": time.perf_counter() - started,
+        }
+
+
+SYMBOLS = 66
+"""Tokens of the text: 65 characters, and the one between documents."""
+
+
+def label(row: dict[str, Any]) -> str:
+    """A row's name in tables and pictures."""
+    return f"{row['variant']}, memory carried" if row["carry"] else row["variant"]
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Row name -> means over the seeds, and the standard deviations of the losses."""
+    found: dict[str, dict[str, float]] = {}
+    for name in dict.fromkeys(label(row) for row in rows):
+        of = [row for row in rows if label(row) == name]
+        means = {k: statistics.mean(row[k] for row in of) for k in ("windows", "stream", "parameters", "seconds")}
+        spread = {
+            f"{k}_spread": statistics.stdev(row[k] for row in of) if len(of) > 1 else 0.0 for k in ("windows", "stream")
+        }
+        found[name] = means | spread | {"seeds": len(of)}
+    return found
