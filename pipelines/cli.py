@@ -18,8 +18,10 @@ import tyro
 from titans_seq.errors import TitansSeqError, TitansSeqWarning
 from titans_seq.pipelines.data import DataPath, FetchData, ListData
 from titans_seq.pipelines.forecast import Forecast
+from titans_seq.pipelines.generate import Generate
 from titans_seq.pipelines.kernel import Kernel
 from titans_seq.pipelines.language import LanguageBench
+from titans_seq.pipelines.lm import LanguageModel
 from titans_seq.pipelines.long_horizon import LongHorizon
 from titans_seq.pipelines.recall import RecallBench
 from titans_seq.pipelines.speed import Speed
@@ -69,6 +71,8 @@ class Data:
 
 Command = (
     Annotated[Forecast, command("forecast")]
+    | Annotated[LanguageModel, command("lm")]
+    | Annotated[Generate, command("generate")]
     | Annotated[Bench, command("bench")]
     | Annotated[Data, command("data")]
     | Annotated[Kernel, command("kernel")]

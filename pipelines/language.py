@@ -44,6 +44,8 @@ class LanguageBench:
     """Characters that attention sees, with and without a memory beside it."""
     chunk_size: int = 16
     """Of the memory."""
+    memory_expansion: float = 1
+    """Hidden width of the memory in units of a head's."""
     batch: int = 12
     """Segments of a step."""
     epoch_steps: int = 250
@@ -121,7 +123,7 @@ class LanguageBench:
 
         model = TitansLM(
             variant, vocabulary="symbols", dim=self.dim, layers=self.layers, window=self.window,
-            chunk_size=self.chunk_size, context=self.context, carry=carry, batch_size=self.batch,
+            chunk_size=self.chunk_size, memory_expansion=self.memory_expansion, context=self.context, carry=carry, batch_size=self.batch,
             epoch_steps=self.epoch_steps, max_epochs=self.epochs, patience=self.epochs,
             learning_rate=self.learning_rate, random_state=seed, verbose=sys.stderr.isatty(),
         )  # fmt: skip

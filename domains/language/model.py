@@ -148,6 +148,7 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
         """
         backbone, training = self.check()
         text = read_text(text)
+        self.check_text(text)
         vocabulary = Vocabulary.of(self.vocabulary, text)  # type: ignore[arg-type]
         tokens, held_back = self._split(_framed(vocabulary, text))
         with seeded(self.random_state):
@@ -266,14 +267,9 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
             yield self.vocabulary_.encode(part)
 
     def _split(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Training and validation tokens."""
-        held_back = max(int(self.validation_fraction * len(tokens)), self.context + 1)
-        need = 2 * (self.context + 1)
-        if len(tokens) - held_back < self.context + 1:
-            raise DataError(
-                f"the text has {len(tokens) - 1} tokens: a context of {self.context} and as much for validation need "
-                f"at least {need - 1}"
-            )
+        """Training and validation tokens, a context and its last successor each at the least."""
+        least = self.context + 1
+        held_back = min(max(int(self.validation_fraction * len(tokens)), least), len(tokens) - least)
         return tokens[:-held_back], tokens[-held_back:]
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -313,6 +309,18 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
             raise ModelError(f"{folder} is damaged or was changed: {reason(error)}") from error
         model.vocabulary_, model.network_, model.history_ = vocabulary, network.eval(), history
         return model
+
+    def check_text(self, text: str) -> None:
+        """Raise DataError unless `fit` can use the text."""
+        self.check()
+        if not text:
+            raise DataError("the text is empty")
+        have, need = len(utf8(text) if self.vocabulary == "bytes" else text), 2 * self.context + 1
+        if have < need:
+            raise DataError(
+                f"the text has {have} {self.vocabulary}: a context of {self.context}, and another to validate, need "
+                f"at least {need}"
+            )
 
     def check(self) -> tuple[BackboneConfig, TrainingConfig]:
         """The backbone and the training that the parameters describe.

@@ -1,0 +1,100 @@
+"""Networks that learn to find needles, and what share they find.
+
+Axes: B batch, T tokens.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from titans_seq.domains.language.needle import Needle, NeedleTask, found, needle_examples
+from titans_seq.domains.language.network import LanguageNetwork
+from titans_seq.domains.language.segments import next_token_loss
+from titans_seq.domains.language.vocabulary import BYTES
+
+STOP = "."
+"""Behind the value, as in the needle."""
+
+
+@dataclass
+class Answered:
+    """Prompts of the same number of bytes, each with its answer behind it."""
+
+    tokens: Tensor
+    """(B, T + 1) bytes: inputs, and each one's successor."""
+    answers: Tensor
+    """(B, T) bool: where the successor belongs to the answer."""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def answered(examples: Sequence[Needle]) -> Answered:
+    """Examples of one length as tensors."""
+    replies = [f" {e.value}{STOP}" for e in examples]
+    rows = [np.frombuffer((e.prompt + r).encode(), np.uint8) for e, r in zip(examples, replies, strict=True)]
+    tokens = torch.from_numpy(np.stack(rows).astype(np.int64))
+    answers = torch.zeros(tokens.shape[0], tokens.shape[1] - 1, dtype=torch.bool)
+    answers[:, -len(replies[0]) :] = True
+    return Answered(tokens, answers)
+
+
+class NeedleBatches(IterableDataset[Answered]):
+    """Batches of new examples in each pass, or of the same ones (`fixed`)."""
+
+    def __init__(
+        self, task: NeedleTask, batch: int, count: int, seed: int, haystack: str | None = None, fixed: bool = False
+    ) -> None:
+        super().__init__()
+        self.task, self.batch, self.count, self.haystack, self.fixed = task, batch, count, haystack, fixed
+        self.seeds = np.random.default_rng(seed)
+        self.kept = [self._make() for _ in range(count)] if fixed else []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Answered]:
+        yield from self.kept if self.fixed else (self._make() for _ in range(self.count))
+
+    def _make(self) -> Answered:
+        return answered(needle_examples(self.task, self.batch, int(self.seeds.integers(2**62)), self.haystack))
+
+
+def needle_loader(batches: NeedleBatches) -> DataLoader[Answered]:
+    """As `titans_seq.training.train` takes them."""
+    return DataLoader(batches, batch_size=None)
+
+
+class AnswerLoss:
+    """Mean cross entropy of the answers, nats per byte; in training the rest of the text counts a little too."""
+
+    def __init__(self, rest: float = 0.1) -> None:
+        self.rest = rest
+
+    def __call__(self, network: nn.Module, batch: Answered) -> Tensor:
+        logits, _ = network(batch.tokens[:, :-1])
+        losses = next_token_loss(logits, batch.tokens[:, 1:])
+        answers = losses[batch.answers].mean()
+        return answers + self.rest * losses[~batch.answers].mean() if network.training and self.rest else answers
+
+
+@torch.inference_mode()
+def needle_accuracy(network: LanguageNetwork, examples: Sequence[Needle], answer_bytes: int, batch: int = 16) -> float:
+    """Share of the needles that are found in greedily generated answers; prompts must be of one length."""
+    network.eval()
+    right = 0
+    for start in range(0, len(examples), batch):
+        part = examples[start : start + batch]
+        rows = [np.frombuffer(e.prompt.encode(), np.uint8).astype(np.int64) for e in part]
+        logits, state = network(torch.from_numpy(np.stack(rows)))
+        drawn = []
+        for _ in range(answer_bytes):
+            drawn.append(logits[:, -1, :BYTES].argmax(-1, keepdim=True))
+            logits, state = network(drawn[-1], state)
+        answers = torch.cat(drawn, 1).to(torch.uint8).numpy()
+        right += sum(found(bytes(a).decode("utf-8", "replace"), e.value) for a, e in zip(answers, part, strict=True))
+    return right / len(examples)

@@ -1,0 +1,66 @@
+"""`titans-seq generate`: a saved language model goes on with a prompt, character by character."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_seq.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Go on with a prompt."""
+
+    model: Path
+    """Folder of a saved language model, as `titans-seq lm` writes it to OUTPUT/model."""
+    prompt: str = ""
+    """What to go on with; `-` reads it from standard input."""
+    max_new_tokens: int = 200
+    """Tokens (bytes, or symbols) at the most."""
+    temperature: float = 0.8
+    """0 takes the likeliest token each time."""
+    top_k: int | None = None
+    """Only that many of the likeliest tokens."""
+    top_p: float | None = None
+    """Only the likeliest tokens that together reach this probability."""
+    seed: int = 0
+    """Of the draws."""
+    output: Path | None = None
+    """File for the prompt and what follows; none prints it."""
+    json: bool = False
+    """Print prompt and continuation as JSON on standard output."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it; returns what `--json` prints."""
+        from titans_seq.domains.language import TitansLM
+        from titans_seq.saving import write_text
+
+        model = TitansLM.load(self.model)
+        prompt = _standard_input() if self.prompt == "-" else self.prompt
+        characters = model.stream(
+            prompt, self.max_new_tokens, self.temperature, self.top_k, self.top_p, self.seed
+        )  # fmt: skip
+        if self.output is not None and not self.output.parent.is_dir():
+            raise DataError(f"cannot write {self.output}: no such folder")
+        shown = self.output is None and not self.json
+        if shown:
+            print(prompt, end="", flush=True)
+        said = []
+        for piece in characters:
+            said.append(piece)
+            if shown:
+                print(piece, end="", flush=True)
+        if shown:
+            print()
+        text = "".join(said)
+        if self.output is not None:
+            write_text(self.output, prompt + text + "\n")
+        return {"prompt": prompt, "text": text, "seed": self.seed}
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"standard input is not UTF-8: {error.reason} at byte {error.start}") from None

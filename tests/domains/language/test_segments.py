@@ -1,0 +1,122 @@
+"""Segments of a text, and a memory that is carried across them. Axes: B batch, T tokens."""
+
+import pytest
+import torch
+
+from titans_seq.backbone import BackboneConfig
+from titans_seq.domains.language.evaluation import stream_loss, stream_losses, window_loss
+from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
+from titans_seq.domains.language.segments import (
+    ConsecutiveSegments,
+    EvenSegments,
+    NextTokenLoss,
+    RandomSegments,
+    Segments,
+    loader,
+    next_token_loss,
+)
+from titans_seq.training import seeded
+
+TEXT = torch.arange(100, dtype=torch.int16)
+
+
+def network(variant="mag", **changes):
+    size = {"dim": 16, "layers": 2, "heads": 2, "window": 8, "chunk_size": 4}
+    with seeded(0):
+        config = BackboneConfig(variant=variant, **size | changes)
+        return LanguageNetwork(LanguageConfig(vocabulary=100, backbone=config))
+
+
+def test_random_segments_are_runs_of_the_text_and_others_in_each_pass():
+    segments = RandomSegments(TEXT, 8, 4, 5, seed=0)
+    first, second = list(segments), list(segments)
+    assert len(first) == len(loader(segments)) == 5
+    for batch in first:
+        assert batch.tokens.shape == (4, 9)
+        assert batch.fresh.all()
+        assert (batch.tokens.diff(dim=1) == 1).all()
+    assert not torch.equal(first[0].tokens, second[0].tokens)
+    again = list(RandomSegments(TEXT, 8, 4, 5, seed=0))
+    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(first, again, strict=True))
+    last = max(int(b.tokens.max()) for b in RandomSegments(TEXT, 8, 64, 20, seed=0))
+    assert last == 99, "the end of the text is read too"
+
+
+def test_consecutive_segments_read_on():
+    batches = list(loader(ConsecutiveSegments(TEXT, 8, 4, 6, seed=1)))
+    assert [bool(b.fresh.all()) for b in batches] == [True] + [False] * 5
+    assert not any(b.fresh.any() for b in batches[1:])
+    for before, after in zip(batches, batches[1:], strict=False):
+        assert torch.equal(before.tokens[:, -1], after.tokens[:, 0])
+    starts = batches[0].tokens[:, 0].sort().values.tolist()
+    assert (torch.tensor(starts).diff() == 25).all(), "rows are spread over the text"
+
+
+def test_rows_begin_anew_by_chance():
+    fresh = torch.stack([b.fresh for b in ConsecutiveSegments(TEXT, 8, 4, 500, seed=1, restart=0.1)])
+    assert fresh[0].all()
+    assert float(fresh[1:].float().mean()) == pytest.approx(0.1, abs=0.02)
+
+
+def test_validation_reads_each_token_once_in_order():
+    apart = list(EvenSegments(TEXT, 8, 5, carry=False))
+    assert torch.equal(torch.cat([b.tokens[:, 1:].flatten() for b in apart]), torch.arange(1, 97, dtype=torch.int16))
+    assert all(b.fresh.all() for b in apart)
+    on = list(EvenSegments(TEXT, 8, 3, carry=True))
+    rows = torch.cat([b.tokens[:, 1:] for b in on], 1)
+    assert torch.equal(rows.flatten(), torch.arange(1, 97, dtype=torch.int16))
+    assert [bool(b.fresh.any()) for b in on] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "attention"])
+def test_carrying_equals_one_long_segment(variant):
+    net, loss = network(variant).eval(), NextTokenLoss()
+    tokens = torch.randint(100, (2, 33))
+    pieces = [Segments(tokens[:, i : i + 9], torch.full((2,), i == 0)) for i in range(0, 32, 8)]
+    with torch.no_grad():
+        carried = torch.stack([loss(net, piece) for piece in pieces]).mean()
+        whole = next_token_loss(net(tokens[:, :-1])[0], tokens[:, 1:]).mean()
+        apart = torch.stack([NextTokenLoss()(net, piece) for piece in pieces]).mean()
+    torch.testing.assert_close(carried, whole)
+    assert abs(float(apart - whole)) > 1e-4
+
+
+@pytest.mark.parametrize("variant", ["mac", "mag"])
+def test_a_row_that_begins_anew_forgets_and_the_others_do_not(variant):
+    net = network(variant).eval()
+    tokens = torch.randint(100, (2, 17))
+    loss = NextTokenLoss()
+    with torch.no_grad():
+        loss(net, Segments(tokens[:, :9], torch.tensor([True, True])))
+        mixed = loss(net, Segments(tokens[:, 8:], torch.tensor([False, True])))
+        on = next_token_loss(net(tokens[:1, :-1])[0], tokens[:1, 1:])[:, 8:].mean()
+        anew = next_token_loss(net(tokens[1:, 8:-1])[0], tokens[1:, 9:]).mean()
+    torch.testing.assert_close(mixed, (on + anew) / 2)
+
+
+def test_gradients_stop_at_the_segment_but_the_memory_does_not():
+    net, loss = network("lmm"), NextTokenLoss()
+    tokens = torch.randint(100, (2, 17))
+    loss(net, Segments(tokens[:, :9], torch.tensor([True, True]))).backward()
+    net.zero_grad()
+    carried = loss(net, Segments(tokens[:, 8:], torch.tensor([False, False])))
+    carried.backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+    # a state that was carried in replaces the learned first memory; forgetting still leads back to it
+    assert net.embedding.weight.grad.abs().sum() > 0
+    net.eval()
+    held = loss.states[True]
+    assert all(not t.requires_grad for t in held.tensors())
+
+
+def test_losses_over_a_text_in_any_pieces():
+    net = network("mal").eval().requires_grad_(False)
+    tokens = torch.randint(100, (60,), dtype=torch.int16)
+    whole = next_token_loss(net(tokens[:-1].unsqueeze(0))[0], tokens[1:].unsqueeze(0))[0]
+    cut = torch.cat(list(stream_losses(net, [tokens[:1], tokens[1:7], tokens[7:]])))
+    torch.testing.assert_close(cut, whole, rtol=1e-4, atol=1e-5)
+    assert stream_loss(net, tokens) == pytest.approx(float(whole.mean()), rel=1e-5)
+    parts = [tokens[i : i + 9] for i in range(0, 59, 8)]
+    apart = torch.cat([next_token_loss(net(p[:-1].unsqueeze(0))[0], p[1:].unsqueeze(0))[0] for p in parts])
+    assert len(apart) == 59
+    assert window_loss(net, tokens, 8, batch=3) == pytest.approx(float(apart.mean()), rel=1e-5)
