@@ -16,17 +16,21 @@ from typing import Annotated, Any
 import tyro
 
 from titans_seq.errors import TitansSeqError, TitansSeqWarning
+from titans_seq.pipelines.classify import Classify
 from titans_seq.pipelines.data import DataPath, FetchData, ListData
 from titans_seq.pipelines.forecast import Forecast
 from titans_seq.pipelines.generate import Generate
+from titans_seq.pipelines.harness import HarnessBench
 from titans_seq.pipelines.kernel import Kernel
 from titans_seq.pipelines.language import LanguageBench
 from titans_seq.pipelines.lm import LanguageModel
 from titans_seq.pipelines.long_horizon import LongHorizon
+from titans_seq.pipelines.needle import NeedleBench
 from titans_seq.pipelines.recall import RecallBench
 from titans_seq.pipelines.speed import Speed
 from titans_seq.pipelines.stability import Stability
 from titans_seq.pipelines.streaming import Streaming
+from titans_seq.pipelines.surprise import Surprise
 from titans_seq.pipelines.training_memory import TrainingMemory
 from titans_seq.pipelines.window_speed import WindowSpeed
 from titans_seq.saving import to_json
@@ -43,6 +47,8 @@ class Bench:
         | Annotated[WindowSpeed, command("windows", prefix_name=False)]
         | Annotated[Streaming, command("streaming", prefix_name=False)]
         | Annotated[LanguageBench, command("language", prefix_name=False)]
+        | Annotated[NeedleBench, command("needle", prefix_name=False)]
+        | Annotated[HarnessBench, command("harness", prefix_name=False)]
         | Annotated[RecallBench, command("recall", prefix_name=False)]
         | Annotated[Speed, command("speed", prefix_name=False)]
         | Annotated[Stability, command("stability", prefix_name=False)]
@@ -71,8 +77,10 @@ class Data:
 
 Command = (
     Annotated[Forecast, command("forecast")]
+    | Annotated[Classify, command("classify")]
     | Annotated[LanguageModel, command("lm")]
     | Annotated[Generate, command("generate")]
+    | Annotated[Surprise, command("surprise")]
     | Annotated[Bench, command("bench")]
     | Annotated[Data, command("data")]
     | Annotated[Kernel, command("kernel")]

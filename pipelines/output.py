@@ -56,15 +56,15 @@ def write_result(folder: Path | None, name: str, result: dict[str, Any]) -> None
         write_json(folder / f"{name}-{result['date']}.json", result)
 
 
-def score_table(title: str, rows: Mapping[str, Mapping[str, float]], note: str) -> None:
-    """Models and their scores on standard output, the best of each column in bold."""
+def score_table(title: str, rows: Mapping[str, Mapping[str, float]], note: str, highest: bool = False) -> None:
+    """Models and their scores on standard output, the best of each column in bold: the lowest, or the highest."""
     console = Console()
     columns = [name for name in next(iter(rows.values())) if name != "seconds"]
     table = Table(title=title, title_justify="left")
     table.add_column("model")
     for name in [*columns, "seconds"]:
         table.add_column(name, justify="right")
-    best = {c: min(values[c] for values in rows.values()) for c in columns}
+    best = {c: (max if highest else min)(values[c] for values in rows.values()) for c in columns}
     for model, values in rows.items():
         cells = [f"[bold]{values[c]:.4f}[/]" if values[c] == best[c] else f"{values[c]:.4f}" for c in columns]
         table.add_row(model, *cells, f"{values['seconds']:.1f}")

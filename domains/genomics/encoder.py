@@ -3,7 +3,8 @@
 Axes: N sequences, L letters of the longest.
 """
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from titans_seq.domains.genomics.alphabet import PAD, Ambiguous, encode
-from titans_seq.errors import DataError
+from titans_seq.errors import DataError, TitansSeqWarning
 
 
 class SequenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -42,17 +43,56 @@ class SequenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: no sequences, an empty one, one of another kind, or letters that are not DNA's.
         """
-        if self.ambiguous not in ("unknown", "error"):
-            raise DataError(f"ambiguous must be unknown or error, not {self.ambiguous!r}")
-        rows = [encode(letters(x, index), _name(x, index), self.ambiguous) for index, x in enumerate(listed(X))]
-        codes = np.full((len(rows), max(len(row) for row in rows)), PAD, dtype=np.uint8)
-        for row, own in zip(codes, rows, strict=True):
-            row[: len(own)] = own
-        return codes
+        return padded(encoded(X, self.ambiguous))
 
     def __sklearn_is_fitted__(self) -> bool:
         """Always ready."""
         return True
+
+
+def encoded(X: Any, ambiguous: Ambiguous = "unknown") -> list[NDArray[np.uint8]]:
+    """The codes of each sequence, unpadded; U is read as T, with a warning.
+
+    Args:
+        X: anything `SequenceEncoder` takes, or the codes (N, L) that it gave.
+
+    Raises:
+        DataError: see `SequenceEncoder.transform`.
+    """
+    if ambiguous not in ("unknown", "error"):
+        raise DataError(f"ambiguous must be unknown or error, not {ambiguous!r}")
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype == np.uint8:
+        return _unpadded(X)
+    found = listed(X)
+    texts = [letters(x, index) for index, x in enumerate(found)]
+    rows = [encode(text, _name(x, i), ambiguous) for i, (x, text) in enumerate(zip(found, texts, strict=True))]
+    rna = sum(b"U" in text or b"u" in text for text in texts)
+    if rna:
+        what = "1 sequence holds" if rna == 1 else f"{rna} sequences hold"
+        warnings.warn(f"{what} U, as RNA does: it is read as T", TitansSeqWarning, stacklevel=2)
+    return rows
+
+
+def padded(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Codes (N, L) of sequences of any lengths, filled up behind with `alphabet.PAD`."""
+    codes = np.full((len(rows), max(len(row) for row in rows)), PAD, dtype=np.uint8)
+    for row, own in zip(codes, rows, strict=True):
+        row[: len(own)] = own
+    return codes
+
+
+def _unpadded(codes: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    if len(codes) == 0:
+        raise DataError("there are no sequences")
+    real = codes != PAD
+    lengths = real.sum(1)
+    if codes.size and codes.max() > PAD:
+        raise DataError(f"codes must be 0 to {PAD}, not {codes.max()}")
+    if (lengths == 0).any():
+        raise DataError(f"sequence {int((lengths == 0).argmax()) + 1} is empty")
+    if (real != (np.arange(codes.shape[1]) < lengths[:, None])).any():
+        raise DataError("padding must stand behind the letters of a sequence")
+    return [row[:length] for row, length in zip(codes, lengths, strict=True)]
 
 
 def listed(X: Any) -> list[Any]:

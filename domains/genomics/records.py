@@ -89,6 +89,9 @@ def read_table(path: Path) -> Labelled:
     if (labels == "").any():
         raise DataError(f"{path} has no label in row {int((labels == '').argmax()) + 2}")
     ids = frame[names["id"]].tolist() if "id" in names else [f"row {i + 2}" for i in range(len(frame))]
+    twice = next((name for name, count in Counter(ids).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{path} has two rows with the id {twice!r}")
     return Labelled(frame[sequence].str.strip().tolist(), labels.tolist(), ids, ids)
 
 

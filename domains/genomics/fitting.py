@@ -1,0 +1,149 @@
+"""Train any classifying network on rows of codes, and read classes off others in bounded memory.
+
+Axes: N sequences, B sequences of a batch, L letters of the longest in it, K classes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from titans_seq.domains.genomics.encoder import padded
+from titans_seq.errors import DataError
+from titans_seq.training import History, TrainingConfig, train
+
+Rows = Sequence[NDArray[np.uint8]]
+"""Sequences as codes, unpadded."""
+
+LETTERS = 131_072
+"""Letters of one batch without gradients, padding included."""
+
+LONGEST = 100_000
+"""Letters of one sequence at the most: all of it is in memory at once, some kilobytes a letter."""
+
+
+@dataclass
+class Batch:
+    """Some sequences and their classes."""
+
+    codes: Tensor
+    """(B, L) uint8, padded behind."""
+    classes: Tensor
+    """(B,) int64."""
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+class Examples(Dataset[Batch]):
+    """Rows and the numbers of their classes."""
+
+    def __init__(self, rows: Rows, classes: NDArray[np.int64]) -> None:
+        self.rows, self.classes = rows, torch.from_numpy(classes)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """A padded batch."""
+        return Batch(torch.from_numpy(padded([self.rows[i] for i in indices])), self.classes[indices])
+
+    def loader(self, batch_size: int, shuffle: bool = False, seed: int = 0) -> DataLoader[Batch]:
+        """Batches; no sequence is dropped."""
+        generator = torch.Generator().manual_seed(seed)
+        return DataLoader(self, batch_size, shuffle=shuffle, generator=generator, collate_fn=_pass)
+
+
+def fit_network(
+    network: nn.Module,
+    training: Examples,
+    validation: Examples,
+    batch_size: int,
+    weights: Tensor | None,
+    smoothing: float,
+    config: TrainingConfig,
+    on_epoch: Callable[[History], None] | None = None,
+    history: History | None = None,
+) -> History:
+    """Train codes (B, L) -> logits (B, K) by cross-entropy; the validation loss is not smoothed.
+
+    Args:
+        weights: of the classes (K,); None: all the same.
+        smoothing: share of each target that is spread over all classes.
+
+    See `titans_seq.training.train` for the callback, the history and the errors.
+    """
+
+    def loss(net: nn.Module, batch: Batch) -> Tensor:
+        own = None if weights is None else weights.to(batch.classes.device)
+        spread = smoothing if net.training else 0.0
+        return F.cross_entropy(net(batch.codes), batch.classes, own, label_smoothing=spread)
+
+    longest = max(map(len, validation.rows))
+    return train(
+        network,
+        loss,
+        training.loader(batch_size, shuffle=True, seed=config.seed),
+        validation.loader(max(1, min(4 * batch_size, LETTERS // longest))),
+        config,
+        on_epoch,
+        history,
+    )
+
+
+def logits(network: nn.Module, rows: Rows) -> NDArray[np.float32]:
+    """Logits (N, K); sequences of like length are read together, in batches of at most `LETTERS` letters.
+
+    Raises:
+        DataError: a sequence is longer than `LONGEST`.
+    """
+    lengths = np.array([len(row) for row in rows])
+    check_lengths(lengths)
+    order = np.argsort(lengths, kind="stable")
+    found: list[Tensor] = []
+    network.eval()
+    with torch.inference_mode():
+        for batch in batches(lengths[order]):
+            codes = padded([rows[i] for i in order[batch]])
+            found.append(network(torch.from_numpy(codes)))
+    out: NDArray[np.float32] = torch.cat(found).numpy()
+    return out[np.argsort(order, kind="stable")]
+
+
+def batches(lengths: NDArray[np.int64]) -> list[slice]:
+    """Runs of rising lengths (N,) that hold at most `LETTERS` letters when padded, or one sequence."""
+    slices, start = [], 0
+    while start < len(lengths):
+        end = start + 1
+        while end < len(lengths) and (end + 1 - start) * lengths[end] <= LETTERS:
+            end += 1
+        slices.append(slice(start, end))
+        start = end
+    return slices
+
+
+def check_lengths(lengths: NDArray[np.int64]) -> None:
+    """Refuse sequences that would not fit into memory, rather than cut them.
+
+    Raises:
+        DataError: a sequence is longer than `LONGEST`.
+    """
+    if lengths.max() > LONGEST:
+        index = int(lengths.argmax())
+        raise DataError(
+            f"sequence {index + 1} has {lengths[index]:,} letters, more than the {LONGEST:,} that are read as one: "
+            "cut it into windows, or scan it with titans-seq scan"
+        )
+
+
+def _pass(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,157 @@
+"""The classifying network: motifs, a mixer over them, masked pooling, a linear head; words beside it; both strands.
+
+Axes: B sequences, L letters, T tokens (pooled letters), C channels, K classes.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from titans_seq.backbone import BackboneConfig
+from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN
+from titans_seq.domains.genomics.mixers import build_mixer, same_length
+from titans_seq.domains.genomics.strand import other_strand
+from titans_seq.domains.genomics.words import Words
+
+Strand = Literal["both", "given"]
+Mixer = Literal["backbone", "convolution", "none"]
+LONGEST_WORD = 8
+FLOOR = -1e4
+"""Stands where a maximum must not look."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DNAConfig:
+    """What a [`DNANetwork`][titans_seq.domains.genomics.network.DNANetwork] is made of."""
+
+    classes: int
+    """Classes K; two or more."""
+
+    strand: Strand = "both"
+    """"both": a sequence and its reverse complement are the same; "given": the strand that came counts."""
+
+    motifs: int = 128
+    """Filters of the first convolution."""
+
+    motif_width: int = 12
+    """Letters that a filter sees."""
+
+    pool: int = 4
+    """Letters that become one token; the strongest response of each motif counts."""
+
+    context: int = 5
+    """Tokens that the second convolution sees."""
+
+    words: int = 5
+    """Letters of the words whose counts have a linear way to the logits of their own; 0: no such way."""
+
+    letter_dropout: float = 0.1
+    """Share of letters made unknown in training."""
+
+    dropout: float = 0.2
+    """Share of features set to zero in training, before the mixer and before the head."""
+
+    mixer: Mixer = "backbone"
+    """What mixes the tokens; "convolution" and "none" are for comparison."""
+
+    backbone: BackboneConfig
+
+    def __post_init__(self) -> None:
+        sizes = {"classes": 2, "motifs": 1, "motif_width": 1, "pool": 1, "context": 1, "words": 0}
+        for name, least in sizes.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        if self.words > LONGEST_WORD:
+            raise ValueError(f"words must have at most {LONGEST_WORD} letters, not {self.words}")
+        for name in ("letter_dropout", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)!r}")
+        for name, known in (("strand", get_args(Strand)), ("mixer", get_args(Mixer))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+
+
+class DNANetwork(nn.Module):
+    """Codes in, logits out; neither padding nor the other rows of a batch change a row.
+
+    Evaluated, strand="both" is the mean of the logits of both strands, so a sequence and its reverse complement are
+    the same to it; in training each sequence is read on a strand of chance. The memory is causal: on one strand it
+    reads a sequence in one direction, on the other in the other.
+    """
+
+    def __init__(self, config: DNAConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.backbone.dim
+        self.motifs = nn.Conv1d(4, config.motifs, config.motif_width, bias=False)
+        self.motif_norm = MaskedBatchNorm(config.motifs)
+        self.context = nn.Conv1d(config.motifs, dim, config.context, bias=False)
+        self.context_norm = MaskedBatchNorm(dim)
+        self.mixer = build_mixer(config.mixer, config.backbone)
+        self.attention = nn.Linear(dim, 1)
+        self.norm = nn.LayerNorm(3 * dim)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(3 * dim, config.classes)
+        self.words = Words(config.words, config.classes) if config.words else None
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Codes (B, L), padded behind with `alphabet.PAD`, to logits (B, K)."""
+        codes = codes.long()
+        if self.config.strand == "given":
+            return self.read(codes)
+        if not self.training:
+            return (self.read(codes) + self.read(other_strand(codes))) / 2
+        turned = torch.rand(len(codes), 1, device=codes.device) < 0.5
+        return self.read(other_strand(codes).where(turned, codes))
+
+    def read(self, codes: Tensor) -> Tensor:
+        """Logits (B, K) of codes (B, L) int64 as they stand."""
+        seen = codes
+        if self.training and self.config.letter_dropout:
+            lost = torch.rand(codes.shape, device=codes.device) < self.config.letter_dropout
+            seen = codes.masked_fill(lost & (codes != PAD), UNKNOWN)
+        x, real = self.tokens(seen)
+        h = self.mixer(self.dropout(x), real)
+        out: Tensor = self.head(self.dropout(self.norm(self.pooled(h, real))))
+        return out if self.words is None else out + self.words(codes)
+
+    def tokens(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes (B, L) int64 to tokens (B, T, C) and where they are real (B, T) bool; zero elsewhere."""
+        pool = self.config.pool
+        real = codes != PAD
+        short = -codes.shape[1] % pool
+        letters = F.one_hot(codes, PAD + 1)[..., :UNKNOWN].to(self.head.weight.dtype).mT  # (B, 4, L)
+        x = same_length(self.motifs, letters).masked_fill(~real.unsqueeze(1), FLOOR)
+        x = F.max_pool1d(F.pad(x, (0, short), value=FLOOR), pool)
+        real = F.pad(real, (0, short)).unflatten(1, (-1, pool)).any(-1)
+        x = F.relu(self.motif_norm(x, real))
+        x = self.context_norm(same_length(self.context, x), real)
+        return F.gelu(x).mT, real
+
+    def pooled(self, h: Tensor, real: Tensor) -> Tensor:
+        """Mean, maximum and attention-weighted mean over real tokens: (B, T, C), zero elsewhere, to (B, 3 C)."""
+        gone = ~real.unsqueeze(-1)
+        mean = h.sum(1) / real.sum(1, keepdim=True)
+        most = h.masked_fill(gone, -torch.inf).amax(1)
+        weights = self.attention(h).masked_fill(gone, -torch.inf).softmax(1)
+        return torch.cat([mean, most, (weights * h).sum(1)], -1)
+
+
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation whose statistics, and whose output, know real places only."""
+
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        """x (B, C, T) and real (B, T) bool; zero where it is False."""
+        if real is None or bool(real.all()):
+            return self._normed(x)
+        normed = self._normed(x.mT[real])  # (places, C)
+        return x.new_zeros(x.mT.shape).masked_scatter(real.unsqueeze(-1), normed).mT
+
+    def _normed(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:  # one place has no variance
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)

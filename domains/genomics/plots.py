@@ -1,0 +1,99 @@
+"""Pictures: ROC and precision-recall curves; what mutations do, and surprise, along a sequence.
+
+Axes: N sequences, K classes, L letters.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+from titans_seq.domains.genomics.metrics import one_hot
+from titans_seq.domains.genomics.mutagenesis import LETTERS
+from titans_seq.saving import written
+
+
+def plot_curves(
+    path: Path,
+    truth: NDArray[Any],
+    probabilities: Mapping[str, NDArray[np.floating[Any]]],
+    classes: NDArray[Any],
+    title: str,
+) -> None:
+    """ROC and precision-recall curves of several models; of more than two classes all decisions one against the rest.
+
+    Args:
+        truth: (N,).
+        probabilities: model -> (N, K).
+        classes: (K,).
+    """
+    figure = _figure(10, 4.6)
+    roc, pr = figure.subplots(1, 2)
+    hits = one_hot(truth, classes).ravel()
+    for number, (name, shares) in enumerate(probabilities.items()):
+        score = (shares[:, 1] if len(classes) == 2 else shares).ravel()
+        false, true, _ = roc_curve(hits, score)
+        precision, recall, _ = precision_recall_curve(hits, score)
+        style = {"color": f"C{number}", "lw": 1.8 if number == 0 else 1.1}
+        roc.plot(false, true, label=f"{name}, {roc_auc_score(hits, score):.3f}", **style)
+        pr.plot(recall, precision, label=f"{name}, {average_precision_score(hits, score):.3f}", **style)
+    roc.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
+    pr.axhline(hits.mean(), color="0.7", lw=0.8, ls="--")
+    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, area")
+    pr.set(xlabel="recall", ylabel="precision", title="precision and recall, average precision", ylim=(0, 1.02))
+    for axes, corner in ((roc, "lower right"), (pr, "lower left")):
+        axes.legend(loc=corner, fontsize=8, frameon=False)
+        axes.title.set_fontsize(10)
+    _save(figure, path, title)
+
+
+def plot_explanation(path: Path, effects: pd.DataFrame, trace: pd.DataFrame | None, title: str) -> None:
+    """What `mutagenesis` and `surprise` returned, one below the other; long sequences in one wide picture."""
+    size = len(effects)
+    figure = _figure(float(np.clip(size / 12, 8, 60)), 5.4 if trace is not None else 3.8)
+    rows = figure.subplots(3 if trace is not None else 2, 1, sharex=True, squeeze=False)[:, 0]
+    values = effects[list(LETTERS)].to_numpy()
+    limit = float(np.abs(values).max()) or 1.0
+    extent = (0.5, size + 0.5, 3.5, -0.5)
+    image = rows[0].imshow(
+        values.T, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, extent=extent, interpolation="nearest"
+    )
+    rows[0].set_yticks(range(4), LETTERS)
+    rows[0].set_ylabel("becomes")
+    figure.colorbar(image, ax=list(rows), label="change of log-odds", pad=0.01, fraction=0.03)
+    weight = -values.sum(1) / 3
+    rows[1].bar(effects["position"], weight, width=1.0, color=["C3" if w > 0 else "C0" for w in weight])
+    rows[1].set_ylabel("mean loss\nby mutation")
+    if size <= 400:
+        for position, letter, w in zip(effects["position"], effects["letter"], weight, strict=True):
+            place = (position, max(w, 0.0))
+            rows[1].annotate(letter, place, ha="center", va="bottom", fontsize=5, annotation_clip=False)
+    if trace is not None:
+        middle = (trace["start"] + trace["end"]) / 2
+        rows[2].plot(middle, trace["forward"], lw=1, label="read from the left")
+        rows[2].plot(middle, trace["reverse"], lw=1, label="other strand")
+        rows[2].set_ylabel("surprise")
+        rows[2].legend(fontsize=7, frameon=False)
+    rows[-1].set_xlabel("position")
+    _save(figure, path, title)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Any, path: Path, title: str) -> None:
+    figure.suptitle(title, fontsize=10).set_parse_math(False)
+    for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
+        text.set_parse_math(False)
+    with written(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

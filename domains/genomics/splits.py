@@ -1,0 +1,152 @@
+"""Labelled sequences as train, dev and test: from a folder of three tables, or one file that is split here."""
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
+
+from titans_seq.domains.genomics.encoder import encoded
+from titans_seq.domains.genomics.fitting import Rows, check_lengths
+from titans_seq.domains.genomics.labels import checked_labels
+from titans_seq.domains.genomics.leaks import LeakReport, find_leaks
+from titans_seq.domains.genomics.records import Labelled, read_labelled
+from titans_seq.errors import DataError, TitansSeqWarning
+
+EMBEDDED = Path(__file__).with_name("NC_000932.gb.gz")
+"""Chloroplast genome of Arabidopsis thaliana with its features (public sequence, see NC_000932.txt)."""
+
+PARTS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Sequences of one split."""
+
+    rows: Rows
+    """Codes."""
+    labels: NDArray[np.str_]
+    """Classes (N,)."""
+    names: list[str]
+    """What each sequence is called."""
+
+    def take(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> "Part":
+        """Some of them."""
+        index = np.arange(len(self.rows))[keep]
+        return Part([self.rows[i] for i in index], self.labels[index], [self.names[i] for i in index])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What trains, what decides when to stop, what is only scored; and what leaked between them."""
+
+    train: Part
+    dev: Part
+    test: Part
+    leaks: LeakReport
+    removed: int
+    """Sequences of train that were left out, known from dev or test."""
+
+
+def load_splits(path: Path, seed: int, test_fraction: float, feature: str, window: int, stride: int) -> Splits:
+    """Read a folder (train, dev and test tables; dev may be missing) or one file, and keep the splits apart.
+
+    Sequences of train that stand in dev or test, on either strand, are removed with a warning. Where the split is
+    made here, those that overlap with dev or test by half go too, and neighbours on a genome stay together.
+
+    Raises:
+        DataError: files are missing or cannot be used, or there are too few sequences of a class to split.
+    """
+    if path.is_dir():
+        parts, near = _read_folder(path, seed), False
+    else:
+        parts, near = _split_file(path, seed, test_fraction, feature, window, stride), True
+    leaks = find_leaks({name: (part.rows, part.labels) for name, part in parts.items()})
+    known = leaks.duplicate["train"] | (leaks.near["train"] if near else False)
+    if known.any():
+        what = "stand in dev or test, or overlap with them" if near else "stand in dev or test"
+        _say(f"{int(known.sum())} of {len(known)} training sequences {what}: they are left out")
+    train = parts["train"].take(~known)
+    classes = set(train.labels.tolist())
+    if len(classes) < 2:
+        raise DataError(f"{path}: at least 2 classes are needed to train, there is one class only: {classes}")
+    for name in ("dev", "test"):
+        unknown = sorted(set(parts[name].labels.tolist()) - classes)
+        if unknown:
+            raise DataError(f"{path}: {name} has classes that train has not: {', '.join(unknown)}")
+    return Splits(train, parts["dev"], parts["test"], leaks, int(known.sum()))
+
+
+def _read_folder(folder: Path, seed: int) -> dict[str, Part]:
+    found = {}
+    for name in PARTS:
+        files = sorted(p for p in folder.iterdir() if p.is_file() and p.name.split(".")[0].lower() == name)
+        if len(files) > 1:
+            raise DataError(f"{folder} has several files for {name}: {', '.join(p.name for p in files)}")
+        if files:
+            found[name] = _part(read_labelled(files[0]))
+    missing = [name for name in ("train", "test") if name not in found]
+    if missing:
+        raise DataError(f"{folder} needs train and test tables (and dev, if there is one): {missing[0]} is missing")
+    if "dev" not in found:
+        _say("there is no dev table: a tenth of train decides when to stop")
+        first, second = _divide(found["train"], np.arange(len(found["train"])), 0.1, seed)
+        found |= {"train": found["train"].take(first), "dev": found["train"].take(second)}
+    return {name: found[name] for name in PARTS}
+
+
+def _split_file(path: Path, seed: int, test_fraction: float, feature: str, window: int, stride: int) -> dict[str, Part]:
+    records = read_labelled(path, feature=feature, window=window, stride=stride)
+    part = _part(records)
+    if stand_sorted(records.labels):
+        _say(f"the rows of {path.name} stand sorted by class: they are shuffled before they are split")
+    _, groups = np.unique(np.array(records.groups), return_inverse=True)
+    rest, test = _divide(part, groups, test_fraction, seed)
+    train, dev = _divide(part.take(rest), groups[rest], 0.1 / (1 - test_fraction), seed)
+    return {"train": part.take(rest).take(train), "dev": part.take(rest).take(dev), "test": part.take(test)}
+
+
+def stand_sorted(labels: Iterable[str]) -> bool:
+    """Whether all sequences of a class stand together, and there are more than two sequences."""
+    found = list(labels)
+    changes = sum(a != b for a, b in pairwise(found))
+    return len(found) > 2 and changes == len(set(found)) - 1 > 0
+
+
+def _part(records: Labelled) -> Part:
+    rows = encoded(records.sequences)
+    check_lengths(np.array([len(row) for row in rows]))
+    return Part(rows, checked_labels(np.array(records.labels).astype(str), len(rows)), records.names)
+
+
+def _divide(
+    part: Part, groups: NDArray[np.int64], fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Two sets of indices in random order, the second of about that share, classes alike, groups whole."""
+    labels = part.labels
+    counts = dict(zip(*np.unique(labels, return_counts=True), strict=True))
+    if len(counts) < 2:
+        raise DataError(f"at least 2 classes are needed, there is one class only: {labels[0]!r}")
+    rarest = min(counts, key=lambda c: int(counts[c]))
+    folds = max(2, round(1 / fraction))
+    if counts[rarest] < folds:
+        raise DataError(f"class {rarest!r} has {counts[rarest]} sequences, at least {folds} are needed to split them")
+    if len(np.unique(groups)) == len(groups):
+        first, second = next(StratifiedShuffleSplit(1, test_size=fraction, random_state=seed).split(labels, labels))
+        return first, second
+    if len(np.unique(groups)) < folds:
+        raise DataError(f"there are {len(np.unique(groups))} stretches of sequence, at least {folds} are needed")
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    first, second = next(splitter.split(labels, labels, groups))
+    return first, second
+
+
+def _say(message: str) -> None:
+    warnings.warn(message, TitansSeqWarning, stacklevel=3)
