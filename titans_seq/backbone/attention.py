@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from titans_seq.mimetic import mimetic
 from titans_seq.ragged import within
 from titans_seq.state import State, check_counter
 
@@ -46,6 +47,7 @@ class Attention(nn.Module):
         self.window = window
         self.project = nn.Linear(dim, 3 * dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
+        mimetic(self.project.weight, self.output.weight)
         size = dim // heads
         self.persistent = nn.Parameter(torch.randn(2, heads, persistent, size) / size**0.5) if persistent else None
 

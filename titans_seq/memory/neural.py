@@ -17,6 +17,7 @@ from titans_seq.memory.convolve import convolve, memory_inputs, next_tail, unit
 from titans_seq.memory.functional import linear
 from titans_seq.memory.stream import StreamState, advance, open_stream
 from titans_seq.memory.tokens import Tokens
+from titans_seq.mimetic import mimetic
 from titans_seq.norm import RMSNorm
 from titans_seq.ragged import compact, gather, scatter
 from titans_seq.recompute import in_segments, wanted
@@ -77,14 +78,15 @@ class NeuralMemory(nn.Module):
         """Set initial values.
 
         eta starts at 0.5 and theta at (1 - eta) / (2 C): a chunk of C identical keys then moves the memory's answer
-        by 2 C theta / (1 - eta) = 1 of the way to the value, a full step that does not overshoot.
+        by 2 C theta / (1 - eta) = 1 of the way to the value, a full step that does not overshoot. The projections begin
+        as `mimetic` sets them.
         """
         size = self.config.chunk_size
         eta = 0.5 if self.config.momentum else 0.0
         theta = (1 - eta) / (2 * size)
         with torch.no_grad():
-            for layer in (self.project, self.output):
-                nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+            nn.init.normal_(self.project.weight, std=self.config.dim**-0.5)
+            mimetic(self.project.weight, self.output.weight)
             nn.init.normal_(self.gates.weight, std=0.1 * self.config.dim**-0.5)
             bias = torch.tensor([log(theta / (1 - theta)), 0.0, -INITIAL_FORGET])
             self.gates.bias.copy_(bias.repeat_interleave(self.config.heads))

@@ -1,0 +1,30 @@
+"""Fresh mixers recall: keys begin as queries, outputs undo values."""
+
+import pytest
+import torch
+
+from titans_seq import MemoryConfig, NeuralMemory
+from titans_seq.backbone.attention import Attention
+
+
+@pytest.mark.parametrize("mixer", [NeuralMemory(MemoryConfig(dim=16, heads=2)), Attention(16, 2, None)])
+def test_projections_begin_alike(mixer):
+    q, k, v = mixer.project.weight[:48].chunk(3)
+    assert torch.equal(q, k)
+    assert not torch.equal(q, v)
+    assert torch.equal(mixer.output.weight, v.T)
+    assert mixer.project.weight.requires_grad
+
+
+def test_untrained_memory_recalls_what_followed_a_token():
+    """In a stream of A B ... A the answer at the second A is nearer to B than to any other token, on average."""
+    torch.manual_seed(0)
+    memory = NeuralMemory(MemoryConfig(dim=64, heads=1, depth=1, chunk_size=1, clip=None))
+    with torch.no_grad():
+        memory.conv.zero_()
+        memory.conv[:64, -1] = memory.conv[64:128, -2] = memory.conv[128:, -1] = 1  # the key is the token before
+        memory.gates.bias[0] = 0.0
+    tokens = torch.randn(64, 8, 64)
+    y, _ = memory(torch.cat([tokens, tokens[:, 2:3]], 1))
+    likeness = torch.cosine_similarity(y[:, -1:], tokens, -1).mean(0)
+    assert likeness.argmax() == 3
