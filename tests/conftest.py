@@ -72,3 +72,21 @@ def waves():
     frame = pd.DataFrame({"a": a, "b": b}, index=pd.date_range("2024-01-01", periods=500, freq="h", name="when"))
     frame.iloc[100:110, 0] = np.nan
     return frame.drop(frame.index[200:205])
+
+
+@pytest.fixture(scope="session")
+def english():
+    """Some pages of English, other ones than `small_lm` was trained on behind its first 60,000 characters."""
+    from titans_seq.domains.language.text import embedded_text
+
+    return embedded_text()
+
+
+@pytest.fixture(scope="session")
+def small_lm(english):
+    """A language model that has read 60,000 characters of English; not to be changed."""
+    from titans_seq.domains.language import TitansLM
+
+    size = {"dim": 32, "layers": 1, "heads": 2, "window": 16, "chunk_size": 8}
+    model = TitansLM("mag", **size, epoch_steps=150, max_epochs=2, batch_size=8, learning_rate=1e-2)
+    return model.fit(english[:60_000])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ def traced(network: LanguageNetwork, tokens: Iterable[Tensor]) -> tuple[NDArray[
     if not norms:
         return losses, np.full_like(losses, np.nan)
     memories = [torch.cat(of, 2)[0].double().mean(0) for of in norms]
-    return losses, torch.stack(memories).mean(0)[1:].numpy()
+    return losses, torch.stack(memories).mean(0)[-len(losses) :].numpy()  # in front: persistent tokens, and the first
 
 
 @contextmanager
@@ -64,3 +65,24 @@ def recorded(module: nn.Module) -> Iterator[list[list[Tensor]]]:
     finally:
         for memory in found:
             del memory.step
+
+
+def contrast(trace: pd.DataFrame, planted: tuple[int, int]) -> dict[str, dict[str, float]]:
+    """How far the tokens of a range stand out of the rest, per column of `TitansLM.surprise`.
+
+    Returns:
+        means inside and outside, and `auc`: the chance that a token inside exceeds one outside (0.5: no difference).
+    """
+    from sklearn.metrics import roc_auc_score
+
+    inside = np.zeros(len(trace), dtype=bool)
+    inside[slice(*planted)] = True
+    return {
+        str(column): {
+            "inside": float(values[inside].mean()),
+            "outside": float(values[~inside].mean()),
+            "auc": float(roc_auc_score(inside, values)),
+        }
+        for column, values in ((c, trace[c].to_numpy()) for c in trace)
+        if not np.isnan(values).any()
+    }

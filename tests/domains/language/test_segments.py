@@ -1,5 +1,7 @@
 """Segments of a text, and a memory that is carried across them. Axes: B batch, T tokens."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -46,7 +48,7 @@ def test_consecutive_segments_read_on():
     batches = list(loader(ConsecutiveSegments(TEXT, 8, 4, 6, seed=1)))
     assert [bool(b.fresh.all()) for b in batches] == [True] + [False] * 5
     assert not any(b.fresh.any() for b in batches[1:])
-    for before, after in zip(batches, batches[1:], strict=False):
+    for before, after in pairwise(batches):
         assert torch.equal(before.tokens[:, -1], after.tokens[:, 0])
     starts = batches[0].tokens[:, 0].sort().values.tolist()
     assert (torch.tensor(starts).diff() == 25).all(), "rows are spread over the text"

@@ -1,0 +1,208 @@
+"""`titans-seq bench needle`: networks learn to find a needle in 512 bytes, and look for it in up to 16,384.
+
+Every network sees the same examples in the same order; lengths beyond the trained one are never trained on. A needle
+counts as found if the greedy answer holds its value (see `domains.language.needle`).
+"""
+
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from titans_seq.errors import DataError
+from titans_seq.pipelines.environment import describe
+from titans_seq.pipelines.ledger import Ledger
+from titans_seq.pipelines.output import claim_results, plain_table, write_result
+
+ANSWER_BYTES = 16
+"""Room for an answer: a number of 7 digits has to come at once."""
+
+PART = 100
+"""Steps between two looks at the validation examples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeedleBench:
+    """Share of needles that every backbone finds beside windowed attention, by length, over several seeds."""
+
+    variants: tuple[Literal["lmm", "mac", "mag", "mal", "attention"], ...] = ("lmm", "mac", "mag", "mal", "attention")
+    """Backbones; all with the same window."""
+    kind: Literal["passkey", "number"] = "passkey"
+    """Number in repeated sentences, or in natural text (the chapters that come with Python)."""
+    trained: int = 512
+    """Bytes of a training example."""
+    lengths: tuple[int, ...] = (512, 2048, 4096, 8192, 16384)
+    """Bytes of a test example."""
+    parameters: int = 250_000
+    """Of each network, with the embedding; the gated MLP takes what the mixers leave."""
+    dim: int = 64
+    """Width."""
+    layers: int = 2
+    """Blocks."""
+    heads: int = 2
+    """Heads of each block."""
+    window: int = 64
+    """Bytes that attention sees, with and without a memory beside it."""
+    chunk_size: int = 32
+    """Of the memory."""
+    forget: bool = False
+    """Let the memory decay."""
+    steps: int = 1500
+    """Training steps at the most; training stops early at a loss of 0.01 nats per byte of the answer."""
+    batch: int = 8
+    """Examples of a step."""
+    tests: int = 100
+    """Examples of each length."""
+    learning_rate: float = 3e-3
+    """Peak rate."""
+    seeds: int = 3
+    """Runs of each."""
+    seed: int = 0
+    """Of the first run; the next one has the next."""
+    output: Path | None = None
+    """Folder for a dated JSON file and a picture; an interrupted run with the same settings goes on there."""
+    json: bool = False
+    """Print the result as JSON on standard output instead of a table."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it; returns what the JSON file holds."""
+        from titans_seq.domains.language.plots import plot_lengths
+
+        claim_results(self, "parameters", "steps", "batch", "tests", "seeds")
+        if not self.variants or not self.lengths:
+            raise DataError("variants and lengths must name at least one each")
+        for variant in self.variants:
+            self.backbone(variant)
+        for length in (self.trained, *self.lengths):
+            self.task(length)
+        settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json", "seeds", "seed", "variants")}
+        name = f"needle-{self.kind}"
+        ledger, rows = Ledger(self.output, name, settings), []
+        for seed in range(self.seed, self.seed + self.seeds):
+            for variant in self.variants:
+                key = {"variant": variant, "seed": seed}
+                row = ledger.find(**key) or ledger.add({**key, **self.once(variant, seed)})
+                rows.append(row)
+                if not self.json:
+                    shares = ", ".join(f"{n}: {share:.0%}" for n, share in row["found"].items())
+                    print(f"{variant}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
+        result: dict[str, Any] = {
+            "benchmark": name,
+            "settings": settings,
+            "summary": summary(rows),
+            "runs": rows,
+            **describe(),
+        }
+        write_result(self.output, name, result)
+        if self.output is not None:
+            points = {
+                label(v): {int(n): (of["found"], of["spread"]) for n, of in lengths.items()}
+                for v, lengths in result["summary"].items()
+            }
+            path = self.output / f"{name}-{result['date']}.png"
+            plot_lengths(path, points, 0.0, f"needles found, trained at {self.trained} bytes")
+            ledger.close()
+        if not self.json:
+            cells = {
+                label(v): {
+                    f"{int(n):,}": f"{100 * of['found']:.1f} ± {100 * of['spread']:.1f}" for n, of in per.items()
+                }
+                for v, per in result["summary"].items()
+            }
+            plain_table(f"% of needles found, {self.seeds} seeds, mean and standard deviation", cells)
+        return result
+
+    def task(self, length: int, answer_bytes: int = ANSWER_BYTES) -> Any:
+        """Examples of a length, all of the same number of bytes."""
+        from titans_seq.domains.language.needle import NeedleTask
+
+        return NeedleTask(kind=self.kind, length=length, answer_bytes=answer_bytes, even=True)
+
+    def backbone(self, variant: str) -> Any:
+        """The configuration of a row, at the number of parameters asked for."""
+        from titans_seq.backbone import BackboneConfig
+        from titans_seq.backbone.presets import sized
+        from titans_seq.domains.language.vocabulary import BYTES
+
+        try:
+            config = BackboneConfig(
+                variant=variant,  # type: ignore[arg-type]
+                dim=self.dim,
+                layers=self.layers,
+                heads=self.heads,
+                window=self.window,
+                chunk_size=self.chunk_size,
+                forget=self.forget,
+            )
+            return sized(config, self.parameters - (BYTES + 1) * self.dim)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+
+    def once(self, variant: str, seed: int) -> dict[str, Any]:
+        """Train and test one network."""
+        from titans_seq.domains.language.needle import needle_examples
+        from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
+        from titans_seq.domains.language.retrieval import (
+            STOP,
+            AnswerLoss,
+            NeedleBatches,
+            needle_accuracy,
+            needle_loader,
+        )
+        from titans_seq.domains.language.text import embedded_text
+        from titans_seq.domains.language.vocabulary import BYTES
+        from titans_seq.training import TrainingConfig, seeded, train
+
+        haystack = None if self.kind == "passkey" else embedded_text()
+        task = self.task(self.trained, len(f" {10**6}{STOP}"))
+        part = min(PART, self.steps)
+        epochs = -(-self.steps // part)
+        with seeded(seed):
+            network = LanguageNetwork(LanguageConfig(vocabulary=BYTES + 1, backbone=self.backbone(variant)))
+        history = train(
+            network,
+            AnswerLoss(),
+            needle_loader(NeedleBatches(task, self.batch, part, 3 * seed, haystack)),
+            needle_loader(NeedleBatches(task, 32, 2, 3 * seed + 1, haystack, fixed=True)),
+            TrainingConfig(
+                max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, stop_below=0.01, seed=seed,
+                progress=sys.stderr.isatty(),
+            ),
+        )  # fmt: skip
+        started = time.perf_counter()
+        found = {
+            str(n): needle_accuracy(
+                network, needle_examples(self.task(n), self.tests, 3 * seed + 2, haystack), ANSWER_BYTES
+            )
+            for n in self.lengths
+        }
+        return {
+            "found": found,
+            "validation_loss": history.validation_loss,
+            "steps": part * len(history.train_loss),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "seconds": history.seconds,
+            "test_seconds": time.perf_counter() - started,
+        }
+
+
+def label(variant: str) -> str:
+    """A row's name in tables and pictures."""
+    return "windowed attention" if variant == "attention" else variant
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Variant -> length -> mean and standard deviation of the share that was found."""
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        of = [row["found"] for row in rows if row["variant"] == variant]
+        result[variant] = {
+            n: {
+                "found": statistics.mean(found[n] for found in of),
+                "spread": statistics.stdev(found[n] for found in of) if len(of) > 1 else 0.0,
+            }
+            for n in of[0]
+        }
+    return result

@@ -1,0 +1,291 @@
+"""TitansLM: fit, score, generate, stream, save, load."""
+
+import copy
+import itertools
+import json
+import math
+
+import psutil
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from titans_seq.domains.language import TitansLM
+from titans_seq.domains.language import model as module
+from titans_seq.domains.language.baselines import ngram_bits
+from titans_seq.errors import DataError, ModelError, TitansSeqWarning, TrainingError
+
+SMALL = {
+    "dim": 16,
+    "layers": 1,
+    "heads": 2,
+    "window": 8,
+    "chunk_size": 4,
+    "context": 16,
+    "epoch_steps": 4,
+    "max_epochs": 1,
+}
+TEXT = "To be, or not to be, that is the question. " * 30
+
+
+def test_it_learns_english(small_lm, english):
+    unseen = english[100_000:110_000]
+    bits = small_lm.score(unseen)
+    assert bits < 0.75 * ngram_bits(english[:60_000], unseen, 1)
+    assert small_lm.history_.validation_loss[-1] < small_lm.history_.validation_loss[0]
+
+
+def test_score_is_the_same_in_any_pieces(small_lm, english, tmp_path):
+    text = english[70_000:73_000] + " naïve 東京"
+    path = tmp_path / "text"
+    path.write_text(text, encoding="utf-8")
+    whole = small_lm.score(text)
+    assert small_lm.score(path) == pytest.approx(whole, rel=1e-5)
+    assert small_lm.score(text[i : i + 7] for i in range(0, len(text), 7)) == pytest.approx(whole, rel=1e-5)
+    with torch.no_grad():
+        logits, _ = small_lm.network_(torch.tensor([[256, *text.encode()]])[:, :-1])
+    chances = logits[0].log_softmax(-1).gather(1, torch.tensor([*text.encode()]).unsqueeze(1))
+    assert float(-chances.mean()) / math.log(2) == pytest.approx(whole, rel=1e-4)
+
+
+def test_what_came_before_counts(small_lm, english):
+    # a memory that lasts: the second half is easier to read behind the first
+    half = english[80_000:84_000]
+    together, first, second = (small_lm.score(t) for t in (half + half, half, half))
+    assert together < (first + second) / 2
+
+
+def test_score_holds_no_more_for_a_longer_text(small_lm, english):
+    process, resident = psutil.Process(), []
+
+    def text(size):
+        for start in range(0, size, 1000):
+            yield english[start % 400_000 :][:1000]
+            resident.append(process.memory_info().rss)
+
+    small_lm.score(text(200_000))
+    assert max(resident[100:]) - resident[20] < 8e6, "bytes more at the end of a text ten times as long"
+
+
+def test_the_same_seed_the_same_words(small_lm):
+    said = small_lm.generate("The value of", max_new_tokens=60, seed=5)
+    assert said == small_lm.generate("The value of", max_new_tokens=60, seed=5)
+    assert said != small_lm.generate("The value of", max_new_tokens=60, seed=6)
+    assert len(said.encode()) <= 60 * 3  # replacement characters take three bytes
+    coldest = {small_lm.generate("The", 20, temperature=0, seed=s) for s in range(3)}
+    assert len(coldest) == 1
+    assert small_lm.generate("The", 20, top_k=1, seed=9) in coldest
+    assert small_lm.generate("The", 20, top_p=1e-6, seed=9) in coldest
+
+
+def test_stream_goes_on_with_what_generate_begins(small_lm):
+    stream = small_lm.stream("The value", seed=2)
+    said = "".join(itertools.islice(stream, 30))
+    assert small_lm.generate("The value", 30, seed=2)[:30].startswith(said[:25])
+
+
+def test_stream_equals_reading_all_of_it_each_time(small_lm):
+    prompt = "The statement is executed"
+    said = small_lm.generate(prompt, 12, temperature=0)
+    tokens = [*prompt.encode()]
+    with torch.no_grad():
+        for _ in range(12):
+            tokens.append(int(small_lm.network_(torch.tensor([tokens]))[0][0, -1].argmax()))
+    assert bytes(tokens[len(prompt) :]).decode("utf-8", "replace") == said
+
+
+def test_stream_holds_a_state_of_one_size(small_lm):
+    sizes = []
+    network = small_lm.network_
+
+    def watch(module, arguments, output):
+        sizes.append(output[1].nbytes)
+
+    handle = network.register_forward_hook(watch)
+    try:
+        for _ in itertools.islice(small_lm.stream("a long prompt to begin with " * 20), 300):
+            pass
+    finally:
+        handle.remove()
+    assert len(sizes) >= 300
+    assert len(set(sizes)) == 1
+
+
+@pytest.mark.parametrize("vocabulary", ["bytes", "symbols"])
+@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "attention"])
+def test_saved_and_loaded_it_is_the_same(tmp_path, variant, vocabulary):
+    model = TitansLM(variant, vocabulary=vocabulary, **SMALL).fit(TEXT)
+    loaded = TitansLM.load(model.save(tmp_path / "model"))
+    assert loaded.get_params() == model.get_params()
+    assert loaded.score("to be") == model.score("to be")
+    assert loaded.generate("to", 10) == model.generate("to", 10)
+    assert loaded.history_.validation_loss == model.history_.validation_loss
+
+
+def test_the_same_seed_the_same_model():
+    scores = {TitansLM(carry=c, random_state=s, **SMALL).fit(TEXT).score("to be") for c in (0, 1) for s in (0, 1)}
+    assert len(scores) == 4
+    assert TitansLM(random_state=1, **SMALL).fit(TEXT).score("to be") in scores
+
+
+def test_scikit_learn_conventions():
+    model = TitansLM("mal", dim=48)
+    twin = clone(model.set_params(layers=3))
+    assert twin.get_params() == model.get_params()
+    assert twin.layers == 3
+    assert not hasattr(twin, "network_")
+    for call in (
+        lambda: twin.score("a"),
+        lambda: twin.generate("a"),
+        lambda: twin.surprise("a"),
+        lambda: twin.save("x"),
+    ):
+        with pytest.raises(NotFittedError):
+            call()
+
+
+def test_symbols_compare_to_bytes_where_each_is_one_byte():
+    model = TitansLM(vocabulary="symbols", **SMALL).fit(TEXT)
+    assert model.vocabulary_.size == len(set(TEXT)) + 1
+    assert 0 < model.score("to be") < 8
+    with pytest.raises(DataError, match="'X' at position 1 is not in the model's vocabulary"):
+        model.generate("X", 3)
+    with pytest.raises(DataError, match="'X' at position 4"):
+        model.score("to X")
+
+
+def test_wide_characters_count_their_bytes():
+    model = TitansLM(vocabulary="symbols", **SMALL).fit("äöü" * 100)
+    nats = 0.0
+    with torch.no_grad():
+        tokens = torch.tensor([3, 0, 1, 2])
+        nats = float(-model.network_(tokens[None, :-1])[0][0].log_softmax(-1).gather(1, tokens[1:, None]).sum())
+    assert model.score("äöü") == pytest.approx(nats / math.log(2) / 6, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"variant": "mamba"}, "variant must be"),
+        ({"vocabulary": "words"}, "vocabulary must be"),
+        ({"dim": 10, "heads": 4}, "multiple of heads"),
+        ({"window": None}, "window must be a whole number"),
+        ({"context": 0}, "context must be"),
+        ({"batch_size": 2.5}, "batch_size must be"),
+        ({"epoch_steps": 0}, "epoch_steps must be"),
+        ({"max_epochs": 0}, "max_epochs must be"),
+        ({"learning_rate": -1.0}, "learning_rate must be"),
+        ({"weight_decay": -1.0}, "weight_decay must be"),
+        ({"validation_fraction": 1.0}, "validation_fraction must lie"),
+        ({"random_state": -1}, "random_state must be"),
+        ({"random_state": 2**80}, "random_state must be"),
+        ({"dropout": 1.5}, "dropout must be"),
+    ],
+)
+def test_wrong_parameters_are_named(wrong, message):
+    with pytest.raises(DataError, match=message):
+        TitansLM(**SMALL | wrong).fit(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the text is empty"),
+        ("short", "has 5 bytes: a context of 16, and another to validate, need at least 33"),
+        ("x" * 32, "has 32 bytes"),
+        (b"bytes", "must be a str"),
+        (None, "must be a str"),
+        ("half a pair \udc00" * 10, "no character of UTF-8"),
+    ],
+)
+def test_wrong_texts_are_refused(text, message):
+    with pytest.raises(DataError, match=message):
+        TitansLM(**SMALL).fit(text)
+
+
+def test_the_shortest_text_that_will_do():
+    assert TitansLM(**SMALL).fit("x" * 33).score("x") > 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens must be a whole number of at least 1, not 0"),
+        ({"max_new_tokens": 2.5}, "max_new_tokens must be"),
+        ({"top_p": 0.0}, "top_p must be above 0 and at most 1"),
+        ({"top_p": 1.5}, "top_p must be"),
+        ({"top_k": 0}, "top_k must be"),
+        ({"temperature": -0.1}, "temperature must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"prompt": "\udcff"}, "no character of UTF-8"),
+        ({"prompt": 3}, "the prompt must be a str"),
+    ],
+)
+def test_wrong_wishes_are_refused_at_once(small_lm, wrong, message):
+    with pytest.raises(DataError, match=message):
+        small_lm.stream(**wrong)
+    with pytest.raises(DataError, match=message):
+        small_lm.generate(**wrong)
+
+
+def spoiled(monkeypatch, step):
+    """From some training step on the loss is NaN."""
+    seen = itertools.count()
+
+    class Spoiled(module.NextTokenLoss):
+        def __call__(self, network, batch):
+            loss = super().__call__(network, batch)
+            return loss * torch.nan if network.training and next(seen) >= step else loss
+
+    monkeypatch.setattr(module, "NextTokenLoss", Spoiled)
+
+
+def test_a_loss_that_is_no_number_stops_and_says_where(monkeypatch):
+    spoiled(monkeypatch, 2)
+    model = TitansLM(**SMALL)
+    with pytest.raises(TrainingError, match="not finite in epoch 1, step 3"):
+        model.fit(TEXT)
+    assert not hasattr(model, "network_")
+
+
+def test_a_later_one_keeps_the_last_good_epoch(monkeypatch, tmp_path):
+    spoiled(monkeypatch, 10)
+    saved = []
+
+    def keep(model, better):
+        if better:
+            saved.append(copy.deepcopy(model.network_.state_dict()))
+            model.save(tmp_path / "model")
+
+    with pytest.warns(TitansSeqWarning, match="epoch 3, step 11; the best epoch before is kept"):
+        model = TitansLM(**SMALL | {"max_epochs": 5}).fit(TEXT, on_epoch=keep)
+    assert len(model.history_.validation_loss) == 2
+    for weights in (model.network_.state_dict(), TitansLM.load(tmp_path / "model").network_.state_dict()):
+        assert all(torch.equal(saved[-1][name], weights[name]) for name in weights)
+    assert math.isfinite(model.score("to be"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda c: c | {"symbols": "zyx"},
+        lambda c: c | {"symbols": 3},
+        lambda c: c | {"training": None},
+        lambda c: c | {"parameters": c["parameters"] | {"dim": 32}},
+        lambda c: c | {"parameters": c["parameters"] | {"vocabulary": "symbols"}},
+        lambda c: c | {"parameters": c["parameters"] | {"unknown": 1}},
+        lambda c: {k: v for k, v in c.items() if k != "parameters"},
+    ],
+)
+def test_a_changed_folder_is_refused(tmp_path, damage):
+    folder = TitansLM(**SMALL).fit(TEXT).save(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(damage(config)))
+    with pytest.raises(ModelError, match="damaged or was changed"):
+        TitansLM.load(folder)
+
+
+def test_another_kind_of_folder_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="no saved model"):
+        TitansLM.load(tmp_path)
