@@ -102,7 +102,8 @@ def run_lm(options: LanguageModel) -> dict[str, Any]:
     )
     cut = len(text) - max(1, int(options.test_fraction * len(text)))
     train, test = text[:cut], text[cut:]
-    model.check_text(train)
+    for part in (text, train):
+        model.check_text(part)
     vocabulary = Vocabulary.of(options.vocabulary, train)
     prompt = options.prompt or train[-64:]
     for part in (prompt, test):

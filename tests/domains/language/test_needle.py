@@ -167,7 +167,7 @@ def test_a_network_trains_on_needles(variant):
         config = BackboneConfig(variant=variant, dim=16, layers=1, heads=2, window=16, chunk_size=16)
         network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=config))
     task = NeedleTask(length=512, answer_bytes=9, even=True)
-    training, validation = NeedleBatches(task, 4, 20, 0), NeedleBatches(task, 4, 1, 1, fixed=True)
+    training, validation = NeedleBatches(task, 4, 12, 0), NeedleBatches(task, 4, 1, 1, fixed=True)
     options = TrainingConfig(max_epochs=2, learning_rate=1e-2)
     history = train(network, AnswerLoss(), needle_loader(training), needle_loader(validation), options)
     assert history.validation_loss[-1] < 3.5, "digits are known to be digits"

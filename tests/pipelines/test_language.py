@@ -1,0 +1,136 @@
+"""The benchmarks of the language domain, end to end on small settings; their figures are not judged here."""
+
+import json
+
+import pytest
+
+from titans_seq.pipelines.cli import execute
+from titans_seq.pipelines.ledger import Ledger
+from titans_seq.pipelines.needle import NeedleBench
+
+TINY = ["--dim", "8", "--layers", "1", "--parameters", "4000", "--epoch-steps", "2", "--epochs", "1", "--seeds", "1"]
+
+
+def test_tinyshakespeare_goes_on_where_it_was_stopped(real_data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
+    command = ["bench", "language", *TINY, "--variants", "lmm", "attention", "--output", str(tmp_path), "--json"]
+    from titans_seq.pipelines import language
+
+    trained = []
+    once = language.LanguageBench.once
+
+    def counted(self, variant, carry, *rest):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append((variant, carry))
+        return once(self, variant, carry, *rest)
+
+    monkeypatch.setattr(language.LanguageBench, "once", counted)
+    assert execute([*command, "--carry", "off"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first["characters"] == {"train": 1_003_854, "validation": 111_540}
+    assert first["summary"]["lmm"]["parameters"] == pytest.approx(4000, rel=0.05)
+    assert len(list(tmp_path.glob("*.png"))) == 1
+    assert not list(tmp_path.glob("*rows*"))
+
+    trained.clear()
+    assert execute([*command, "--carry", "both"]) == 130
+    rows = json.loads((tmp_path / "language-tinyshakespeare-rows.json").read_text())["rows"]
+    assert [row["windows"] for row in rows] == [row["windows"] for row in first["runs"]]
+    trained.clear()
+    assert execute([*command, "--carry", "both"]) == 0
+    assert trained == [("lmm", True), ("attention", True)], "the first two are not run again"
+    both = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(both["summary"]) == ["lmm", "attention", "lmm, memory carried", "attention, memory carried"]
+    assert both["baselines_bits_per_byte"]["5-gram"] == pytest.approx(2.4076, abs=1e-3)
+
+
+def test_needles(tmp_path, capsys):
+    size = ["--dim", "8", "--layers", "1", "--parameters", "4000", "--window", "16", "--chunk-size", "16"]
+    short = ["--steps", "2", "--batch", "2", "--tests", "3", "--seeds", "2", "--lengths", "512", "700"]
+    command = ["bench", "needle", *size, *short, "--variants", "mag", "attention", "--output", str(tmp_path)]
+    assert execute(command) == 0
+    assert "windowed attention" in capsys.readouterr().out
+    (written,) = tmp_path.glob("needle-passkey-*.json")
+    result = json.loads(written.read_text())
+    assert len(result["runs"]) == 4
+    assert set(result["summary"]["mag"]) == {"512", "700"}
+    assert all(0 <= share <= 1 for row in result["runs"] for share in row["found"].values())
+    assert len(list(tmp_path.glob("needle-passkey-*.png"))) == 1
+
+
+def test_needles_in_natural_text_are_trained_on_too():
+    bench = NeedleBench(
+        kind="number", dim=8, layers=1, parameters=4000, window=16, chunk_size=16, steps=1, batch=1, tests=1,
+        lengths=(600,),
+    )  # fmt: skip
+    assert bench.once("lmm", 0)["steps"] == 1
+
+
+def test_score(tmp_path, capsys):
+    command = ["bench", "score", "--bytes", "100000", "--dim", "8", "--layers", "1", "--output", str(tmp_path)]
+    assert execute(command) == 0
+    assert "growth" in capsys.readouterr().out
+    (written,) = tmp_path.glob("score-*.json")
+    for of in json.loads(written.read_text())["variants"].values():
+        assert of["resident_late"] - of["resident_early"] < 10e6
+        assert of["bits_per_byte"] > 0
+
+
+def test_harness(real_data, small_lm, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("lm_eval", reason="needs the extra `harness`")
+    import warnings
+
+    monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
+    folder = small_lm.save(tmp_path / "model")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert execute(["bench", "harness", "--model", str(folder), "--limit", "2", "--output", str(tmp_path)]) == 0
+    assert "word_perplexity" in capsys.readouterr().out
+    (written,) = tmp_path.glob("harness-*.json")
+    results = json.loads(written.read_text())["results"]
+    assert set(results["stream"]) == {"wikitext", "lambada", "piqa"}
+    assert results["stream"]["wikitext"]["bits_per_byte"] < results["windows of 64"]["wikitext"]["bits_per_byte"]
+
+
+def test_harness_that_is_not_installed(small_lm, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert execute(["bench", "harness", "--model", str(tmp_path)]) == 2
+    assert "pip install 'titans-seq[harness]'" in capsys.readouterr().err
+
+
+def test_a_ledger_keeps_rows_of_its_own_settings(tmp_path):
+    ledger = Ledger(tmp_path, "b", {"dim": 8, "lengths": (1, 2)})
+    ledger.add({"variant": "lmm", "seed": 0, "loss": 1.5})
+    again = Ledger(tmp_path, "b", {"dim": 8, "lengths": (1, 2)})
+    assert again.find(variant="lmm", seed=0)["loss"] == 1.5
+    assert again.find(variant="lmm", seed=1) is None
+    assert Ledger(tmp_path, "b", {"dim": 9, "lengths": (1, 2)}).rows == []
+    assert Ledger(None, "b", {}).find(variant="lmm") is None
+    (tmp_path / "b-rows.json").write_text("{damaged")
+    assert Ledger(tmp_path, "b", {"dim": 8}).rows == []
+    ledger.close()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["language", "--parameters", "1000"], "parameters are too few"),
+        (["language", "--epochs", "0"], "epochs must be at least 1"),
+        (["language", "--dim", "10"], "multiple of heads"),
+        (["language", "--learning-rate", "-1"], "learning_rate must be"),
+        (["language", "--variants"], "variants"),
+        (["needle", "--lengths", "100"], "length must be at least"),
+        (["needle", "--parameters", "1000"], "parameters are too few"),
+        (["needle", "--tests", "0"], "tests must be at least 1"),
+        (["needle", "--dim", "7"], "multiple of heads"),
+        (["score", "--bytes", "10"], "bytes must be at least 100000"),
+        (["harness", "--model", "nowhere"], "holds no saved model"),
+        (["harness", "--model", "nowhere", "--limit", "0"], "limit must be at least 1"),
+    ],
+)
+def test_wrong_input(arguments, message, capsys, real_data, monkeypatch):
+    monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
+    assert execute(["bench", *arguments]) == 2
+    assert message in capsys.readouterr().err
