@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test lint check format bench-long-horizon bench-recall bench-recall-ablation bench-speed bench-stability \
-	bench-streaming bench-training-memory bench-windows
+.PHONY: demo test lint check format bench-harness bench-language bench-long-horizon bench-needle bench-recall \
+	bench-recall-ablation bench-score bench-speed bench-stability bench-streaming bench-training-memory bench-windows
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
 	$(BIN)/titans-seq forecast --horizon 24 --max-epochs 3 --output runs/demo --force
@@ -23,6 +23,20 @@ check: lint test  ## everything that must hold
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench-harness: $(STAMP)  ## a model of wikitext-2 through lm-evaluation-harness: wikitext, LAMBADA, PIQA
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,harness]'
+	$(BIN)/titans-seq lm --data "$$($(BIN)/titans-seq data path wikitext2-train)" --output runs/wikitext2 --force
+	$(BIN)/titans-seq bench harness --model runs/wikitext2/model --output benchmarks/results
+
+bench-language: $(STAMP)  ## tinyshakespeare, every backbone beside attention, memory carried or not, 3 seeds
+	$(BIN)/titans-seq bench language --output benchmarks/results
+
+bench-needle: $(STAMP)  ## a needle in up to 16,384 bytes, every backbone beside windowed attention, 3 seeds
+	$(BIN)/titans-seq bench needle --output benchmarks/results
+
+bench-score: $(STAMP)  ## a million bytes through score, at constant memory
+	$(BIN)/titans-seq bench score --output benchmarks/results
 
 bench-long-horizon: $(STAMP)  ## ETTh1, 96 steps back and ahead, 3 seeds
 	$(BIN)/titans-seq bench long-horizon --dataset ETTh1 --context 96 --horizon 96 --seeds 3 --output benchmarks/results
