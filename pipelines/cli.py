@@ -27,6 +27,7 @@ from titans_seq.pipelines.lm import LanguageModel
 from titans_seq.pipelines.long_horizon import LongHorizon
 from titans_seq.pipelines.needle import NeedleBench
 from titans_seq.pipelines.recall import RecallBench
+from titans_seq.pipelines.scoring import Scoring
 from titans_seq.pipelines.speed import Speed
 from titans_seq.pipelines.stability import Stability
 from titans_seq.pipelines.streaming import Streaming
@@ -49,6 +50,7 @@ class Bench:
         | Annotated[LanguageBench, command("language", prefix_name=False)]
         | Annotated[NeedleBench, command("needle", prefix_name=False)]
         | Annotated[HarnessBench, command("harness", prefix_name=False)]
+        | Annotated[Scoring, command("score", prefix_name=False)]
         | Annotated[RecallBench, command("recall", prefix_name=False)]
         | Annotated[Speed, command("speed", prefix_name=False)]
         | Annotated[Stability, command("stability", prefix_name=False)]
