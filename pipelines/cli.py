@@ -18,15 +18,19 @@ import tyro
 from titans_seq.errors import TitansSeqError, TitansSeqWarning
 from titans_seq.pipelines.classify import Classify
 from titans_seq.pipelines.data import DataPath, FetchData, ListData
+from titans_seq.pipelines.explain import Explain
 from titans_seq.pipelines.forecast import Forecast
 from titans_seq.pipelines.generate import Generate
+from titans_seq.pipelines.genomics_bench import GenomicsBench
 from titans_seq.pipelines.harness import HarnessBench
 from titans_seq.pipelines.kernel import Kernel
 from titans_seq.pipelines.language import LanguageBench
 from titans_seq.pipelines.lm import LanguageModel
 from titans_seq.pipelines.long_horizon import LongHorizon
 from titans_seq.pipelines.needle import NeedleBench
+from titans_seq.pipelines.predict import Predict
 from titans_seq.pipelines.recall import RecallBench
+from titans_seq.pipelines.scan import Scan
 from titans_seq.pipelines.scoring import Scoring
 from titans_seq.pipelines.speed import Speed
 from titans_seq.pipelines.stability import Stability
@@ -51,6 +55,7 @@ class Bench:
         | Annotated[NeedleBench, command("needle", prefix_name=False)]
         | Annotated[HarnessBench, command("harness", prefix_name=False)]
         | Annotated[Scoring, command("score", prefix_name=False)]
+        | Annotated[GenomicsBench, command("genomics", prefix_name=False)]
         | Annotated[RecallBench, command("recall", prefix_name=False)]
         | Annotated[Speed, command("speed", prefix_name=False)]
         | Annotated[Stability, command("stability", prefix_name=False)]
@@ -80,6 +85,9 @@ class Data:
 Command = (
     Annotated[Forecast, command("forecast")]
     | Annotated[Classify, command("classify")]
+    | Annotated[Scan, command("scan")]
+    | Annotated[Explain, command("explain")]
+    | Annotated[Predict, command("predict")]
     | Annotated[LanguageModel, command("lm")]
     | Annotated[Generate, command("generate")]
     | Annotated[Surprise, command("surprise")]

@@ -1,12 +1,13 @@
 """What commands have in common on their way out: the output folder and tables on the terminal."""
 
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import DownloadColumn, Progress, track
 from rich.table import Table
 
 from titans_seq.errors import DataError
@@ -34,6 +35,39 @@ def claim_folder(folder: Path, files: Collection[str], force: bool) -> None:
             pass
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def claim_file(path: Path, force: bool, source: Path | None = None) -> None:
+    """Make sure that a file can be written, before any work is done.
+
+    Args:
+        source: the file that is read; it is never overwritten.
+
+    Raises:
+        DataError: it exists and `force` is off, is a folder, or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, a file is needed")
+    if source is not None and path.exists() and path.samefile(source):
+        raise DataError(f"{path} is the file that is read: choose another")
+    if path.exists() and not force:
+        raise DataError(f"{path} exists: choose another file, or --force")
+    if not path.parent.is_dir():
+        raise DataError(f"there is no folder {path.parent}")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise DataError(f"cannot write to {path.parent}: {error.strerror}") from error
+
+
+@contextmanager
+def byte_progress(path: Path, label: str, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error over the bytes of a file; what it gives is called with the bytes read so far."""
+    columns = (*Progress.get_default_columns(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True) as bar:
+        task = bar.add_task(label, total=path.stat().st_size)
+        yield lambda read: bar.update(task, completed=read)
 
 
 def progress(items: Sequence[T], label: str, shown: bool) -> Iterator[T]:

@@ -85,6 +85,23 @@ def load_folder(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, An
         ModelError: there is no model, it is damaged, of another kind, or of a later format.
     """
     folder = Path(folder)
+    config = read_config(folder)
+    if config.get("kind") != kind:
+        raise ModelError(f"{folder} holds a {config.get('kind')}, not a {kind}")
+    try:
+        return config, load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} is incomplete: {WEIGHTS} is missing") from error
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{folder / WEIGHTS} is damaged: {error}") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a saved model of any kind, its `kind` among it.
+
+    Raises:
+        ModelError: there is no model, it is damaged, or of a later format.
+    """
     path = folder / CONFIG
     try:
         if path.stat().st_size > LARGEST_CONFIG:
@@ -100,14 +117,7 @@ def load_folder(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, An
         raise ModelError(f"{folder} is not a model of {FORMAT}")
     if config.get("format_version") != FORMAT_VERSION:
         raise ModelError(f"{folder} has format {config.get('format_version')!r}, this version reads {FORMAT_VERSION}")
-    if config.get("kind") != kind:
-        raise ModelError(f"{folder} holds a {config.get('kind')}, not a {kind}")
-    try:
-        return config, load_file(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder} is incomplete: {WEIGHTS} is missing") from error
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{folder / WEIGHTS} is damaged: {error}") from error
+    return config
 
 
 def write_json(path: Path, values: Any) -> None:

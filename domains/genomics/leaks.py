@@ -120,4 +120,5 @@ def _shares(words: list[NDArray[np.int64]], others: list[NDArray[np.int64]]) -> 
         return np.zeros(len(words))
     hits = np.isin(np.concatenate(words), np.concatenate(others))
     owner = np.repeat(np.arange(len(words)), counts)
-    return np.bincount(owner[hits], minlength=len(words)) / np.maximum(counts, 1)
+    shares: NDArray[np.float64] = np.bincount(owner[hits], minlength=len(words)) / np.maximum(counts, 1)
+    return shares

@@ -125,7 +125,9 @@ class DNANetwork(nn.Module):
         real = codes != PAD
         short = -codes.shape[1] % pool
         letters = F.one_hot(codes, PAD + 1)[..., :UNKNOWN].to(self.head.weight.dtype).mT  # (B, 4, L)
-        x = same_length(self.motifs, letters).masked_fill(~real.unsqueeze(1), FLOOR)
+        x = same_length(self.motifs, letters)
+        if not bool(real.all()):
+            x = x.masked_fill(~real.unsqueeze(1), FLOOR)
         x = F.max_pool1d(F.pad(x, (0, short), value=FLOOR), pool)
         real = F.pad(real, (0, short)).unflatten(1, (-1, pool)).any(-1)
         x = F.relu(self.motif_norm(x, real))

@@ -66,8 +66,54 @@ def kind_of(path: Path) -> str:
     return suffix
 
 
+def read_sequences(path: str | Path) -> tuple[list[str], list[str]]:
+    """Names and sequences of a FASTA or GenBank file, or of a table with a column of sequences; labels are not needed.
+
+    Raises:
+        DataError: no such file, damaged, of another kind, or without sequences.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    if kind in TABLES:
+        frame, names = _read_frame(path)
+        column = _column(path, names, SEQUENCE_NAMES, "sequence")
+        return _ids(path, frame, names), frame[column].str.strip().tolist()
+    pairs = list(read_fasta(path) if kind in FASTA else _read_genbank(path))
+    if not pairs:
+        raise DataError(f"{path} has no records")
+    return [name for name, _ in pairs], [sequence for _, sequence in pairs]
+
+
+def _read_genbank(path: Path) -> Iterator[tuple[str, str]]:
+    from Bio import BiopythonWarning, SeqIO
+
+    try:
+        with opened(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", BiopythonWarning)
+            for record in SeqIO.parse(file, "genbank"):  # type: ignore[no-untyped-call]
+                yield record.id, str(record.seq)
+    except DataError:
+        raise
+    except DAMAGED as error:
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
+
+
 def read_table(path: Path) -> Labelled:
-    """A CSV or TSV file with a column of sequences and one of labels, found by name, or the only two there are."""
+    """A CSV or TSV file with a column of sequences and one of labels, found by name."""
+    frame, names = _read_frame(path)
+    sequence = next((names[n] for n in SEQUENCE_NAMES if n in names), None)
+    label = next((names[n] for n in LABEL_NAMES if n in names), None)
+    if sequence is None or label is None:
+        raise DataError(f"{path} needs columns sequence and label, it has {', '.join(map(str, frame.columns))}")
+    labels = frame[label].str.strip()
+    if (labels == "").any():
+        raise DataError(f"{path} has no label in row {int((labels == '').argmax()) + 2}")
+    ids = _ids(path, frame, names)
+    return Labelled(frame[sequence].str.strip().tolist(), labels.tolist(), ids, ids)
+
+
+def _read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A table as text, and its columns by their names in lower case."""
     with opened(path) as file:
         first = file.readline()
     separator = "\t" if "\t" in first else ","
@@ -78,21 +124,27 @@ def read_table(path: Path) -> Labelled:
         raise
     except DAMAGED as error:  # pandas' own errors among them
         raise DataError(f"cannot read {path}: {reason(error)}") from error
-    names = {str(c).strip().lower(): c for c in frame.columns}
-    sequence = next((names[n] for n in SEQUENCE_NAMES if n in names), None)
-    label = next((names[n] for n in LABEL_NAMES if n in names), None)
-    if sequence is None or label is None:
-        raise DataError(f"{path} needs columns sequence and label, it has {', '.join(map(str, frame.columns))}")
     if frame.empty:
         raise DataError(f"{path} has a header but no rows")
-    labels = frame[label].str.strip()
-    if (labels == "").any():
-        raise DataError(f"{path} has no label in row {int((labels == '').argmax()) + 2}")
-    ids = frame[names["id"]].tolist() if "id" in names else [f"row {i + 2}" for i in range(len(frame))]
+    return frame, {str(c).strip().lower(): c for c in frame.columns}
+
+
+def _column(path: Path, names: dict[str, Any], known: tuple[str, ...], what: str) -> Any:
+    found = next((names[n] for n in known if n in names), None)
+    if found is None:
+        raise DataError(f"{path} needs a column {what}, it has {', '.join(map(str, names.values()))}")
+    return found
+
+
+def _ids(path: Path, frame: pd.DataFrame, names: dict[str, Any]) -> list[str]:
+    """What the rows are called: a column `id`, which must not repeat, or their place in the file."""
+    if "id" not in names:
+        return [f"row {i + 2}" for i in range(len(frame))]
+    ids: list[str] = frame[names["id"]].tolist()
     twice = next((name for name, count in Counter(ids).items() if count > 1), None)
     if twice is not None:
         raise DataError(f"{path} has two rows with the id {twice!r}")
-    return Labelled(frame[sequence].str.strip().tolist(), labels.tolist(), ids, ids)
+    return ids
 
 
 def read_fasta(path: Path) -> Iterator[tuple[str, str]]:

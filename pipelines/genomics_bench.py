@@ -1,0 +1,250 @@
+"""`titans-seq bench genomics`: Titans on public DNA sets beside floors, baselines and its own parts taken away.
+
+GUE sets are used as published: train trains, dev decides when to stop, test is scored once. What of test stands in
+train too is counted, not removed. Of the Cohn enhancers the test file alone is at hand: 948 of its sequences chose the
+settings and only train here; the other 6,000 are scored in five folds, shuffled by the seed; a tenth of what trains
+decides when to stop. All networks are trained by the same loop, for the same epochs, on the same sequences.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from titans_seq.errors import DataError
+from titans_seq.pipelines.environment import describe
+from titans_seq.pipelines.ledger import Ledger
+from titans_seq.pipelines.output import claim_results, plain_table, write_result
+
+NAME = "genomics"
+FOLDS = 5
+SET_ASIDE = 948
+"""Sequences of the Cohn set on which settings were chosen."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set and the settings that its dev part chose."""
+
+    dataset: str
+    """As `titans-seq data list` shows it."""
+    settings: dict[str, Any]
+    """Of `TitansDNAClassifier`, where they differ from its defaults."""
+
+
+TASKS = {
+    "promoter-300-tata": Task("gue-promoter-300-tata", {"strand": "given"}),
+    "core-promoter-all": Task("gue-core-promoter-all", {"strand": "given"}),
+    "enhancers-cohn": Task("human-enhancers-cohn-test", {"strand": "both"}),
+}
+
+MODELS = {
+    "titans (lmm)": {"variant": "lmm"},
+    "attention": {"variant": "attention"},
+    "convolution only": {"variant": "convolution"},
+    "no mixer": {"variant": "none"},
+}
+"""Networks that differ in what mixes the tokens."""
+
+CNN, WORDS, COMPOSITION = "small CNN", "k-mer regression", "composition"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenomicsBench:
+    """Test MCC on GUE promoters and by cross-validation on Cohn enhancers, several seeds, in one run."""
+
+    tasks: tuple[Literal["promoter-300-tata", "core-promoter-all", "enhancers-cohn"], ...] = (
+        "promoter-300-tata",
+        "core-promoter-all",
+        "enhancers-cohn",
+    )
+    """Data sets."""
+    sequences: int | None = None
+    """Sequences of each part at the most, for a trial; none means all."""
+    max_epochs: int | None = None
+    """Passes over the training data at the most; none means each task's own."""
+    cnn_learning_rate: float = 1e-3
+    """Peak rate of the small CNN, as in its paper."""
+    seeds: int = 3
+    """Runs of each."""
+    seed: int = 0
+    """Of the first run; the next one has the next."""
+    output: Path | None = None
+    """Folder for a dated JSON file; an interrupted run with the same settings goes on there."""
+    json: bool = False
+    """Print the result as JSON on standard output instead of a table."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it; returns what the JSON file holds."""
+        claim_results(self, "seeds", *(n for n in ("sequences", "max_epochs") if getattr(self, n) is not None))
+        if not self.tasks:
+            raise DataError("tasks must name at least one data set")
+        parts = {name: load(TASKS[name].dataset) for name in self.tasks}
+        own: dict[str, Any] = {name: asdict(TASKS[name]) for name in self.tasks}
+        settings: dict[str, Any] = {"sequences": self.sequences, "max_epochs": self.max_epochs}
+        settings |= {"cnn_learning_rate": self.cnn_learning_rate, **own}
+        ledger = Ledger(self.output, NAME, settings)
+        rows = []
+        for seed in range(self.seed, self.seed + self.seeds):
+            for name in self.tasks:
+                for fold, pieces in enumerate(cut(parts[name], seed, self.sequences)):
+                    for model in [*MODELS, CNN, WORDS, COMPOSITION]:
+                        key = {"task": name, "fold": fold, "model": model, "seed": seed}
+                        row = ledger.find(**key) or ledger.add({**key, **self.once(name, model, seed, pieces)})
+                        rows.append(row)
+                        if not self.json:
+                            print(f"{name}, fold {fold}, {model}, seed {seed}: {row['mcc']:.4f}", file=sys.stderr)
+        result: dict[str, Any] = {
+            "benchmark": NAME,
+            "settings": settings,
+            "leaks": {name: leaks(part) for name, part in parts.items() if "dev" in part},
+            "summary": summary(rows),
+            "minutes_of_a_seed": {
+                str(s): round(sum(r["seconds"] for r in rows if r["seed"] == s) / 60, 1)
+                for s in sorted({r["seed"] for r in rows})
+            },
+            "runs": rows,
+            **describe(),
+        }
+        write_result(self.output, NAME, result)
+        ledger.close()
+        if not self.json:
+            models = [*MODELS, CNN, WORDS, COMPOSITION]
+            cells = {
+                model: {
+                    task: f"{100 * of[model]['mcc']:.2f} ± {100 * of[model]['mcc_spread']:.2f}"
+                    for task, of in result["summary"].items()
+                }
+                for model in models
+            }
+            plain_table(f"MCC in percent, {self.seeds} seeds, mean and standard deviation", cells)
+        return result
+
+    def once(self, task: str, model: str, seed: int, pieces: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
+        """Train and judge one model."""
+        from titans_seq.domains.genomics.classifier import TitansDNAClassifier
+        from titans_seq.domains.genomics.metrics import Scores
+
+        started = time.perf_counter()
+        (train, y), (dev, y_dev), (test, y_test) = (pieces[name] for name in ("train", "dev", "test"))
+        settings = TASKS[task].settings | ({} if self.max_epochs is None else {"max_epochs": self.max_epochs})
+        estimator = TitansDNAClassifier(random_state=seed, verbose=sys.stderr.isatty(), **settings)
+        more: dict[str, Any] = {}
+        if model in MODELS:
+            fitted = estimator.set_params(**MODELS[model]).fit(train, y, validation=(dev, y_dev))
+            shares, more = fitted.predict_proba(test), _training(fitted.network_, fitted.history_)
+        elif model == CNN:
+            shares, more = self.cnn(estimator, pieces)
+        else:
+            shares = _regression(model, pieces)
+        scores = Scores.of(y_test, shares, _classes(y))
+        return {**asdict(scores), **more, "test": len(y_test), "seconds": time.perf_counter() - started}
+
+    def cnn(self, estimator: Any, pieces: dict[str, tuple[Any, Any]]) -> tuple[Any, dict[str, Any]]:
+        """The small CNN in the estimator's training: probabilities of the test sequences, and what happened."""
+        import numpy as np
+        from scipy.special import softmax
+
+        from titans_seq.domains.genomics.baselines import SmallCNN
+        from titans_seq.domains.genomics.encoder import encoded
+        from titans_seq.domains.genomics.fitting import Examples, fit_network, logits
+        from titans_seq.training import seeded
+
+        rows = {name: encoded(codes) for name, (codes, _) in pieces.items()}
+        known = _classes(pieces["train"][1])
+        examples = [Examples(rows[n], np.searchsorted(known, pieces[n][1])) for n in ("train", "dev")]
+        _, training = estimator.set_params(learning_rate=self.cnn_learning_rate, weight_decay=0.0).check(len(known))
+        with seeded(estimator.random_state):
+            network = SmallCNN(max(len(row) for part in rows.values() for row in part), len(known))
+        history = fit_network(network, examples[0], examples[1], estimator.batch_size, None, 0.0, training)
+        return softmax(logits(network, rows["test"]).astype(np.float64), axis=1), _training(network, history)
+
+
+def load(dataset: str) -> dict[str, tuple[Any, Any]]:
+    """Part -> codes and labels; "train", "dev" and "test", or "all" of a single file.
+
+    Raises:
+        DataError: the data is not here and cannot be downloaded.
+    """
+    import numpy as np
+
+    from titans_seq.datasets import fetch
+    from titans_seq.domains.genomics.datasets import DATASETS
+    from titans_seq.domains.genomics.encoder import SequenceEncoder
+    from titans_seq.domains.genomics.records import read_labelled
+
+    path = fetch(dataset, DATASETS)
+    files = {"all": path} if path.is_file() else {name: path / f"{name}.csv" for name in ("train", "dev", "test")}
+    found = {name: read_labelled(file) for name, file in files.items()}
+    return {name: (SequenceEncoder().transform(r.sequences), np.array(r.labels)) for name, r in found.items()}
+
+
+def cut(parts: dict[str, tuple[Any, Any]], seed: int, most: int | None) -> Iterator[dict[str, tuple[Any, Any]]]:
+    """The published split, or five of one's own; "train", "dev" and "test", of `most` sequences each."""
+    import numpy as np
+    from sklearn.model_selection import StratifiedKFold, train_test_split
+
+    if "all" not in parts:
+        yield {name: (codes[:most], labels[:most]) for name, (codes, labels) in parts.items()}
+        return
+    codes, labels = parts["all"]
+    scored, aside = train_test_split(np.arange(len(labels)), test_size=SET_ASIDE, random_state=0, stratify=labels)
+    for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(scored, labels[scored]):
+        known = np.concatenate([scored[train], aside])
+        first, second = train_test_split(known, test_size=0.1, random_state=seed, stratify=labels[known])
+        pieces = {"train": first[:most], "dev": second[:most], "test": scored[test][:most]}
+        yield {name: (codes[index], labels[index]) for name, index in pieces.items()}
+
+
+def leaks(parts: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
+    """What the published splits share."""
+    from titans_seq.domains.genomics.encoder import encoded
+    from titans_seq.domains.genomics.leaks import find_leaks
+
+    return find_leaks({name: (encoded(codes), labels) for name, (codes, labels) in parts.items()}).summary()
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Task -> model -> mean over folds, then mean and standard deviation over seeds, of every score."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for task, model in dict.fromkeys((row["task"], row["model"]) for row in rows):
+        own = [row for row in rows if (row["task"], row["model"]) == (task, model)]
+        seeds = sorted({row["seed"] for row in own})
+        values: dict[str, float] = {}
+        for score in ("mcc", "accuracy", "auroc", "auprc", "seconds"):
+            means = [statistics.mean(row[score] for row in own if row["seed"] == seed) for seed in seeds]
+            values[score] = statistics.mean(means)
+            values[f"{score}_spread"] = statistics.stdev(means) if len(means) > 1 else 0.0
+        found.setdefault(task, {})[model] = values | {"seeds": len(seeds)}
+    return found
+
+
+def _classes(labels: Any) -> Any:
+    import numpy as np
+
+    return np.unique(labels)
+
+
+def _training(network: Any, history: Any) -> dict[str, Any]:
+    return {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "kept_epoch": history.best_epoch + 1,
+        "validation_loss": history.validation_loss,
+    }
+
+
+def _regression(model: str, pieces: dict[str, tuple[Any, Any]]) -> Any:
+    """Probabilities of a baseline that needs no network; dev chooses, and trains, where there is a choice."""
+    import numpy as np
+
+    from titans_seq.domains.genomics.baselines import composition_floor, word_regression
+    from titans_seq.domains.genomics.encoder import encoded, padded
+
+    (train, y), (dev, y_dev), (test, _) = (pieces[name] for name in ("train", "dev", "test"))
+    codes, labels = padded([*encoded(train), *encoded(dev)]), np.concatenate([y, y_dev])
+    if model == COMPOSITION:
+        return composition_floor().fit(codes, labels).predict_proba(test)
+    return word_regression(np.arange(len(labels)) >= len(y)).fit(codes, labels).predict_proba(test)
