@@ -1,7 +1,8 @@
 """`titans-seq bench recall`: associative recall with a memory, without one, and without each part of it.
 
 Every model sees the same examples in the same order, and each learning rate of the list; the rate with the lowest
-validation loss counts, whatever the test examples say. Training stops early at a validation loss of 0.01.
+validation loss counts, whatever the test examples say. Training stops early at a validation loss of 0.02. Backbones
+that are compared have as many parameters as the hybrid: their gated MLP is widened to that.
 """
 
 import statistics
@@ -15,6 +16,7 @@ from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.language.mqar import RecallTask, recall_examples
 from titans_seq.errors import DataError
 from titans_seq.pipelines.environment import describe
+from titans_seq.pipelines.ledger import Ledger
 from titans_seq.pipelines.output import claim_results, plain_table, write_result
 
 TASKS = {
@@ -25,7 +27,7 @@ TASKS = {
 
 MODELS: dict[str, dict[str, Any]] = {
     "lmm": {"variant": "lmm"},
-    "mac": {"variant": "mac"},
+    "mag": {"variant": "mag"},
     "sliding-window attention": {"variant": "attention"},
 }
 
@@ -52,7 +54,7 @@ class RecallBench:
     """Tokens that attention sees, with and without a memory beside it."""
     chunk_size: int = 32
     """Of the memory."""
-    steps: int = 2000
+    steps: int = 1500
     """Training steps at the most."""
     batch: int = 64
     """Examples of a step."""
@@ -65,7 +67,7 @@ class RecallBench:
     seed: int = 0
     """Of the first run; the next one has the next."""
     output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
+    """Folder for a dated JSON file; an interrupted run with the same settings goes on there. None writes nothing."""
     json: bool = False
     """Print the result as JSON on standard output instead of a table."""
 
@@ -76,22 +78,26 @@ class RecallBench:
             raise DataError(f"learning-rates must be positive, not {self.learning_rates}")
         models = MODELS if self.table == "models" else ABLATION
         names = list(TASKS) if self.table == "models" else [next(iter(TASKS)), list(TASKS)[-1]]
+        settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json", "seeds", "seed")}
+        ledger = Ledger(self.output, f"recall-{self.table}", settings)
         rows = []
         for task in names:
             for model, changes in models.items():
                 config = self.backbone(changes)
                 for seed in range(self.seed, self.seed + self.seeds):
-                    rows.append({"task": task, "model": model, "seed": seed, **self.best(TASKS[task], config, seed)})
+                    key = {"task": task, "model": model, "seed": seed}
+                    rows.append(ledger.find(**key) or ledger.add({**key, **self.best(TASKS[task], config, seed)}))
                     if not self.json:
                         print(f"{task}, {model}, seed {seed}: {rows[-1]['accuracy']:.4f}", file=sys.stderr)
         result: dict[str, Any] = {
             "benchmark": f"recall-{self.table}",
-            "settings": {k: v for k, v in asdict(self).items() if k not in ("output", "json")},
+            "settings": settings,
             "summary": summary(rows),
             "runs": rows,
             **describe(),
         }
         write_result(self.output, result["benchmark"], result)
+        ledger.close()
         if not self.json:
             cells = {
                 m: {t: f"{100 * s['accuracy']:.2f} ± {100 * s['spread']:.2f} %" for t, s in of.items()}
@@ -101,10 +107,16 @@ class RecallBench:
         return result
 
     def backbone(self, changes: dict[str, Any]) -> BackboneConfig:
-        """The configuration of a row."""
+        """The configuration of a row; in the table of models all have the parameters of the hybrid."""
+        from titans_seq.backbone.presets import parameters, sized
+
         try:
             size: dict[str, Any] = {"dim": self.dim, "layers": 2, "heads": 2, "mlp_expansion": 1, "memory_expansion": 1}
-            return BackboneConfig(**size, window=self.window, chunk_size=self.chunk_size, **changes)
+            hybrid, config = (
+                BackboneConfig(**size, window=self.window, chunk_size=self.chunk_size, **c)
+                for c in (MODELS["mag"], changes)
+            )
+            return sized(config, parameters(hybrid)) if self.table == "models" else config
         except ValueError as error:
             raise DataError(str(error)) from error
 
@@ -131,7 +143,7 @@ class RecallBench:
             recall_loss,
             recall_loader(training, self.batch, an_epoch, seed),
             recall_loader(validation, 250, None, seed),
-            TrainingConfig(max_epochs=epochs, patience=epochs, learning_rate=rate, stop_below=0.01, seed=seed),
+            TrainingConfig(max_epochs=epochs, patience=epochs, learning_rate=rate, stop_below=0.02, seed=seed),
         )
         return {
             "accuracy": recall_accuracy(network, test),
