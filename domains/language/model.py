@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
@@ -14,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from titans_seq.backbone import BackboneConfig
-from titans_seq.domains.language.evaluation import stream_losses
+from titans_seq.domains.language.evaluation import PIECE, stream_losses
 from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
-from titans_seq.domains.language.sampling import Sampler, Sampling
+from titans_seq.domains.language.sampling import Sampler, Sampling, whole
 from titans_seq.domains.language.segments import (
     ConsecutiveSegments,
     EvenSegments,
@@ -243,7 +242,7 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
                 on the first step.
         """
         check_is_fitted(self, "network_")
-        if max_new_tokens is not None and (not _whole(max_new_tokens) or max_new_tokens < 1):
+        if max_new_tokens is not None and (not whole(max_new_tokens) or max_new_tokens < 1):
             raise DataError(f"max_new_tokens must be a whole number of at least 1, not {max_new_tokens!r}")
         if not isinstance(prompt, str):
             raise DataError(f"the prompt must be a str, not {type(prompt).__name__}")
@@ -254,8 +253,9 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
     def _drawn(self, tokens: Tensor, count: int | None, sampler: Sampler) -> Iterator[int]:
         state, drawn = None, 0
         while count is None or drawn < count:
-            with torch.inference_mode():
-                logits, state = self.network_(tokens.unsqueeze(0), state)
+            for piece in tokens.split(PIECE):
+                with torch.inference_mode():
+                    logits, state = self.network_(piece.unsqueeze(0), state)
             token = sampler(logits[0, -1])
             yield token
             drawn, tokens = drawn + 1, torch.tensor([token])
@@ -330,7 +330,7 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
         """
         for name in ("context", "batch_size", "epoch_steps", "random_state"):
             value, least = getattr(self, name), 0 if name == "random_state" else 1
-            if not _whole(value) or not least <= value < 2**63:
+            if not whole(value) or not least <= value < 2**63:
                 raise DataError(f"{name} must be a whole number of at least {least}, not {value!r}")
         if not isinstance(self.validation_fraction, int | float) or not 0 < self.validation_fraction < 1:
             raise DataError(f"validation_fraction must lie between 0 and 1, not {self.validation_fraction!r}")
@@ -380,7 +380,3 @@ def _stored(symbols: Any, kind: str) -> Vocabulary:
     if symbols is not None and list(symbols) != sorted(set(symbols)):
         raise ValueError("its symbols are not in order")
     return Vocabulary(symbols)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

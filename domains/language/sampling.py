@@ -6,6 +6,7 @@ Axes: V vocabulary.
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,11 +36,11 @@ class Sampling:
     def __post_init__(self) -> None:
         if not _number(self.temperature) or not 0 <= self.temperature < math.inf:
             raise DataError(f"temperature must be at least 0, not {self.temperature!r}")
-        if self.top_k is not None and (not _whole(self.top_k) or self.top_k < 1):
+        if self.top_k is not None and (not whole(self.top_k) or self.top_k < 1):
             raise DataError(f"top_k must be a whole number of at least 1, not {self.top_k!r}")
         if self.top_p is not None and (not _number(self.top_p) or not 0 < self.top_p <= 1):
             raise DataError(f"top_p must be above 0 and at most 1, not {self.top_p!r}")
-        if not _whole(self.seed) or not 0 <= self.seed < 2**63:
+        if not whole(self.seed) or not 0 <= self.seed < 2**63:
             raise DataError(f"seed must be a whole number of at least 0, not {self.seed!r}")
 
 
@@ -48,7 +49,7 @@ class Sampler:
 
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
-        self.generator = torch.Generator().manual_seed(sampling.seed)
+        self.generator = torch.Generator().manual_seed(int(sampling.seed))
 
     def __call__(self, logits: Tensor) -> int:
         """A token of logits (V,)."""
@@ -69,8 +70,9 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     return torch.zeros_like(chances).scatter(0, order, chances / chances.sum())
 
 
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def whole(value: object) -> bool:
+    """Whether it is a whole number, Python's or NumPy's."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _number(value: object) -> bool:
