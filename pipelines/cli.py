@@ -37,6 +37,7 @@ from titans_seq.pipelines.stability import Stability
 from titans_seq.pipelines.streaming import Streaming
 from titans_seq.pipelines.surprise import Surprise
 from titans_seq.pipelines.training_memory import TrainingMemory
+from titans_seq.pipelines.training_step import TrainingStep
 from titans_seq.pipelines.window_speed import WindowSpeed
 from titans_seq.saving import to_json
 
@@ -60,6 +61,7 @@ class Bench:
         | Annotated[Speed, command("speed", prefix_name=False)]
         | Annotated[Stability, command("stability", prefix_name=False)]
         | Annotated[TrainingMemory, command("training-memory", prefix_name=False)]
+        | Annotated[TrainingStep, command("training-step", prefix_name=False)]
     ]
 
     def run(self) -> Any:

@@ -54,13 +54,15 @@ class RecallBench:
     """Tokens that attention sees, with and without a memory beside it."""
     chunk_size: int = 32
     """Of the memory."""
-    steps: int = 1500
+    initial_step: float = 0.05
+    """The memory's step size before training."""
+    steps: int = 1000
     """Training steps at the most."""
     batch: int = 64
     """Examples of a step."""
     examples: int = 100_000
     """Training examples."""
-    learning_rates: tuple[float, ...] = (3e-3,)
+    learning_rates: tuple[float, ...] = (6e-3,)
     """Tried one after the other."""
     seeds: int = 3
     """Runs of each."""
@@ -111,11 +113,10 @@ class RecallBench:
         from titans_seq.backbone.presets import parameters, sized
 
         try:
-            size: dict[str, Any] = {"dim": self.dim, "layers": 2, "heads": 2, "mlp_expansion": 1, "memory_expansion": 1}
-            hybrid, config = (
-                BackboneConfig(**size, window=self.window, chunk_size=self.chunk_size, **c)
-                for c in (MODELS["mag"], changes)
-            )
+            size: dict[str, Any] = {"layers": 2, "heads": 2, "mlp_expansion": 1, "memory_expansion": 1} | {
+                name: getattr(self, name) for name in ("dim", "window", "chunk_size", "initial_step")
+            }
+            hybrid, config = (BackboneConfig(**size, **c) for c in (MODELS["mag"], changes))
             return sized(config, parameters(hybrid)) if self.table == "models" else config
         except ValueError as error:
             raise DataError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Fresh mixers recall: keys begin as queries, outputs undo values."""
+"""Initial values: keys begin as queries, outputs undo values, steps as configured; fresh mixers recall."""
 
 import pytest
 import torch
@@ -28,3 +28,15 @@ def test_untrained_memory_recalls_what_followed_a_token():
     y, _ = memory(torch.cat([tokens, tokens[:, 2:3]], 1))
     likeness = torch.cosine_similarity(y[:, -1:], tokens, -1).mean(0)
     assert likeness.argmax() == 3
+
+
+@pytest.mark.parametrize(("step", "expected"), [(None, 0.5 / 16), (0.05, 0.05)])
+def test_steps_begin_as_configured(step, expected):
+    memory = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=8, initial_step=step))
+    torch.testing.assert_close(memory.gates.bias[:2].sigmoid(), torch.full((2,), expected))
+
+
+@pytest.mark.parametrize("step", [0.0, 1.0, -1.0, float("nan")])
+def test_steps_out_of_range(step):
+    with pytest.raises(ValueError, match="initial_step must lie between 0 and 1"):
+        MemoryConfig(dim=16, heads=2, initial_step=step)

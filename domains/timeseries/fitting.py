@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from titans_seq.domains.timeseries.losses import LOSSES
 from titans_seq.domains.timeseries.prepare import Prepared
 from titans_seq.domains.timeseries.windows import Windows
-from titans_seq.training import History, TrainingConfig, train
+from titans_seq.training import History, LossFunction, TrainingConfig, train
 
 
 def fit_network(
@@ -30,21 +30,26 @@ def fit_network(
 
     See `titans_seq.training.train` for the callback, the history and the errors.
     """
-    objective, judge = LOSSES[loss], LOSSES["mse"]
-
-    def batch_loss(net: nn.Module, batch: Tensor) -> Tensor:
-        past, target = batch[..., :-horizon], batch[..., -horizon:]
-        return (objective if net.training else judge)(net(past), target)
-
     return train(
         network,
-        batch_loss,
+        window_loss(horizon, loss),
         data.train.loader(batch_size, shuffle=True, seed=config.seed),
         data.validation.loader(4 * batch_size),
         config,
         on_epoch,
         history,
     )
+
+
+def window_loss(horizon: int, name: str) -> LossFunction:
+    """The loss of a batch of windows (B, C, L + H): in training the one of that name, else the plain squared error."""
+    objective, judge = LOSSES[name], LOSSES["mse"]
+
+    def loss(net: nn.Module, batch: Tensor) -> Tensor:
+        past, target = batch[..., :-horizon], batch[..., -horizon:]
+        return (objective if net.training else judge)(net(past), target)
+
+    return loss
 
 
 def roll(

@@ -61,6 +61,9 @@ class BackboneConfig:
     forget_to: ForgetTo = "initial"
     """Where they decay to: the learned first memory, or zero."""
 
+    initial_step: float | None = None
+    """The memory's step size before training; see `MemoryConfig.initial_step`."""
+
     conv_kernel: int = 4
     """Width of the causal depthwise convolutions; 1 means none."""
 
@@ -110,6 +113,7 @@ class BackboneConfig:
             momentum=self.momentum,
             forget=self.forget,
             forget_to=self.forget_to,
+            initial_step=self.initial_step,
             conv_kernel=self.conv_kernel,
             activation=self.memory_activation,
             clip=self.clip,

@@ -1,6 +1,6 @@
 """MAG, memory as a gate (equations 26 to 28). Axes: B batch, T tokens, P persistent tokens."""
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from titans_seq.backbone.config import BackboneConfig
@@ -10,7 +10,11 @@ from titans_seq.state import State
 
 
 class MAGBlock(HybridBlock):
-    """o = act(norm(SWA([P | x]))) * act(norm(M([P | x]))): both branches see the same input."""
+    """o = sigmoid(norm(SWA([P | x]))) * norm(M([P | x])): both branches see the same input.
+
+    The paper leaves the non-linearity open. A sigmoid on one side alone lets what the other one holds through from the
+    first step on; with SiLU on both, recall is learned several times later.
+    """
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__(config)
@@ -22,5 +26,5 @@ class MAGBlock(HybridBlock):
         assert state is None or isinstance(state, HybridState)
         m, memory = self.memory.step(x, None if state is None else state.memory, lengths)
         y, attention = self.attention.step(self.norm(x), None if state is None else state.attention, lengths)
-        gated = F.silu(self.attention_norm(y)) * F.silu(self.memory_norm(m))
+        gated = torch.sigmoid(self.attention_norm(y)) * self.memory_norm(m)
         return gated, HybridState(memory, attention)

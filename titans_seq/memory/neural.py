@@ -77,13 +77,12 @@ class NeuralMemory(nn.Module):
     def reset_parameters(self) -> None:
         """Set initial values.
 
-        eta starts at 0.5 and theta at (1 - eta) / (2 C): a chunk of C identical keys then moves the memory's answer
-        by 2 C theta / (1 - eta) = 1 of the way to the value, a full step that does not overshoot. The projections begin
-        as `mimetic` sets them.
+        eta starts at 0.5 and theta, if not told otherwise, at (1 - eta) / (2 C): a chunk of C identical keys then moves
+        the memory's answer by 2 C theta / (1 - eta) = 1 of the way to the value, a full step that does not overshoot.
+        The projections begin as `mimetic` sets them.
         """
-        size = self.config.chunk_size
         eta = 0.5 if self.config.momentum else 0.0
-        theta = (1 - eta) / (2 * size)
+        theta = self.config.initial_step or (1 - eta) / (2 * self.config.chunk_size)
         with torch.no_grad():
             nn.init.normal_(self.project.weight, std=self.config.dim**-0.5)
             mimetic(self.project.weight, self.output.weight)
