@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 
 .PHONY: demo test lint check format bench-harness bench-language bench-long-horizon bench-needle bench-recall \
-	bench-recall-ablation bench-score bench-speed bench-stability bench-streaming bench-training-memory bench-windows
+	bench-recall-ablation bench-score bench-scaling bench-speed bench-stability bench-streaming bench-training-memory bench-training-step bench-windows
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
 	$(BIN)/titans-seq forecast --horizon 24 --max-epochs 3 --output runs/demo --force
@@ -47,6 +47,9 @@ bench-recall: $(STAMP)  ## associative recall: memory, hybrid, sliding-window at
 bench-recall-ablation: $(STAMP)  ## associative recall without each part of the memory, 3 seeds
 	$(BIN)/titans-seq bench recall --table ablation --output benchmarks/results
 
+bench-scaling: $(STAMP)  ## cost per token from 2,048 to 131,072 tokens, and decoding token by token
+	$(BIN)/titans-seq bench scaling --output benchmarks/results
+
 bench-speed: $(STAMP)  ## tokens a second and peak memory beside attention, GRU, Mamba2 and titans-pytorch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,peers]'
 	$(BIN)/titans-seq bench speed --output benchmarks/results
@@ -56,6 +59,9 @@ bench-stability: $(STAMP)  ## hostile sequences of 100,000 tokens, forward and b
 
 bench-streaming: $(STAMP)  ## two million tokens through every variant
 	$(BIN)/titans-seq bench streaming --output benchmarks/results
+
+bench-training-step: $(STAMP)  ## where the time of a training step goes
+	$(BIN)/titans-seq bench training-step --output benchmarks/results
 
 bench-training-memory: $(STAMP)  ## one training step on 32,768 tokens, plain and with recomputation
 	$(BIN)/titans-seq bench training-memory --output benchmarks/results

@@ -30,6 +30,7 @@ from titans_seq.pipelines.long_horizon import LongHorizon
 from titans_seq.pipelines.needle import NeedleBench
 from titans_seq.pipelines.predict import Predict
 from titans_seq.pipelines.recall import RecallBench
+from titans_seq.pipelines.scaling import Scaling
 from titans_seq.pipelines.scan import Scan
 from titans_seq.pipelines.scoring import Scoring
 from titans_seq.pipelines.speed import Speed
@@ -58,6 +59,7 @@ class Bench:
         | Annotated[Scoring, command("score", prefix_name=False)]
         | Annotated[GenomicsBench, command("genomics", prefix_name=False)]
         | Annotated[RecallBench, command("recall", prefix_name=False)]
+        | Annotated[Scaling, command("scaling", prefix_name=False)]
         | Annotated[Speed, command("speed", prefix_name=False)]
         | Annotated[Stability, command("stability", prefix_name=False)]
         | Annotated[TrainingMemory, command("training-memory", prefix_name=False)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from titans_seq.errors import DataError
 from titans_seq.pipelines.environment import describe
 from titans_seq.pipelines.output import claim_results, plain_table, write_result
 
@@ -45,6 +46,8 @@ class TrainingStep:
     def run(self) -> dict[str, Any]:
         """Do it; returns what the JSON file holds."""
         claim_results(self, "steps")
+        if self.steps < 3:
+            raise DataError(f"steps must be at least 3, not {self.steps}")
         cases: dict[str, Callable[[int, int], Case]] = {"forecaster": forecaster, "language model": language_model}
         result: dict[str, Any] = {
             "benchmark": "training-step",
@@ -82,7 +85,8 @@ def measure(make: Callable[[int, int], Case], steps: int, seed: int) -> dict[str
         return loss(net, batch)
 
     train(network, noted, batches, batches, TrainingConfig(max_epochs=1, seed=seed))
-    step = median(b - a for a, b in pairwise(moments[5:]))
+    warm = min(5, steps // 2)
+    step = median(b - a for a, b in pairwise(moments[warm:]))
     network, loss, batches = make(steps, seed)
     network.train()
     some = list(batches)
@@ -90,7 +94,7 @@ def measure(make: Callable[[int, int], Case], steps: int, seed: int) -> dict[str
     products, kernel, others = _operators(network, loss, some)
     return {
         "step_seconds": step,
-        "pass_seconds": median(passes[5:]),
+        "pass_seconds": median(passes[warm:]),
         "products": products / step,
         "kernel": kernel / step,
         "operators": others / step,

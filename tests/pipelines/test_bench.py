@@ -117,3 +117,24 @@ def test_data_list_and_path(real_data, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["ETTh1"]["licence"] == "CC BY-ND 4.0"
     assert execute(["data", "path", "ETTh1"]) == 0
     assert capsys.readouterr().out.strip().endswith("ETTh1.csv")
+
+
+def test_scaling(tmp_path, capsys):
+    options = ["--tokens", "64", "128", "--dim", "16", "--decode", "40", "--repeats", "1", "--output", str(tmp_path)]
+    assert execute(["bench", "scaling", *options]) == 0
+    assert "decoding" in capsys.readouterr().out
+    (written,) = tmp_path.glob("scaling-*.json")
+    result = json.loads(written.read_text())
+    assert set(result["microseconds_per_token"]) == {"64", "128"}
+    assert 0 <= result["spread"]["both"] < 1
+    assert result["decoding"]["last"] > 0
+    assert execute(["bench", "scaling", "--dim", "6"]) == 2
+
+
+def test_training_step(tmp_path, capsys):
+    assert execute(["bench", "training-step", "--steps", "3", "--output", str(tmp_path), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    for shares in result["models"].values():
+        assert shares["step_seconds"] > 0
+        assert 0 < shares["products"] < 1
+        assert shares["rest"] < 1
