@@ -56,7 +56,7 @@ class RecallBench:
     """Of the memory."""
     initial_step: float = 0.05
     """The memory's step size before training."""
-    steps: int = 1000
+    steps: int = 700
     """Training steps at the most."""
     batch: int = 64
     """Examples of a step."""

@@ -1,5 +1,6 @@
 """The Lightning module behind `titans_seq.training.train`; imported only when training starts."""
 
+import math
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -41,7 +42,7 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
             {"params": matrices, "weight_decay": config.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
         total = int(self.trainer.estimated_stepping_batches)
         warm = max(1, total // (10 * config.max_epochs))
 
@@ -49,7 +50,7 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
             if step < warm:
                 return (step + 1) / warm
             progress = (step - warm) / max(1, total - warm)
-            return 0.01 + 0.99 * 0.5 * (1 + torch.cos(torch.tensor(progress * torch.pi)).item())
+            return 0.01 + 0.99 * 0.5 * (1 + math.cos(progress * math.pi))
 
         return {
             "optimizer": optimizer,
