@@ -1,8 +1,9 @@
 """`titans-seq bench recall`: associative recall with a memory, without one, and without each part of it.
 
 Every model sees the same examples in the same order, and each learning rate of the list; the rate with the lowest
-validation loss counts, whatever the test examples say. Training stops early at a validation loss of 0.02. Backbones
-that are compared have as many parameters as the hybrid: their gated MLP is widened to that.
+validation loss counts, whatever the test examples say. Half of the training examples hold as many pairs as their length
+has room for, so that they teach more; validation and test examples are those of the task. Training stops early at a
+validation loss of 0.03. Backbones that are compared have as many parameters as the hybrid: their gated MLP is widened.
 """
 
 import statistics
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from titans_seq.backbone import BackboneConfig
-from titans_seq.domains.language.mqar import RecallTask, recall_examples
+from titans_seq.domains.language.mqar import Recall, RecallTask, recall_examples
 from titans_seq.errors import DataError
 from titans_seq.pipelines.environment import describe
 from titans_seq.pipelines.ledger import Ledger
@@ -128,15 +129,20 @@ class RecallBench:
 
     def once(self, task: RecallTask, config: BackboneConfig, seed: int, rate: float) -> dict[str, Any]:
         """Train and test one model."""
+        import torch
+
         from titans_seq.domains.language.recall import RecallNetwork, recall_accuracy, recall_loader, recall_loss
         from titans_seq.training import TrainingConfig, seeded, train
 
         started = time.perf_counter()
         an_epoch = self.batch * max(1, min(100, self.steps // 2))
         epochs = max(1, self.steps * self.batch // an_epoch)
-        training, validation, test = (
-            recall_examples(task, count, 10 * seed + part) for part, count in ((0, self.examples), (1, 1000), (2, 3000))
+        half = -(-self.examples // 2)
+        full, training, validation, test = (
+            recall_examples(t, count, 10 * seed + part)
+            for part, (t, count) in enumerate(((task.filled(), half), (task, half), (task, 1000), (task, 3000)))
         )
+        training = Recall(*(torch.cat(both) for both in zip(training, full, strict=True)))
         with seeded(seed):
             network = RecallNetwork(config, task.vocabulary)
         history = train(
@@ -144,7 +150,7 @@ class RecallBench:
             recall_loss,
             recall_loader(training, self.batch, an_epoch, seed),
             recall_loader(validation, 250, None, seed),
-            TrainingConfig(max_epochs=epochs, patience=epochs, learning_rate=rate, stop_below=0.02, seed=seed),
+            TrainingConfig(max_epochs=epochs, patience=epochs, learning_rate=rate, stop_below=0.03, seed=seed),
         )
         return {
             "accuracy": recall_accuracy(network, test),

@@ -5,7 +5,7 @@ Source: Arora et al., "Zoology", arXiv 2312.04927, section 3 and appendix; the s
 Axes: N examples, T tokens, P pairs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +55,11 @@ class RecallTask:
     def shown(self) -> int:
         """Tokens that show the pairs, in front of the queries."""
         return 2 * (self.pairs + self.rewrites)
+
+    def filled(self) -> "RecallTask":
+        """The task of the same length with as many pairs as it has room for, as many of a pair rewritten."""
+        pairs = int(self.length // (4 + 2 * self.rewrites / self.pairs))
+        return replace(self, pairs=pairs, rewrites=pairs * self.rewrites // self.pairs)
 
 
 class Recall(NamedTuple):

@@ -38,6 +38,17 @@ def test_rewritten_keys_get_new_values():
     assert (tokens[:, 1:4:2] != tokens[:, 9:12:2]).all()
 
 
+@pytest.mark.parametrize(
+    ("task", "filled"), [((64, 4, 0), (64, 16, 0)), ((128, 8, 0), (128, 32, 0)), ((64, 4, 4), (64, 10, 10)),
+                         ((64, 4, 2), (64, 12, 6)), ((12, 3, 0), (12, 3, 0))]
+)  # fmt: skip
+def test_filled(task, filled):
+    length, pairs, rewrites = task
+    full = RecallTask(length=length, pairs=pairs, rewrites=rewrites).filled()
+    assert (full.length, full.pairs, full.rewrites) == filled
+    assert (recall_examples(full, 20, 0).labels != IGNORED).sum(1).tolist() == [full.pairs] * 20
+
+
 def test_same_seed_same_examples():
     a, b, c = (recall_examples(RecallTask(), 20, seed) for seed in (1, 1, 2))
     assert torch.equal(a.tokens, b.tokens)
