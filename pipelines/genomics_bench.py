@@ -36,9 +36,9 @@ class Task:
 
 
 TASKS = {
-    "promoter-300-tata": Task("gue-promoter-300-tata", {"strand": "given"}),
-    "core-promoter-all": Task("gue-core-promoter-all", {"strand": "given"}),
-    "enhancers-cohn": Task("human-enhancers-cohn-test", {"strand": "both"}),
+    "promoter-300-tata": Task("gue-promoter-300-tata", {"strand": "given", "pool": 4, "sections": 64}),
+    "core-promoter-all": Task("gue-core-promoter-all", {"strand": "given", "pool": 2, "sections": 35, "max_epochs": 4}),
+    "enhancers-cohn": Task("human-enhancers-cohn-test", {"strand": "both", "max_epochs": 3}),
 }
 
 MODELS = {

@@ -45,6 +45,9 @@ class TrainingConfig:
     gradient_clip: float = 1.0
     """Norm of the gradient at the most."""
 
+    average: float | None = None
+    """Decay per step of a running average of the weights, which is then what is validated and kept; None: no average."""
+
     max_minutes: float | None = None
     """Wall time at the most; None for no limit."""
 
@@ -61,6 +64,10 @@ class TrainingConfig:
             raise ValueError(f"patience must be a whole number of at least 1, not {self.patience!r}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be at least 0, not {self.weight_decay!r}")
+        if self.average is not None and not 0 < self.average < 1:
+            raise ValueError(f"average must lie between 0 and 1 or be None, not {self.average!r}")
         if self.max_minutes is not None and not 0 < self.max_minutes < math.inf:
             raise ValueError(f"max_minutes must be positive or None, not {self.max_minutes!r}")
 
@@ -136,10 +143,34 @@ def train(
             if on_epoch is not None:
                 on_epoch(seen)
 
+    class Average(Callback):  # type: ignore[misc]
+        """The average stands in the network while it is validated, and `Keep` finds it there."""
+
+        def __init__(self) -> None:
+            self.mean: dict[str, Tensor] = {}
+            self.own: dict[str, Tensor] = {}
+
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            decay = min(config.average or 0.0, trainer.global_step / (trainer.global_step + 9))
+            for name, t in network.state_dict().items():
+                if name in self.mean and t.is_floating_point():
+                    self.mean[name].lerp_(t.detach(), 1 - decay)
+                else:
+                    self.mean[name] = t.detach().clone()
+
+        def on_validation_start(self, *_: Any) -> None:
+            self.own = {name: t.detach().clone() for name, t in network.state_dict().items()}
+            network.load_state_dict(self.mean)
+
+        def on_validation_end(self, *_: Any) -> None:
+            network.load_state_dict(self.own)
+
     callbacks: list[Any] = [
         EarlyStopping("val_loss", patience=config.patience, check_finite=True, stopping_threshold=config.stop_below),
         Keep(),
     ]
+    if config.average is not None:
+        callbacks.append(Average())
     if config.progress:
         callbacks.append(RichProgressBar(leave=False))
     if config.max_minutes is not None:

@@ -46,12 +46,15 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         window: tokens that attention sees, where the variant has one.
         motifs, motif_width: filters of the first convolution, and the letters each of them sees.
         pool: letters that become one token.
+        sections: places along a sequence, from its start to its end, whose features have a way to the answer of their
+            own; for sequences that are aligned, as at a start of transcription. 0: position carries no meaning.
         words: length of the words (k-mers) whose counts have a linear way to the answer of their own; 0: none.
         letter_dropout, dropout: share of letters made unknown, and of features set to zero, in training.
         label_smoothing: share of each target spread over all classes in training.
         class_weight: None, "balanced", or class -> weight.
         learning_rate, weight_decay, batch_size, max_epochs, patience: training; it stops after `patience` epochs
             without gain on the validation part.
+        average: decay per step of a running average of the weights, which is what is kept; None: the weights.
         max_minutes: training time at the most; None for no limit.
         validation_fraction: share of the sequences, per class, that validates.
         ambiguous: "unknown", or "error" to refuse N and the other IUPAC codes.
@@ -82,7 +85,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         variant: str = "lmm",
         strand: str = "both",
         *,
-        dim: int = 64,
+        dim: int = 32,
         layers: int = 1,
         heads: int = 2,
         memory_depth: int = 2,
@@ -92,19 +95,21 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         forget: bool = True,
         conv_kernel: int = 4,
         window: int = 128,
-        motifs: int = 128,
+        motifs: int = 64,
         motif_width: int = 12,
-        pool: int = 4,
-        words: int = 5,
+        pool: int = 8,
+        sections: int = 0,
+        words: int = 6,
         letter_dropout: float = 0.1,
         dropout: float = 0.2,
         label_smoothing: float = 0.0,
         class_weight: Any = None,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 4e-3,
         weight_decay: float = 0.05,
         batch_size: int = 64,
         max_epochs: int = 8,
         patience: int = 3,
+        average: float | None = 0.99,
         max_minutes: float | None = None,
         validation_fraction: float = 0.1,
         ambiguous: str = "unknown",
@@ -126,6 +131,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.motifs = motifs
         self.motif_width = motif_width
         self.pool = pool
+        self.sections = sections
         self.words = words
         self.letter_dropout = letter_dropout
         self.dropout = dropout
@@ -136,6 +142,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.patience = patience
+        self.average = average
         self.max_minutes = max_minutes
         self.validation_fraction = validation_fraction
         self.ambiguous = ambiguous
@@ -164,7 +171,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = checked_labels(y, len(rows))
         classes, numbers = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
-            raise DataError(f"at least 2 classes are needed, there is one class only: {classes[0]!r}")
+            raise DataError(f"at least 2 classes are needed, there is one class only: {classes.tolist()[0]!r}")
         config, training = self.check(len(classes))
         parts = self._parts(rows, numbers, classes, validation)
         weights = self._weights(classes, numbers)
@@ -196,7 +203,8 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The most probable class of each sequence (N,)."""
-        chosen: NDArray[Any] = self.classes_[self.decision(X).argmax(1)]
+        index = self.decision(X).argmax(1)
+        chosen: NDArray[Any] = self.classes_[index]
         return chosen
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -306,6 +314,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 motifs=self.motifs,
                 motif_width=self.motif_width,
                 pool=self.pool,
+                sections=self.sections,
                 words=self.words,
                 letter_dropout=self.letter_dropout,
                 dropout=self.dropout,
@@ -317,6 +326,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 patience=self.patience,
                 learning_rate=self.learning_rate,
                 weight_decay=self.weight_decay,
+                average=self.average,
                 max_minutes=self.max_minutes,
                 seed=int(self.random_state),
                 progress=self.verbose,
@@ -343,7 +353,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return Examples(rows, numbers), Examples(others, np.searchsorted(classes, labels).astype(np.int64))
         counts = np.bincount(numbers)
         if counts.min() < 2:
-            label = classes[int(counts.argmin())]
+            label = classes.tolist()[int(counts.argmin())]
             raise DataError(f"class {label!r} has one sequence only: at least 2 are needed, one of them to validate")
         size = min(max(round(self.validation_fraction * len(rows)), len(classes)), len(rows) - len(classes))
         split = StratifiedShuffleSplit(1, test_size=size, random_state=int(self.random_state) % 2**32)

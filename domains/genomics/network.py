@@ -19,6 +19,10 @@ from titans_seq.domains.genomics.words import Words
 Strand = Literal["both", "given"]
 Mixer = Literal["backbone", "convolution", "none"]
 LONGEST_WORD = 8
+WORDS_SHARE = 0.5
+"""Weight of the regression on words: on the sequences it was fitted to it is surer than it should be."""
+SECTION_WIDTH, SECTION_HIDDEN = 8, 128
+"""Features of a place along the sequence, and of the layer behind all places."""
 FLOOR = -1e4
 """Stands where a maximum must not look."""
 
@@ -33,19 +37,22 @@ class DNAConfig:
     strand: Strand = "both"
     """"both": a sequence and its reverse complement are the same; "given": the strand that came counts."""
 
-    motifs: int = 128
+    motifs: int = 64
     """Filters of the first convolution."""
 
     motif_width: int = 12
     """Letters that a filter sees."""
 
-    pool: int = 4
+    pool: int = 8
     """Letters that become one token; the strongest response of each motif counts."""
 
     context: int = 5
     """Tokens that the second convolution sees."""
 
-    words: int = 5
+    sections: int = 0
+    """Places along a sequence, from its start to its end, that have a way to the logits of their own; 0: none."""
+
+    words: int = 6
     """Letters of the words whose counts have a linear way to the logits of their own; 0: no such way."""
 
     letter_dropout: float = 0.1
@@ -60,7 +67,7 @@ class DNAConfig:
     backbone: BackboneConfig
 
     def __post_init__(self) -> None:
-        sizes = {"classes": 2, "motifs": 1, "motif_width": 1, "pool": 1, "context": 1, "words": 0}
+        sizes = {"classes": 2, "motifs": 1, "motif_width": 1, "pool": 1, "context": 1, "sections": 0, "words": 0}
         for name, least in sizes.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -96,6 +103,7 @@ class DNANetwork(nn.Module):
         self.norm = nn.LayerNorm(3 * dim)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(3 * dim, config.classes)
+        self.sections = Sections(config) if config.sections else None
         self.words = Words(config.words, config.classes) if config.words else None
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -117,7 +125,9 @@ class DNANetwork(nn.Module):
         x, real = self.tokens(seen)
         h = self.mixer(self.dropout(x), real)
         out: Tensor = self.head(self.dropout(self.norm(self.pooled(h, real))))
-        return out if self.words is None else out + self.words(codes)
+        if self.sections is not None:
+            out = out + self.sections(h, real)
+        return out if self.words is None else out + WORDS_SHARE * self.words(codes)
 
     def tokens(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (B, L) int64 to tokens (B, T, C) and where they are real (B, T) bool; zero elsewhere."""
@@ -141,6 +151,33 @@ class DNANetwork(nn.Module):
         most = h.masked_fill(gone, -torch.inf).amax(1)
         weights = self.attention(h).masked_fill(gone, -torch.inf).softmax(1)
         return torch.cat([mean, most, (weights * h).sum(1)], -1)
+
+
+class Sections(nn.Module):
+    """Logits from what stands where: tokens brought to a fixed number of places, flattened, one hidden layer."""
+
+    def __init__(self, config: DNAConfig) -> None:
+        super().__init__()
+        self.places = config.sections
+        self.narrow = nn.Linear(config.backbone.dim, SECTION_WIDTH)
+        self.hidden = nn.Linear(SECTION_WIDTH * self.places, SECTION_HIDDEN)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(SECTION_HIDDEN, config.classes)
+
+    def forward(self, h: Tensor, real: Tensor) -> Tensor:
+        """Tokens (B, T, C), zero where real (B, T) is False, to logits (B, K)."""
+        placed = self.weights(real).to(h.dtype) @ self.narrow(h)  # (B, P, width)
+        out: Tensor = self.head(self.dropout(F.gelu(self.hidden(self.dropout(placed.flatten(1))))))
+        return out
+
+    def weights(self, real: Tensor) -> Tensor:
+        """(B, P, T), rows that add up to 1: interpolation between few tokens, means of many."""
+        count = real.sum(1)[:, None, None].to(torch.float32)
+        token = torch.arange(real.shape[1], device=real.device) + 0.5
+        place = (torch.arange(self.places, device=real.device) + 0.5).unsqueeze(-1) / self.places * count
+        place = place.clamp(min=torch.full_like(count, 0.5), max=count - 0.5)
+        near = (1 - (token - place).abs() / (count / self.places).clamp_min(1)).clamp_min(0) * real.unsqueeze(1)
+        return near / near.sum(-1, keepdim=True)
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):

@@ -133,11 +133,13 @@ def _divide(
     labels = part.labels
     counts = dict(zip(*np.unique(labels, return_counts=True), strict=True))
     if len(counts) < 2:
-        raise DataError(f"at least 2 classes are needed, there is one class only: {labels[0]!r}")
+        raise DataError(f"at least 2 classes are needed, there is one class only: {str(labels[0])!r}")
     rarest = min(counts, key=lambda c: int(counts[c]))
     folds = max(2, round(1 / fraction))
     if counts[rarest] < folds:
-        raise DataError(f"class {rarest!r} has {counts[rarest]} sequences, at least {folds} are needed to split them")
+        raise DataError(
+            f"class {str(rarest)!r} has {counts[rarest]} sequences, at least {folds} are needed to split them"
+        )
     if len(np.unique(groups)) == len(groups):
         first, second = next(StratifiedShuffleSplit(1, test_size=fraction, random_state=seed).split(labels, labels))
         return first, second

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN, reverse_complement
 
-STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+STRENGTHS = (1e-5, 1e-4, 3e-4, 1e-3, 1e-2)
 """Inverse strengths of the penalty to choose from."""
 
 

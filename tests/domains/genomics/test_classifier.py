@@ -1,0 +1,262 @@
+"""The classifier: what it learns, what it must not notice, how it is saved, and what it refuses."""
+
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+
+from titans_seq.domains.genomics import SequenceEncoder, TitansDNAClassifier
+from titans_seq.errors import DataError, ModelError, TitansSeqWarning
+from tests.domains.genomics.conftest import SMALL, planted
+
+VARIANTS = ["lmm", "mac", "mag", "mal", "attention", "convolution", "none"]
+EXACT = {"rtol": 0, "atol": 1e-6}
+
+
+def turned(sequences):
+    return [str(Seq(s).reverse_complement()) for s in sequences]
+
+
+def test_learns_a_motif_on_both_strands(fitted):
+    assert fitted.score(*planted(100, seed=1)) >= 0.8
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_strands_padding_and_neighbours_change_nothing(variant, examples):
+    sequences = [*examples[0][:40], "ACG", "N" * 13, "ACGTRYN" * 9]
+    model = TitansDNAClassifier(variant, **SMALL | {"max_epochs": 1}).fit(*examples)
+    with pytest.warns(TitansSeqWarning, match="3 letters, the shortest of the training data has 30"):
+        together = model.predict_proba(sequences)
+    np.testing.assert_allclose(together.sum(1), 1, **EXACT)
+    with pytest.warns(TitansSeqWarning):
+        np.testing.assert_allclose(model.predict_proba(turned(sequences)), together, **EXACT)
+        alone = np.concatenate([model.predict_proba([s]) for s in sequences])
+    np.testing.assert_allclose(alone, together, **EXACT)
+    codes = np.pad(SequenceEncoder().transform(examples[0][:5]), ((0, 0), (0, 37)), constant_values=5)
+    np.testing.assert_allclose(model.predict_proba(codes), together[:5], **EXACT)
+
+
+def test_given_strand_counts(stranded, examples):
+    straight, other = stranded.predict_proba(examples[0]), stranded.predict_proba(turned(examples[0]))
+    assert np.abs(straight - other).max() > 0.01
+
+
+def test_every_kind_of_input_is_the_same(fitted, examples):
+    texts = examples[0][:6]
+    expected = fitted.predict_proba(texts)
+    kinds = [
+        np.array(texts), pd.Series(texts), pd.DataFrame({"s": texts}), [Seq(s) for s in texts],
+        [SeqRecord(Seq(s), id="r") for s in texts], [s.lower() for s in texts], [s.encode() for s in texts],
+        SequenceEncoder().transform(texts),
+    ]  # fmt: skip
+    for kind in kinds:
+        np.testing.assert_array_equal(fitted.predict_proba(kind), expected)
+    with pytest.warns(TitansSeqWarning, match="holds? U, as RNA does"):
+        np.testing.assert_array_equal(fitted.predict_proba([s.replace("T", "U") for s in texts]), expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"), [([3, 1, 2], "i"), (["c", "a", "b"], "U"), ([2.0, 0.0, 1.0], "f"), ([True, False], "b")]
+)
+def test_classes_of_every_kind(tmp_path, labels, kind):
+    rng = np.random.default_rng(0)
+    weights = [[0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.1, 0.7]]
+    y = [labels[i % len(labels)] for i in range(90)]
+    X = ["".join(rng.choice(list("ACGT"), 40, p=weights[i % len(labels)])) for i in range(90)]
+    model = TitansDNAClassifier(strand="given", **SMALL | {"max_epochs": 3}).fit(X, y)
+    assert model.classes_.tolist() == sorted(labels)
+    assert model.classes_.dtype.kind == kind
+    assert model.predict_proba(X).shape == (90, len(labels))
+    assert model.score(X, y) > 0.9
+    model.save(tmp_path / "m")
+    loaded = TitansDNAClassifier.load(tmp_path / "m")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.classes_.dtype == model.classes_.dtype
+
+
+def test_the_same_seed_gives_the_same_numbers(fitted, examples):
+    again = clone(fitted).fit(*examples)
+    np.testing.assert_array_equal(again.predict_proba(examples[0]), fitted.predict_proba(examples[0]))
+    other = clone(fitted).set_params(random_state=1).fit(*examples)
+    assert np.abs(other.predict_proba(examples[0]) - fitted.predict_proba(examples[0])).max() > 1e-3
+
+
+def test_in_a_pipeline_under_group_k_fold():
+    X, y = planted(120)
+    small = TitansDNAClassifier(**SMALL | {"max_epochs": 1})
+    pipe = make_pipeline(SequenceEncoder(), small)
+    groups = np.arange(120) // 4
+    scores = cross_val_score(pipe, X, y, groups=groups, cv=GroupKFold(3), error_score="raise")
+    assert scores.shape == (3,)
+    np.testing.assert_array_equal(pipe.fit(X, y).predict_proba(X), small.fit(X, y).predict_proba(X))
+
+
+def test_starts_from_logistic_regression_on_words(examples):
+    """The linear way alone is scikit-learn's regression on the shares of words."""
+    import torch
+
+    from titans_seq.domains.genomics.encoder import encoded
+    from titans_seq.domains.genomics.words import Words, count_words
+
+    rows, y = encoded(examples[0]), np.array([label == "motif" for label in examples[1]]).astype(int)
+    words = Words(2, 2)
+    words.start((rows, y), (rows, y), None, False)
+    shares = count_words(rows, 2).toarray()
+    shares /= shares.sum(1, keepdims=True)
+    scaled = shares / shares.std(0)
+    model = LogisticRegression(C=0.1, max_iter=300, tol=1e-8).fit(scaled, y)
+    got = words(torch.from_numpy(SequenceEncoder().transform(examples[0])).long())
+    np.testing.assert_allclose((got[:, 1] - got[:, 0]).numpy(), model.decision_function(scaled), atol=1e-2)
+
+
+def test_words_of_a_sequence():
+    from titans_seq.domains.genomics.encoder import encoded
+    from titans_seq.domains.genomics.words import count_words
+
+    counts = count_words(encoded(["AACAAC", "ANAC", "A"]), 2).toarray()
+    assert counts[0].nonzero()[0].tolist() == [0, 1, 4]  # AA, CA, AC: the first letter counts 1, the second 4
+    assert counts[0][[0, 4, 1]].tolist() == [2, 2, 1]
+    assert counts[1].sum() == 1
+    assert counts[2].sum() == 0
+
+
+def test_save_load_and_damage(tmp_path, fitted, examples):
+    folder = fitted.save(tmp_path / "model")
+    assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors"}
+    loaded = TitansDNAClassifier.load(folder)
+    np.testing.assert_array_equal(loaded.predict_proba(examples[0]), fitted.predict_proba(examples[0]))
+    assert loaded.get_params() == fitted.get_params()
+    config = json.loads((folder / "config.json").read_text())
+    for change in (
+        {"classes": {"kind": "str", "values": ["one"]}},
+        {"classes": {"kind": "str", "values": ["b", "a"]}},
+        {"classes": {"kind": "str", "values": [1, 2]}},
+        {"classes": {"kind": "odd", "values": ["a", "b"]}},
+        {"parameters": config["parameters"] | {"dim": 32}},
+        {"parameters": config["parameters"] | {"nonsense": 1}},
+        {"parameters": config["parameters"] | {"words": 5}},
+        {"lengths": [1]},
+    ):
+        (folder / "config.json").write_text(json.dumps(config | change))
+        with pytest.raises(ModelError, match="damaged or was changed"):
+            TitansDNAClassifier.load(folder)
+
+
+def test_ctrl_c_keeps_the_best(examples):
+    model = TitansDNAClassifier(**SMALL | {"max_epochs": 1000, "patience": 1000})
+    epochs = []
+
+    def after(fitted, better):
+        epochs.append(fitted.history_.validation_loss[-1])
+        if len(epochs) == 3:
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*examples, on_epoch=after)
+    assert len(epochs) < 1000
+    assert model.predict(examples[0]).shape == (240,)
+
+
+def test_stops_early_on_a_given_validation_part(examples):
+    model = TitansDNAClassifier(**SMALL | {"max_epochs": 60, "patience": 1})
+    wrong = ["none" if label == "motif" else "motif" for label in examples[1]]
+    model.fit(*examples, validation=(examples[0][:60], wrong[:60]))
+    assert len(model.history_.validation_loss) < 60
+    with pytest.raises(DataError, match=r"classes that the training data has not: \['other'\]"):
+        model.fit(*examples, validation=(["ACGT"], ["other"]))
+
+
+def test_class_weight_moves_the_answer():
+    X, y = planted(160)
+    few = [i for i in range(160) if y[i] == "none" or i % 16 == 1]
+    X, y = [X[i] for i in few], [y[i] for i in few]
+    options = SMALL | {"max_epochs": 2}
+    plain = TitansDNAClassifier(**options).fit(X, y).predict_proba(X)[:, 0].mean()
+    balanced = TitansDNAClassifier(**options, class_weight="balanced").fit(X, y).predict_proba(X)[:, 0].mean()
+    named = TitansDNAClassifier(**options, class_weight={"motif": 8, "none": 1}).fit(X, y).predict_proba(X)[:, 0].mean()
+    assert balanced > plain + 0.1
+    assert named > plain + 0.1
+
+
+PAIR = (["ACGTACGT", "GGGGCCCC"] * 5, [0, 1] * 5)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        ([], [], "there are no sequences"),
+        (["ACGT"] * 4, [0, 1], "there are 4 sequences but 2 labels"),
+        (["ACGT"] * 4, [1] * 4, "at least 2 classes are needed, there is one class only"),
+        (["ACGT"] * 4, None, "y is None"),
+        (["ACGT"] * 4, [0, "a", 1, 0], "labels must be of one kind"),
+        (["ACGT"] * 4, [0, None, 1, 0], "labels must be of one kind.*NoneType"),
+        (["ACGT"] * 4, [0.0, np.nan, 1.0, 0.0], "NaN"),
+        (["ACGT"] * 4, [0.5, 0.25, 1.0, 0.0], "no classes"),
+        (["ACGT"] * 4, [[0, 1]] * 4, "labels cannot be used"),
+        (["ACGT", 3, "A", "C"], [0, 1, 0, 1], "sequence 2 is int"),
+        (["ACGT", "MKLVE", "A", "C"], [0, 1, 0, 1], "looks like a protein"),
+        (["ACGT", "", "A", "C"], [0, 1, 0, 1], "sequence 2 is empty"),
+        ("ACGT", [0], "put it into a list"),
+        (["ACGT"] * 5, [0, 0, 0, 0, 1], "class 1 has one sequence only"),
+        (np.random.default_rng(0).normal(size=(4, 3)), [0, 1, 0, 1], "one column of sequences is needed, 3 came"),
+    ],
+)
+def test_wrong_data(X, y, message):
+    with pytest.raises(DataError, match=message):
+        TitansDNAClassifier(**SMALL).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variant": "mamba"}, "variant must be"),
+        ({"strand": "left"}, "strand must be one of both, given"),
+        ({"ambiguous": "drop"}, "ambiguous must be"),
+        ({"pool": 0}, "pool must be"),
+        ({"words": 9}, "at most 8 letters"),
+        ({"dropout": 1.0}, "dropout must be"),
+        ({"letter_dropout": -0.1}, "letter_dropout must be"),
+        ({"label_smoothing": 1.0}, "label_smoothing must lie from 0"),
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"random_state": -1}, "random_state must be"),
+        ({"validation_fraction": 0}, "validation_fraction must lie above 0"),
+        ({"class_weight": "odd"}, "class_weight"),
+        ({"max_epochs": 0}, "max_epochs must be"),
+        ({"weight_decay": -1.0}, "weight_decay must"),
+        ({"dim": 15}, "dim \\(15\\) must be a multiple of heads"),
+    ],
+)
+def test_wrong_parameters(options, message):
+    with pytest.raises(DataError, match=message):
+        TitansDNAClassifier(**SMALL | options).fit(*PAIR)
+
+
+def test_not_fitted():
+    for method in ("predict", "predict_proba"):
+        with pytest.raises(NotFittedError):
+            getattr(TitansDNAClassifier(), method)(["ACGT"])
+
+
+def test_ten_million_letters_are_refused_not_cut(fitted):
+    with pytest.raises(DataError, match=r"sequence 2 has 10,000,000 letters, more than the 100,000 .*titans-seq scan"):
+        fitted.predict_proba(["ACGT", "ACGTA" * 2_000_000])
+
+
+def test_batches_are_bounded():
+    from titans_seq.domains.genomics.fitting import LETTERS, batches
+
+    lengths = np.sort(np.random.default_rng(0).integers(1, 60_000, 300))
+    found = batches(lengths)
+    assert [i for part in found for i in range(part.start, part.stop)] == list(range(300))
+    assert all((p.stop - p.start) * lengths[p.stop - 1] <= LETTERS or p.stop - p.start == 1 for p in found)
