@@ -1,16 +1,18 @@
 """Train any forecasting network on prepared windows, and roll it over others.
 
-Axes: W windows, B batch, C channels, L look-back, H horizon.
+Axes: W windows, B batch, C channels, L look-back, H horizon, Q quantile levels.
 """
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from titans_seq.domains.timeseries.losses import LOSSES
+from titans_seq.domains.timeseries.losses import LOSSES, pinball
+from titans_seq.domains.timeseries.network import ForecastNetwork
 from titans_seq.domains.timeseries.prepare import Prepared
 from titans_seq.domains.timeseries.windows import Windows
 from titans_seq.training import History, LossFunction, TrainingConfig, train
@@ -28,6 +30,8 @@ def fit_network(
 ) -> History:
     """Train (B, C, L) -> (B, C, H) on the training windows; the validation loss is the plain squared error.
 
+    A loss of "pinball" trains all quantile levels of a `ForecastNetwork`, and validates by the same.
+
     See `titans_seq.training.train` for the callback, the history and the errors.
     """
     return train(
@@ -43,6 +47,8 @@ def fit_network(
 
 def window_loss(horizon: int, name: str) -> LossFunction:
     """The loss of a batch of windows (B, C, L + H): in training the one of that name, else the plain squared error."""
+    if name == "pinball":
+        return lambda net, batch: _pinball(net, batch, horizon)
     objective, judge = LOSSES[name], LOSSES["mse"]
 
     def loss(net: nn.Module, batch: Tensor) -> Tensor:
@@ -50,6 +56,11 @@ def window_loss(horizon: int, name: str) -> LossFunction:
         return (objective if net.training else judge)(net(past), target)
 
     return loss
+
+
+def _pinball(network: nn.Module, batch: Tensor, horizon: int) -> Tensor:
+    assert isinstance(network, ForecastNetwork)
+    return pinball(network.quantiles(batch[..., :-horizon]), batch[..., -horizon:], network.config.levels)
 
 
 def roll(
@@ -66,3 +77,30 @@ def roll(
             targets.append(batch[..., -horizon:].numpy())
             forecasts.append(network(past.to(device)).cpu().numpy())
     return np.concatenate(targets), np.concatenate(forecasts)
+
+
+def roll_levels(
+    network: ForecastNetwork, windows: Windows, horizon: int, chosen: Sequence[int], batch_size: int = 256
+) -> tuple[Tensor, Tensor]:
+    """Target (W, C, H) and forecast at every level (W, C, H, Q) of the chosen windows."""
+    network.eval()
+    targets, forecasts = [], []
+    with torch.inference_mode():
+        for first in range(0, len(chosen), batch_size):
+            batch = windows.__getitems__(list(chosen[first : first + batch_size]))
+            targets.append(batch[..., -horizon:])
+            forecasts.append(network.quantiles(batch[..., :-horizon]))
+    return torch.cat(targets), torch.cat(forecasts)
+
+
+def levels_of(values: Tensor, levels: Sequence[float], wanted: Sequence[float]) -> Tensor:
+    """Values at rising levels (..., Q) read at others, (..., len(wanted)): linear between two, the end's beyond."""
+    found = []
+    for level in wanted:
+        at = bisect_right(levels, level)
+        if at in (0, len(levels)):
+            found.append(values[..., max(0, at - 1)])
+            continue
+        share = (level - levels[at - 1]) / (levels[at] - levels[at - 1])
+        found.append(torch.lerp(values[..., at - 1], values[..., at], share))
+    return torch.stack(found, -1)

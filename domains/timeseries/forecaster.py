@@ -1,28 +1,28 @@
 """The scikit-learn style forecaster. Axes: S series, C channels, L look-back, H horizon."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pandas.tseries.frequencies import to_offset
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from titans_seq.backbone import BackboneConfig
+from titans_seq.domains.timeseries import storage
+from titans_seq.domains.timeseries.conformal import Calibration
 from titans_seq.domains.timeseries.fitting import fit_network
-from titans_seq.domains.timeseries.losses import LOSSES
+from titans_seq.domains.timeseries.intervals import interval_frame, quantile_frame
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
 from titans_seq.domains.timeseries.panel import Panel, Series, to_panel
 from titans_seq.domains.timeseries.prepare import Prepared, Scaling, prepare, tensors
-from titans_seq.errors import DataError, ModelError, reason
-from titans_seq.saving import load_folder, save_folder
+from titans_seq.domains.timeseries.settings import settings
+from titans_seq.errors import DataError
 from titans_seq.training import History, TrainingConfig, seeded
 
 
@@ -42,15 +42,20 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         patch, stride: steps that become one token, steps from one token to the next.
         dropout: share of features set to zero in training.
         loss: "spectral", "mse" or "mae".
+        quantiles: levels between 0 and 1 that are forecast beside the middle and trained, all of them, by the pinball
+            loss in place of `loss`; `predict` is then the median. None: a point forecast.
         learning_rate, batch_size, max_epochs, patience: training; it stops after `patience` epochs without gain.
         max_minutes: training time at the most; None for no limit.
         validation_fraction: share of each series, at its end, that validates.
+        calibration_fraction: share of each series, at its very end, that neither trains nor validates, by whose errors
+            intervals are calibrated; 0: by those of the windows that validate, which chose the best epoch.
         random_state: seed; the same seed on the same machine gives the same numbers, bit for bit.
         verbose: show a progress bar.
 
     Attributes:
         history_: losses per epoch and seconds.
         network_: the trained network.
+        calibration_: errors on held-back windows; None where the history was too short for any.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -66,6 +71,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
     history_: History
     panel_: Panel
     scaling_: Scaling
+    calibration_: Calibration | None
 
     def __init__(
         self,
@@ -86,12 +92,14 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         stride: int = 16,
         dropout: float = 0.2,
         loss: str = "spectral",
+        quantiles: Sequence[float] | None = None,
         learning_rate: float = 2e-3,
         batch_size: int = 64,
         max_epochs: int = 6,
         patience: int = 3,
         max_minutes: float | None = None,
         validation_fraction: float = 0.15,
+        calibration_fraction: float = 0.0,
         random_state: int = 0,
         verbose: bool = False,
     ) -> None:
@@ -111,16 +119,18 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         self.stride = stride
         self.dropout = dropout
         self.loss = loss
+        self.quantiles = quantiles
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.patience = patience
         self.max_minutes = max_minutes
         self.validation_fraction = validation_fraction
+        self.calibration_fraction = calibration_fraction
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, y: pd.DataFrame, X: None = None) -> Self:
+    def fit(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> Self:
         """Learn from the history.
 
         Raises:
@@ -146,7 +156,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         """
         config, training = self.check()
         if data is None:
-            data = prepare(panel, self.context, self.horizon, float(self.validation_fraction))
+            data = prepare(panel, self.context, self.horizon, self.validation_fraction, self.calibration_fraction)
         with seeded(self.random_state):
             network = ForecastNetwork(config)
 
@@ -156,14 +166,17 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
                 on_epoch(self, history.best_epoch == len(history.validation_loss) - 1)
 
         history = History()
+        loss = self.loss if self.quantiles is None else "pinball"
         try:
-            fit_network(network, data, self.horizon, self.loss, self.batch_size, training, after_epoch, history)
+            fit_network(network, data, self.horizon, loss, self.batch_size, training, after_epoch, history)
         finally:
             if history.best is not None:
                 self._remember(network, history, panel, data.scaling)
+        if data.held_back is not None:
+            self.calibration_ = Calibration.of(network, data.held_back)
         return self
 
-    def predict(self, X: None = None) -> pd.DataFrame:
+    def predict(self, X: pd.DataFrame | None = None) -> pd.DataFrame:
         """The `horizon` steps behind each series, in the layout of the frame that `fit` saw.
 
         Raises:
@@ -171,9 +184,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         """
         if X is not None:
             raise DataError("covariates are not supported: leave X out")
-        values, panel = self.predict_values(), self.panel_
-        stamps = [panel.future(s.index, self.horizon) for s in panel.series]
-        return panel.frame([s.name for s in panel.series], stamps, list(values))
+        return self._frame(self.predict_values())
 
     def predict_values(self) -> NDArray[np.float32]:
         """`predict` as an array (S, H, C)."""
@@ -184,6 +195,76 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             forecast = self.network_((self._past().mT - mean) / scale) * scale + mean
             values: NDArray[np.float32] = forecast.mT.numpy()
         return values
+
+    def predict_quantiles(
+        self, alpha: float | Sequence[float] = (0.1, 0.5, 0.9), X: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """Quantiles of each of the `horizon` steps; they never cross.
+
+        A model with `quantiles` gives its own, in between by linear interpolation; any other adds the quantiles of
+        its errors on held-back windows, per channel and step.
+
+        Args:
+            alpha: levels between 0 and 1.
+
+        Returns:
+            As `predict`, with columns (channel, alpha) for a wide frame, `CHANNEL-q0.1` for a long one.
+
+        Raises:
+            DataError: a level lies outside of the model's quantiles, or further out than held-back windows can tell.
+        """
+        check_is_fitted(self, "network_")
+        return quantile_frame(self, alpha, X)
+
+    def predict_interval(self, coverage: float | Sequence[float] = 0.9, X: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Intervals that cover each of the `horizon` steps with the chance asked for, by split conformal prediction.
+
+        Per channel and step, around the forecast or the quantiles nearest to the ends, as wide as held-back windows
+        show it is needed (see `calibration_fraction`). The guarantee is for windows that are exchangeable with those;
+        windows of one series overlap and drift, so it holds as far as the future is like the held-back part.
+
+        Args:
+            coverage: shares between 0 and 1.
+
+        Returns:
+            As `predict`, with columns (channel, coverage, "lower" or "upper") for a wide frame, `CHANNEL-lo-90` and
+            `CHANNEL-hi-90` for a long one.
+
+        Raises:
+            DataError: the coverage is higher than the held-back windows can tell, or there are none.
+        """
+        check_is_fitted(self, "network_")
+        return interval_frame(self, coverage, X)
+
+    def scaled_forecast(self, X: pd.DataFrame | None = None) -> Tensor:
+        """The forecast at each of the network's levels, (S, C, H, Q), in units of each series' scale."""
+        if X is not None:
+            raise DataError("covariates are not supported: leave X out")
+        self.network_.eval()
+        with torch.inference_mode():
+            past = (self._past().mT - self.scaling_.mean[..., None]) / self.scaling_.scale[..., None]
+            return self.network_.quantiles(past)
+
+    def frame_of(
+        self, values: Tensor, labels: Sequence[Sequence[float | str]], suffixes: Sequence[str]
+    ) -> pd.DataFrame:
+        """Several forecasts a channel, (S, C, H, K) in units of each series' scale, in the layout of `predict`.
+
+        Args:
+            labels: further levels of a wide frame's columns, whose product has K entries.
+            suffixes: what K columns of a long frame have behind the channel's name.
+        """
+        mean, scale = self.scaling_.mean[..., None, None], self.scaling_.scale[..., None, None]
+        channels = self.panel_.channels
+        columns: pd.Index = pd.Index([f"{c}-{suffix}" for c in channels for suffix in suffixes])
+        if self.panel_.layout == "wide":
+            columns = pd.MultiIndex.from_product([channels, *labels])
+        return self._frame((values * scale + mean).movedim(2, 1).flatten(2).numpy(), columns)
+
+    def _frame(self, values: NDArray[np.float32], columns: pd.Index | None = None) -> pd.DataFrame:
+        panel = self.panel_
+        stamps = [panel.future(s.index, self.horizon) for s in panel.series]
+        return panel.frame([s.name for s in panel.series], stamps, list(values), columns)
 
     def observe_panel(self, panel: Panel) -> Self:
         """Forecast from the end of this panel from now on; nothing is trained. Series and channels as in `fit`."""
@@ -197,28 +278,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write config.json and model.safetensors; an earlier model in the folder is replaced."""
         check_is_fitted(self, "network_")
-        panel = self.panel_
-        config = {
-            "parameters": self.get_params(),
-            "channels": panel.channels,
-            "layout": panel.layout,
-            "freq": panel.freq.freqstr,
-            "index_name": panel.series[0].index.name,
-            "timezone": str(panel.series[0].index.tz) if panel.series[0].index.tz is not None else None,
-            "series": [{"name": s.name, "last": s.index[-1].isoformat()} for s in panel.series],
-            "training": {
-                "train_loss": self.history_.train_loss,
-                "validation_loss": self.history_.validation_loss,
-                "seconds": self.history_.seconds,
-            },
-        }
-        weights = {f"network.{name}": t for name, t in self.network_.state_dict().items()}
-        return save_folder(
-            folder,
-            type(self).__name__,
-            config,
-            weights | {"past": self._past(), "mean": self.scaling_.mean, "scale": self.scaling_.scale},
-        )
+        return storage.save(self, folder, self._past())
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -227,27 +287,8 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         Raises:
             ModelError: there is no such model, or it is damaged.
         """
-        config, weights = load_folder(folder, cls.__name__)
-        try:
-            model = cls(**config["parameters"])
-            network_config, _ = model.check()
-            if any(t.dtype != torch.float32 for t in weights.values()):
-                raise ValueError("its tensors are not all float32")
-            with torch.device("meta"):
-                network = ForecastNetwork(network_config)
-            own = {n.removeprefix("network."): t for n, t in weights.items() if n.startswith("network.")}
-            network.load_state_dict(own, assign=True)
-            scaling = Scaling(weights["mean"], weights["scale"])
-            panel = _stored_panel(config, weights["past"])
-            expected = (len(panel.series), len(panel.channels))
-            if scaling.mean.shape != expected or scaling.scale.shape != expected:
-                raise ValueError(f"the scaling is {tuple(scaling.mean.shape)}, expected {expected}")
-            training = config["training"]
-            history = History(training["train_loss"], training["validation_loss"], training["seconds"])
-        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
-            raise ModelError(f"{folder} is damaged or was changed: {reason(error)}") from error
-        model.network_, model.history_ = network.eval(), history
-        model.panel_, model.scaling_ = panel, scaling
+        model = storage.restore(cls, folder)
+        assert isinstance(model, cls)
         return model
 
     def check(self) -> tuple[ForecastConfig, TrainingConfig]:
@@ -256,52 +297,11 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: a parameter cannot be used.
         """
-        for name in ("horizon", "context", "patch", "stride", "batch_size", "random_state"):
-            value, least = getattr(self, name), 0 if name == "random_state" else 1
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value < 2**63:
-                raise DataError(f"{name} must be a whole number of at least {least}, not {value!r}")
-        if not isinstance(self.validation_fraction, int | float) or not 0 < self.validation_fraction < 1:
-            raise DataError(f"validation_fraction must lie between 0 and 1, not {self.validation_fraction!r}")
-        if self.loss not in LOSSES:
-            raise DataError(f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
-        patch = min(int(self.patch), int(self.context))
-        try:
-            backbone = BackboneConfig(
-                variant=self.variant,  # type: ignore[arg-type]
-                dim=self.dim,
-                layers=self.layers,
-                heads=self.heads,
-                dropout=self.dropout,
-                memory_depth=self.memory_depth,
-                memory_expansion=self.memory_expansion,
-                chunk_size=self.chunk_size,
-                momentum=self.momentum,
-                forget=self.forget,
-                conv_kernel=self.conv_kernel,
-            )
-            network = ForecastConfig(
-                context=int(self.context),
-                horizon=int(self.horizon),
-                patch=patch,
-                stride=min(int(self.stride), patch),
-                dropout=self.dropout,
-                backbone=backbone,
-            )
-            training = TrainingConfig(
-                max_epochs=self.max_epochs,
-                patience=self.patience,
-                learning_rate=self.learning_rate,
-                max_minutes=self.max_minutes,
-                seed=int(self.random_state),
-                progress=self.verbose,
-            )
-        except (TypeError, ValueError) as error:
-            raise DataError(str(error)) from error
-        return network, training
+        return settings(self)
 
     def _remember(self, network: ForecastNetwork, history: History, panel: Panel, scaling: Scaling) -> None:
         self.network_, self.history_, self.scaling_ = network, history, scaling
-        self.panel_ = self._ends(panel)
+        self.panel_, self.calibration_ = self._ends(panel), None
 
     def _ends(self, panel: Panel) -> Panel:
         ends = [Series(s.name, s.index[-self.context :], s.values[-self.context :]) for s in panel.series]
@@ -312,19 +312,3 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         missing = [(0, 0, self.context - len(s.index), 0) for s in self.panel_.series]
         ends = zip(tensors(self.panel_), missing, strict=True)
         return torch.stack([F.pad(values, pad, value=torch.nan) for values, pad in ends])
-
-
-def _stored_panel(config: dict[str, Any], past: Tensor) -> Panel:
-    """The ends of the series of a saved model, past (S, L, C), with their stamps."""
-    freq = to_offset(str(config["freq"]))
-    names, channels = [s["name"] for s in config["series"]], list(config["channels"])
-    if past.ndim != 3 or (past.shape[0], past.shape[2]) != (len(names), len(channels)) or past.dtype != torch.float32:
-        raise ValueError(
-            f"the history is {tuple(past.shape)}, expected {len(names)} series of {len(channels)} channels"
-        )
-    ends = []
-    for stored, values in zip(config["series"], past.numpy(), strict=True):
-        last = pd.Timestamp(stored["last"]).tz_convert(config["timezone"]) if config["timezone"] else stored["last"]
-        index = pd.date_range(end=last, periods=len(values), freq=freq, name=config["index_name"])
-        ends.append(Series(stored["name"], index, values))
-    return Panel(ends, channels, freq, "long" if config["layout"] == "long" else "wide")

@@ -1,6 +1,6 @@
-"""Training losses; targets may be missing (NaN). Axes: B batch, C channels, H horizon."""
+"""Training losses; targets may be missing (NaN). Axes: B batch, C channels, H horizon, Q quantile levels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,6 +27,15 @@ def spectral(forecast: Tensor, target: Tensor, share: float = 0.8) -> Tensor:
     spectrum = torch.fft.rfft(error, dim=-1, norm="ortho").abs()
     observed = count / error.numel()
     loss: Tensor = share * spectrum.mean() / observed + (1 - share) * error.square().sum() / count
+    return loss
+
+
+def pinball(forecast: Tensor, target: Tensor, levels: Sequence[float]) -> Tensor:
+    """Mean quantile loss over observed targets and levels; forecast (B, C, H, Q), target (B, C, H)."""
+    seen = torch.isfinite(target).unsqueeze(-1)
+    error = (target.unsqueeze(-1) - forecast).where(seen, 0.0)
+    alpha = forecast.new_tensor(levels)
+    loss: Tensor = torch.maximum(alpha * error, (alpha - 1) * error).mean(-1).sum() / seen.sum().clamp_min(1)
     return loss
 
 

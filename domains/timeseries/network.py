@@ -1,6 +1,6 @@
 """The forecasting network: instance norm, patches, a Titans backbone over the patches, one linear head.
 
-Axes: B batch, C channels, L look-back, H horizon, N patches, P patch length, D width.
+Axes: B batch, C channels, L look-back, H horizon, Q quantile levels, N patches, P patch length, D width.
 """
 
 from dataclasses import dataclass
@@ -34,15 +34,25 @@ class ForecastConfig:
     dropout: float = 0.1
     """Share of the head's inputs set to zero in training."""
 
+    quantiles: tuple[float, ...] | None = None
+    """Levels to forecast beside the middle; None for a point forecast."""
+
     backbone: BackboneConfig
 
     def __post_init__(self) -> None:
+        if self.quantiles is not None and not all(0 < q < 1 for q in self.quantiles):
+            raise ValueError(f"quantiles must lie between 0 and 1, not {', '.join(map(str, self.quantiles))}")
         for name in ("context", "horizon", "patch", "stride"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
         if self.stride > self.patch:
             raise ValueError(f"stride ({self.stride}) must not exceed patch ({self.patch}): steps would be skipped")
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantile levels, rising; the middle, 0.5, which is the point forecast, is always one of them."""
+        return tuple(sorted({0.5, *(self.quantiles or ())}))
 
     @property
     def patches(self) -> int:
@@ -62,16 +72,39 @@ class ForecastNetwork(nn.Module):
         self.backbone = TitansBackbone(config.backbone)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.patches * dim, config.horizon)
+        steps = len(config.levels) - 1
+        self.spread = nn.Linear(config.patches * dim, config.horizon * steps) if steps else None
 
     def forward(self, past: Tensor) -> Tensor:
         """past (B, C, L), NaN where missing, to the forecast (B, C, H) on the same scale."""
+        hidden, mean, scale = self._read(past)
+        forecast: Tensor = self.head(hidden).unflatten(0, past.shape[:2]) * scale + mean
+        return forecast
+
+    def quantiles(self, past: Tensor) -> Tensor:
+        """past (B, C, L) to the forecast at each of the configuration's levels, (B, C, H, Q).
+
+        They cannot cross: each lies beyond its neighbour towards the middle by a softplus.
+        """
+        hidden, mean, scale = self._read(past)
+        out = self.head(hidden).unflatten(0, past.shape[:2]).unsqueeze(-1)
+        if self.spread is not None:
+            steps = (
+                F.softplus(self.spread(hidden)).unflatten(0, past.shape[:2]).unflatten(-1, (self.config.horizon, -1))
+            )
+            middle = self.config.levels.index(0.5)
+            below = steps[..., :middle].flip(-1).cumsum(-1).flip(-1)
+            out = torch.cat([out - below, out, out + steps[..., middle:].cumsum(-1)], -1)
+        forecast: Tensor = out * scale.unsqueeze(-1) + mean.unsqueeze(-1)
+        return forecast
+
+    def _read(self, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the heads take, (B C, N D), and the window's mean and scale, (B, C, 1)."""
         observed = torch.isfinite(past)
         z, mean, scale = instance_norm(past, observed)
         tokens = self.embed(torch.cat([self._patch(z), self._patch(observed.to(z.dtype))], -1)) + self.position
         hidden, _ = self.backbone(tokens.flatten(0, 1))
-        out = self.head(self.dropout(hidden.flatten(1))).unflatten(0, past.shape[:2])
-        forecast: Tensor = out * scale + mean
-        return forecast
+        return self.dropout(hidden.flatten(1)), mean, scale
 
     def _patch(self, x: Tensor) -> Tensor:
         """(B, C, L) -> (B, C, N, P)."""

@@ -68,11 +68,16 @@ class Panel:
         """The `steps` stamps behind an index."""
         return pd.date_range(index[-1] + self.freq, periods=steps, freq=self.freq, name=index.name)
 
-    def frame(self, names: Sequence[str], indices: Sequence[pd.DatetimeIndex], values: Sequence[Any]) -> pd.DataFrame:
-        """Back to the user's layout; one (T, C) array per series."""
-        frames = [
-            pd.DataFrame(np.asarray(v), index=i, columns=self.channels) for i, v in zip(indices, values, strict=True)
-        ]
+    def frame(
+        self,
+        names: Sequence[str],
+        indices: Sequence[pd.DatetimeIndex],
+        values: Sequence[Any],
+        columns: pd.Index | None = None,
+    ) -> pd.DataFrame:
+        """Back to the user's layout; one (T, C) array per series, whose columns are the channels if not told."""
+        columns = pd.Index(self.channels) if columns is None else columns
+        frames = [pd.DataFrame(np.asarray(v), index=i, columns=columns) for i, v in zip(indices, values, strict=True)]
         if self.layout == "wide":
             frames[0].index.name = indices[0].name
             return frames[0]

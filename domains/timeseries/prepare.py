@@ -4,7 +4,7 @@ Axes: S series, T steps, C channels.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,6 +50,15 @@ class Prepared:
     train: Windows
     validation: Windows
     scaling: Scaling
+    calibration: Windows | None = None
+    """Windows that neither train nor validate, if any were asked for."""
+
+    @property
+    def held_back(self) -> Windows | None:
+        """The windows that were trained on least: those for calibration, else those that validate; None if none."""
+        if self.calibration is not None:
+            return self.calibration
+        return None if self.validation is self.train else self.validation
 
 
 def tensors(panel: Panel) -> list[Tensor]:
@@ -57,8 +66,12 @@ def tensors(panel: Panel) -> list[Tensor]:
     return [torch.from_numpy(np.ascontiguousarray(s.values)) for s in panel.series]
 
 
-def prepare(panel: Panel, context: int, horizon: int, validation_fraction: float) -> Prepared:
+def prepare(
+    panel: Panel, context: int, horizon: int, validation_fraction: float, calibration_fraction: float = 0.0
+) -> Prepared:
     """Split each series by time: windows whose target lies in its last part validate, all before that train.
+
+    With a `calibration_fraction`, that share at the very end is first put aside for calibration.
 
     A history with room for training windows but none for a validation tail validates on the training windows, with
     a warning.
@@ -66,6 +79,8 @@ def prepare(panel: Panel, context: int, horizon: int, validation_fraction: float
     Raises:
         DataError: no series is as long as context + horizon.
     """
+    if calibration_fraction:
+        return _with_calibration(panel, context, horizon, validation_fraction, calibration_fraction)
     series, need = tensors(panel), context + horizon
     longest = max(len(v) for v in series)
     if longest < need:
@@ -93,3 +108,14 @@ def prepare(panel: Panel, context: int, horizon: int, validation_fraction: float
     if not len(train) or not len(validation):
         raise DataError(f"no window of {need} steps holds observed values both in its context and in its horizon")
     return Prepared(train, validation, scaling)
+
+
+def _with_calibration(panel: Panel, context: int, horizon: int, validation: float, calibration: float) -> Prepared:
+    rest = panel.head(1 - calibration)
+    data = prepare(rest, context, horizon, validation)
+    scaled = data.scaling.apply(tensors(panel))
+    ends = [v[max(0, len(s.index) - context) :] for v, s in zip(scaled, rest.series, strict=True)]
+    windows = Windows(ends, context + horizon, horizon)
+    if not len(windows):
+        raise DataError(f"calibration_fraction {calibration:g} holds no window of {horizon} steps: hold back more")
+    return replace(data, calibration=windows)

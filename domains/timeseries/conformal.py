@@ -1,0 +1,92 @@
+"""Conformal calibration: how far held-back windows lay from their forecasts (split conformal prediction).
+
+Axes: W windows, C channels, H horizon, Q quantile levels.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from titans_seq.domains.timeseries.fitting import levels_of, roll_levels
+from titans_seq.domains.timeseries.network import ForecastNetwork
+from titans_seq.domains.timeseries.windows import Windows
+from titans_seq.errors import DataError
+
+MOST_WINDOWS, LEAST_WINDOWS, MOST_ERRORS = 1000, 100, 2**24
+"""Windows that are kept, evenly spread in time: at the most, and never cut below; errors kept in all, if possible."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Errors on windows that were not trained on, all series together, in units of each series' scale."""
+
+    errors: Tensor
+    """Target minus each level's forecast, (W, C, H, Q) float32, NaN where the target is missing."""
+    levels: tuple[float, ...]
+    """Of the forecasts."""
+
+    @classmethod
+    def of(cls, network: ForecastNetwork, windows: Windows) -> "Calibration":
+        """From windows of scaled values; the network is left in evaluation mode."""
+        config = network.config
+        size = config.horizon * len(config.levels) * windows.values.shape[1]
+        most = max(LEAST_WINDOWS, min(MOST_WINDOWS, MOST_ERRORS // size))
+        chosen = np.unique(np.linspace(0, len(windows) - 1, min(most, len(windows))).round().astype(int))
+        target, forecast = roll_levels(network, windows, config.horizon, chosen.tolist())
+        return cls(target.unsqueeze(-1) - forecast, config.levels)
+
+    def check(self, channels: int, horizon: int) -> None:
+        """ValueError unless the errors belong to a model of this many channels and steps."""
+        if self.errors.ndim != 4 or self.errors.shape[1:] != (channels, horizon, len(self.levels)):
+            raise ValueError(f"the calibration is {tuple(self.errors.shape)}")
+
+    def quantile(self, alpha: float) -> NDArray[np.float32]:
+        """Quantile of the middle level's error per channel and step, (C, H), not falling as alpha rises.
+
+        The rank is alpha (W + 1), between two errors by interpolation: exchangeable windows lie below the forecast
+        plus it with a chance of alpha.
+
+        Raises:
+            DataError: alpha is further out than that many windows can tell.
+        """
+        errors = self.errors[..., self.levels.index(0.5)]
+        count = self._count(errors)
+        if not 1 <= alpha * (count + 1) <= count:
+            need = ceil(1 / min(alpha, 1 - alpha) - 1e-6) - 1
+            raise DataError(f"alpha {alpha:g} takes {need} held-back windows, there are {count}: hold back more")
+        found: NDArray[np.float32] = np.nanquantile(errors.numpy(), alpha, axis=0, method="weibull")
+        return found
+
+    def band(self, forecast: Tensor, coverage: float) -> tuple[Tensor, Tensor]:
+        """Ends of the interval around forecasts (S, C, H, Q) of scaled values, (S, C, H) each.
+
+        Beyond the model's own levels nearest to the coverage's (its middle, if it has no others) by the
+        ceil((W + 1) coverage)-th smallest of the distances at which held-back targets lay outside of them
+        (arXiv 1905.03222): one more exchangeable window is covered with a chance of at least the coverage.
+
+        Raises:
+            DataError: the coverage is higher than that many windows can tell.
+        """
+        ends = [(1 - coverage) / 2, (1 + coverage) / 2]
+        low, high = levels_of(self.errors, self.levels, ends).unbind(-1)
+        scores = torch.maximum(-low, high)  # below the lower end, above the upper one; negative within
+        count = self._count(scores)
+        rank = ceil((count + 1) * coverage - 1e-9)
+        if rank > count:
+            need = ceil(coverage / (1 - coverage) - 1e-6)
+            raise DataError(f"coverage {coverage:g} takes {need} held-back windows, there are {count}: hold back more")
+        seen = torch.isfinite(scores).sum(0)  # (C, H)
+        ranks = torch.ceil((seen + 1) * coverage - 1e-9).long().clamp_min(1)
+        ordered = scores.nan_to_num(torch.inf, torch.inf, -torch.inf).sort(0).values
+        margin = ordered.gather(0, (ranks - 1).unsqueeze(0))[0]
+        lower, upper = levels_of(forecast, self.levels, ends).unbind(-1)
+        margin = torch.maximum(margin, (lower - upper) / 2)  # an interval that shrinks ends at its middle
+        return lower - margin, upper + margin
+
+    def _count(self, errors: Tensor) -> int:
+        """Windows with a target, at the channel and step that has the fewest."""
+        return int(torch.isfinite(errors).sum(0).min())
