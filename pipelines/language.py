@@ -23,6 +23,9 @@ DATASET, TRAIN = "tinyshakespeare", 1_003_854
 
 NAME = "language-tinyshakespeare"
 
+ORDER = ("lmm", "mac", "mag", "mal", "attention")
+"""Of the rows in tables and pictures."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageBench:
@@ -59,7 +62,8 @@ class LanguageBench:
     seed: int = 0
     """Of the first run; the next one has the next."""
     output: Path | None = None
-    """Folder for a dated JSON file and a picture; an interrupted run with the same settings goes on there."""
+    """Folder for a dated JSON file and a picture; an interrupted run with the same settings goes on there, and all that
+    it measured counts."""
     json: bool = False
     """Print the result as JSON on standard output instead of a table."""
 
@@ -77,21 +81,19 @@ class LanguageBench:
         train, test = text[:TRAIN], text[TRAIN:]
         for variant in self.variants:
             self.model(variant, True, 0)  # every setting is checked before hours of work
-        settings = {
-            k: v for k, v in asdict(self).items() if k not in ("output", "json", "seeds", "seed", "variants", "carry")
-        }
+        left_out = ("output", "json", "seeds", "seed", "variants", "carry")
+        settings = {k: v for k, v in asdict(self).items() if k not in left_out}
         ledger = Ledger(self.output, NAME, settings)
         carries = {"off": [False], "on": [True], "both": [False, True]}[self.carry]
-        rows = []
         for carry in carries:
             for seed in range(self.seed, self.seed + self.seeds):
                 for variant in self.variants:
                     key = {"variant": variant, "carry": carry, "seed": seed}
                     row = ledger.find(**key) or ledger.add({**key, **self.once(variant, carry, seed, train, test)})
-                    rows.append(row)
                     if not self.json:
                         figures = f"windows {row['windows']:.4f}, stream {row['stream']:.4f} nats"
                         print(f"{label(row)}, seed {seed}: {figures}", file=sys.stderr)
+        rows = sorted(ledger.rows, key=lambda row: (row["carry"], ORDER.index(row["variant"]), row["seed"]))
         baselines = baseline_bits(train, test)
         result: dict[str, Any] = {
             "benchmark": NAME,
@@ -110,10 +112,14 @@ class LanguageBench:
         if not self.json:
             cells = {
                 name: {k: f"{of[k]:.4f} ± {of[f'{k}_spread']:.4f}" for k in ("windows", "stream")}
-                | {"parameters": f"{of['parameters']:,.0f}", "seconds": f"{of['seconds']:.0f}"}
+                | {
+                    "parameters": f"{of['parameters']:,.0f}",
+                    "seconds": f"{of['seconds']:.0f}",
+                    "seeds": f"{of['seeds']}",
+                }
                 for name, of in result["summary"].items()
             }
-            plain_table(f"nats per character, {self.seeds} seeds, mean and standard deviation", cells)
+            plain_table("nats per character, mean and standard deviation over seeds", cells)
         return result
 
     def model(self, variant: str, carry: bool, seed: int) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from titans_seq.errors import DataError
 from titans_seq.pipelines.environment import describe
+from titans_seq.pipelines.language import ORDER
 from titans_seq.pipelines.ledger import Ledger
 from titans_seq.pipelines.output import claim_results, plain_table, write_result
 
@@ -79,15 +80,15 @@ class NeedleBench:
             self.task(length)
         settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json", "seeds", "seed", "variants")}
         name = f"needle-{self.kind}"
-        ledger, rows = Ledger(self.output, name, settings), []
+        ledger = Ledger(self.output, name, settings)
         for seed in range(self.seed, self.seed + self.seeds):
             for variant in self.variants:
                 key = {"variant": variant, "seed": seed}
                 row = ledger.find(**key) or ledger.add({**key, **self.once(variant, seed)})
-                rows.append(row)
                 if not self.json:
                     shares = ", ".join(f"{n}: {share:.0%}" for n, share in row["found"].items())
                     print(f"{variant}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
+        rows = sorted(ledger.rows, key=lambda row: (ORDER.index(row["variant"]), row["seed"]))
         result: dict[str, Any] = {
             "benchmark": name,
             "settings": settings,
@@ -111,7 +112,7 @@ class NeedleBench:
                 }
                 for v, per in result["summary"].items()
             }
-            plain_table(f"% of needles found, {self.seeds} seeds, mean and standard deviation", cells)
+            plain_table("% of needles found, mean and standard deviation over seeds", cells)
         return result
 
     def task(self, length: int, answer_bytes: int = ANSWER_BYTES) -> Any:

@@ -17,7 +17,7 @@ class Predict:
     model: Path
     """Folder of a saved model."""
     data: Path
-    """DNA: FASTA, GenBank, or a table with a column of sequences."""
+    """DNA: FASTA, GenBank, or a table with a column of sequences. Language: text, one answer for each line."""
     out: Path
     """CSV file to write."""
     force: bool = False
@@ -62,5 +62,14 @@ def predict_dna(options: Predict) -> Any:
     return frame
 
 
-KINDS: dict[str, Callable[[Predict], Any]] = {"TitansDNAClassifier": predict_dna}
+def predict_lines(options: Predict) -> Any:
+    """Each line of a text with its bits per byte, line break included, given all lines before it."""
+    import pandas as pd
+
+    from titans_seq.domains.language import TitansLM
+
+    return pd.DataFrame(TitansLM.load(options.model).score_lines(options.data))
+
+
+KINDS: dict[str, Callable[[Predict], Any]] = {"TitansDNAClassifier": predict_dna, "TitansLM": predict_lines}
 """Kind of a saved model -> what makes a frame of answers."""

@@ -193,6 +193,29 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
             nats += float(losses.double().sum())
         return nats / math.log(2) / read
 
+    def score_lines(self, text: Text) -> Iterator[dict[str, Any]]:
+        """Each line of a text, read as one stream: its `line` (from 1), `bytes`, `bits_per_byte` and `text`.
+
+        The line break belongs to its line. Errors as `score`.
+        """
+        check_is_fitted(self, "network_")
+        lines = list[str]()
+
+        def kept() -> Iterator[str]:
+            for line in _lines(pieces(text)):
+                lines.append(line)
+                yield line
+
+        losses = stream_losses(self.network_, self._tokens(kept()))
+        read, number = torch.zeros(0), 0
+        for part in losses:
+            read = torch.cat([read, part])
+            while lines and len(read) >= (size := len(self.vocabulary_.encode(lines[0]))):
+                line, number = lines.pop(0), number + 1
+                bits, count = float(read[:size].double().sum()) / math.log(2), len(utf8(line))
+                yield {"line": number, "bytes": count, "bits_per_byte": bits / count, "text": line.rstrip("\n")}
+                read = read[size:]
+
     def surprise(self, text: Text) -> pd.DataFrame:
         """How unexpected each token of a text is, read as one stream; what is foreign stands out.
 
@@ -372,6 +395,16 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
 def _framed(vocabulary: Vocabulary, text: str) -> Tensor:
     """`end`, and the tokens of the text."""
     return torch.cat([torch.tensor([vocabulary.end], dtype=torch.int16), vocabulary.encode(text)])
+
+
+def _lines(parts: Iterable[str]) -> Iterator[str]:
+    """The lines of a text in pieces, each with its break."""
+    rest = ""
+    for part in parts:
+        *whole, rest = (rest + part).split("\n")
+        yield from (f"{line}\n" for line in whole)
+    if rest:
+        yield rest
 
 
 def _stored(symbols: Any, kind: str) -> Vocabulary:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 import torch
 
@@ -115,6 +116,18 @@ def test_surprise(folder, place, book, capsys):
     assert (place / "out" / "surprise.png").read_bytes()[:4] == b"\x89PNG"
     assert execute(["surprise", "--model", folder, "--data", book, "--output", "out", "--force", "--json"]) == 0
     assert "contrast" not in json.loads(capsys.readouterr().out)
+
+
+def test_predict_scores_lines(folder, small_lm, place, capsys):
+    (place / "lines.txt").write_text("The value of x.\nŻółć!\n", encoding="utf-8")
+    assert execute(["predict", "--model", folder, "--data", "lines.txt", "--out", "lines.csv"]) == 0
+    assert "lines.csv: 2 rows" in capsys.readouterr().out
+    frame = pd.read_csv(place / "lines.csv")
+    assert frame["text"].tolist() == ["The value of x.", "Żółć!"]
+    assert frame["bytes"].tolist() == [16, 10]
+    assert frame["bits_per_byte"][1] > frame["bits_per_byte"][0]
+    (place / "lines.txt").write_bytes(b"\xff")
+    one_line(place, ["predict", "--model", folder, "--data", "lines.txt", "--out", "x.csv"], "not UTF-8", capsys)
 
 
 def one_line(place, arguments, message, capsys):

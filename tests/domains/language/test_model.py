@@ -49,6 +49,18 @@ def test_score_is_the_same_in_any_pieces(small_lm, english, tmp_path):
     assert float(-chances.mean()) / math.log(2) == pytest.approx(whole, rel=1e-4)
 
 
+def test_lines_add_up_to_the_text(small_lm, tmp_path):
+    text = "The value of x.\n\nnaïve café, 東京\nno break at the end"
+    (tmp_path / "text").write_text(text, encoding="utf-8")
+    for given in (text, tmp_path / "text", iter(text)):
+        lines = list(small_lm.score_lines(given))
+        assert [row["text"] for row in lines] == text.split("\n")
+        assert [row["line"] for row in lines] == [1, 2, 3, 4]
+        assert sum(row["bytes"] for row in lines) == len(text.encode())
+        bits = sum(row["bits_per_byte"] * row["bytes"] for row in lines)
+        assert bits == pytest.approx(small_lm.score(text) * len(text.encode()), rel=1e-4)
+
+
 def test_what_came_before_counts(small_lm, english):
     # a memory that lasts: the second half is easier to read behind the first
     half = english[80_000:84_000]
