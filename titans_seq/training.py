@@ -46,7 +46,7 @@ class TrainingConfig:
     """Norm of the gradient at the most."""
 
     average: float | None = None
-    """Decay per step of a running average of the weights, which is then what is validated and kept; None: no average."""
+    """Decay per step of a running average of the weights, which is validated and kept; None: no average."""
 
     max_minutes: float | None = None
     """Wall time at the most; None for no limit."""

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.domains.genomics.conftest import MOTIF, SMALL
 from titans_seq.domains.genomics import TitansDNAClassifier
 from titans_seq.domains.genomics.mutagenesis import log_odds, mutagenesis
 from titans_seq.domains.genomics.plots import plot_curves, plot_explanation
 from titans_seq.domains.genomics.surprise import surprise
 from titans_seq.errors import DataError
-from tests.domains.genomics.conftest import MOTIF, SMALL
 
 
 def test_every_substitution_is_that_of_the_mutant(stranded):

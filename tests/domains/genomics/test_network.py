@@ -5,13 +5,13 @@ import pytest
 import torch
 from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
+from tests.domains.genomics.conftest import planted
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.genomics.alphabet import PAD, reverse_complement
 from titans_seq.domains.genomics.baselines import Composition, SmallCNN, word_regression
 from titans_seq.domains.genomics.metrics import Scores
 from titans_seq.domains.genomics.network import DNAConfig, DNANetwork, MaskedBatchNorm, Sections
 from titans_seq.domains.genomics.strand import other_strand
-from tests.domains.genomics.conftest import planted
 
 BACKBONE = BackboneConfig(dim=8, layers=1, heads=1, chunk_size=4)
 

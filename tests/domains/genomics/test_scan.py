@@ -136,5 +136,5 @@ def test_formats_count_as_they_should():
 
 def test_the_suffix_tells_the_format(tmp_path):
     assert kind_of_track(tmp_path / "a.BG") == "bedgraph"
-    with pytest.raises(DataError, match="one of .bed, .bedgraph"):
+    with pytest.raises(DataError, match=r"one of \.bed, \.bedgraph"):
         kind_of_track(tmp_path / "a.txt")
