@@ -19,6 +19,7 @@ from titans_seq.domains.timeseries.conformal import Calibration
 from titans_seq.domains.timeseries.fitting import fit_network
 from titans_seq.domains.timeseries.intervals import interval_frame, quantile_frame
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
+from titans_seq.domains.timeseries.observe import joined, observed
 from titans_seq.domains.timeseries.panel import Panel, Series, to_panel
 from titans_seq.domains.timeseries.prepare import Prepared, Scaling, prepare, tensors
 from titans_seq.domains.timeseries.settings import settings
@@ -265,6 +266,26 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         panel = self.panel_
         stamps = [panel.future(s.index, self.horizon) for s in panel.series]
         return panel.frame([s.name for s in panel.series], stamps, list(values), columns)
+
+    def update(self, y: pd.DataFrame) -> Self:
+        """Take in the rows that follow what is known; the next forecast starts behind them. No gradient training.
+
+        The forecast is a function of the last `context` steps: the network reads them from its first memory on, and
+        that memory learns, by its own rule, while it reads. So new rows are in the memory at the next `predict`, and
+        rows that leave the context leave it; no memory is carried from one `update` to the next, and weights, scaling
+        and calibration stay those of `fit`. The result is that of `predict` on the same last steps, bit for bit.
+
+        Args:
+            y: a frame in the layout of `fit`, one row or more a series; long frames may leave series out. Steps without
+                any value are rows of NaN.
+
+        Raises:
+            DataError: the rows are not in order, overlap with what is known, leave steps out, or are of an unknown
+                series, other channels, another frequency or time zone; nothing is taken in then.
+        """
+        check_is_fitted(self, "network_")
+        self.panel_ = self._ends(joined(self.panel_, observed(self.panel_, y)))
+        return self
 
     def observe_panel(self, panel: Panel) -> Self:
         """Forecast from the end of this panel from now on; nothing is trained. Series and channels as in `fit`."""

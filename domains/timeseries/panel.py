@@ -97,6 +97,26 @@ def to_panel(frame: pd.DataFrame | pd.Series) -> Panel:
         DataError: nothing in it, no time, duplicate stamps, no regular grid, text, infinite values, or a channel
             without a single value.
     """
+    groups, long = tables(frame)
+    channels = [str(c) for c in groups[0][1].columns]
+    if not channels:
+        raise DataError("the frame has no column of values")
+    numbers = {str(c): to_numbers(frame[c]) for c in groups[0][1].columns}
+    for channel, column in numbers.items():
+        if not np.isfinite(column).any():
+            raise DataError(f"column {channel!r} holds no value at all")
+    ordered = [(name, in_order(g, name)) for name, g in groups]
+    freq = _frequency([pd.DatetimeIndex(t.index) for _, t in ordered])
+    series = [Series(name, *_regular(t, freq)) for name, t in ordered]
+    return Panel(series, channels, freq, "long" if long else "wide")
+
+
+def tables(frame: pd.DataFrame | pd.Series) -> tuple[list[tuple[str, pd.DataFrame]], bool]:
+    """One table of values per series with its name, in the order they first appear, and whether the frame is long.
+
+    Raises:
+        DataError: not a frame, nothing in it, a column that stands twice, no time, or a row of no series.
+    """
     if isinstance(frame, pd.Series):
         frame = frame.to_frame(frame.name if frame.name is not None else "y")
     if not isinstance(frame, pd.DataFrame):
@@ -116,17 +136,7 @@ def to_panel(frame: pd.DataFrame | pd.Series) -> Panel:
         groups = [("", frame)]
     else:
         raise DataError(f"no time: a DatetimeIndex, or the columns {ID} and {TIME}, are needed")
-    channels = [str(c) for c in groups[0][1].columns]
-    if not channels:
-        raise DataError("the frame has no column of values")
-    numbers = {str(c): to_numbers(frame[c]) for c in groups[0][1].columns}
-    for channel, column in numbers.items():
-        if not np.isfinite(column).any():
-            raise DataError(f"column {channel!r} holds no value at all")
-    tables = [(name, _sorted(g, name)) for name, g in groups]
-    freq = _frequency([pd.DatetimeIndex(t.index) for _, t in tables])
-    series = [Series(name, *_regular(t, freq)) for name, t in tables]
-    return Panel(series, channels, freq, "long" if long else "wide")
+    return groups, long
 
 
 def to_numbers(column: "pd.Series[Any]") -> NDArray[np.float64]:
@@ -168,7 +178,8 @@ def natural_season(freq: pd.offsets.BaseOffset) -> int:
     return 1
 
 
-def _sorted(table: pd.DataFrame, name: str) -> pd.DataFrame:
+def in_order(table: pd.DataFrame, name: str, sort: bool = True) -> pd.DataFrame:
+    """A table whose index is of stamps, rising and none twice; DataError for what cannot be put so, or must not be."""
     label = f" of series {name!r}" if name else ""
     if not isinstance(table.index, pd.DatetimeIndex):
         try:
@@ -177,6 +188,8 @@ def _sorted(table: pd.DataFrame, name: str) -> pd.DataFrame:
             raise DataError(f"{TIME} holds what is not a time: {reason(error)}") from error
     if table.index.hasnans:
         raise DataError(f"{int(np.sum(table.index.isna()))} time stamps{label} are missing")
+    if not table.index.is_monotonic_increasing and not sort:
+        raise DataError(f"the time stamps{label} are not in order: sort them")
     if not table.index.is_monotonic_increasing:
         warnings.warn(f"the time stamps{label} are not in order; they were sorted", TitansSeqWarning, stacklevel=2)
         table = table.sort_index()
