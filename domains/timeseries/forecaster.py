@@ -1,9 +1,9 @@
 """The scikit-learn style forecaster. Axes: S series, C channels, L look-back, H horizon."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from titans_seq.domains.timeseries import storage
+from titans_seq.domains.timeseries.backtest import backtest_frame, cutoff_rows, forecasts_at, refitted_at, rows_of
 from titans_seq.domains.timeseries.conformal import Calibration
 from titans_seq.domains.timeseries.fitting import fit_network
 from titans_seq.domains.timeseries.intervals import interval_frame, quantile_frame
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
-from titans_seq.domains.timeseries.observe import joined, observed
+from titans_seq.domains.timeseries.observe import joined, observed, placed
 from titans_seq.domains.timeseries.panel import Panel, Series, to_panel
 from titans_seq.domains.timeseries.prepare import Prepared, Scaling, prepare, tensors
 from titans_seq.domains.timeseries.settings import settings
@@ -286,6 +287,44 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "network_")
         self.panel_ = self._ends(joined(self.panel_, observed(self.panel_, y)))
         return self
+
+    def backtest(
+        self,
+        y: pd.DataFrame,
+        cutoffs: Iterable[Any] | None = None,
+        *,
+        stride: int | None = None,
+        n_windows: int | None = None,
+        refit: bool = False,
+    ) -> pd.DataFrame:
+        """What would have been forecast at earlier times, beside what came: all cutoffs in one batched pass.
+
+        Args:
+            y: a history in the layout of `fit`, of any of its series; it does not change the model.
+            cutoffs: stamps, the last that each forecast sees; None: the last `n_windows` (None: all) that have a whole
+                context before and a whole horizon behind them, `stride` steps apart (None: the horizon).
+            refit: fit a fresh model of the same parameters on what lies before each cutoff, which takes as long as it
+                sounds; otherwise the fitted model forecasts from every cutoff, also those that it was trained on.
+
+        Returns:
+            A row per step with the columns (unique_id,) channel, cutoff, ds, y, forecast.
+
+        Raises:
+            DataError: the frame does not fit the model, is too short, or a cutoff is none of its steps.
+        """
+        check_is_fitted(self, "network_")
+        for name, value in (("stride", stride), ("n_windows", n_windows)):
+            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+                raise DataError(f"{name} must be a whole number of at least 1, not {value!r}")
+            if value is not None and cutoffs is not None:
+                raise DataError(f"{name} and cutoffs cannot both be given")
+        panel = placed(self.panel_, y)
+        if cutoffs is None:
+            rows = cutoff_rows(panel, self.context, self.horizon, stride or self.horizon, n_windows)
+        else:
+            rows = rows_of(panel, cutoffs)
+        forecasts = (refitted_at if refit else forecasts_at)(self, panel, rows)
+        return backtest_frame(panel, rows, forecasts, self.horizon)
 
     def observe_panel(self, panel: Panel) -> Self:
         """Forecast from the end of this panel from now on; nothing is trained. Series and channels as in `fit`."""

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from titans_seq.domains.timeseries.panel import Panel, Series, in_order, tables, to_numbers
+from titans_seq.domains.timeseries.panel import Panel, Series, check_gaps, in_order, tables, to_numbers
 from titans_seq.errors import DataError
 
 FAR = 10_000
@@ -18,19 +18,58 @@ def observed(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
         DataError: another layout, other channels, an unknown series, stamps that are not in order, that were known
             already, that leave steps out or lie between the steps, text, or infinite values.
     """
+    found = []
+    for name, table in _known_tables(known, frame, sort=False):
+        end = next(s.index for s in known.series if s.name == name)
+        index = _follows(end, pd.DatetimeIndex(table.index), known.freq, f" of series {name!r}" if name else "")
+        found.append(Series(name, index, numbers(table)))
+    return Panel(found, known.channels, known.freq, known.layout)
+
+
+def placed(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
+    """Any stretch of series that are known, on their grid; steps left out become NaN.
+
+    Raises:
+        DataError: another layout, other channels, an unknown series, stamps that stand twice or lie between the steps,
+            text, or infinite values.
+    """
+    found = []
+    for name, table in _known_tables(known, frame, sort=True):
+        index = pd.DatetimeIndex(table.index)
+        check_gaps(index, steps_between(known))
+        grid = pd.date_range(index[0], index[-1], freq=known.freq, name=known.series[0].index.name)
+        rows = grid.get_indexer(index)
+        if (rows < 0).any():
+            raise DataError(f"{index[int((rows < 0).argmax())]} is no step of the frequency {known.freq.freqstr}")
+        values = np.full((len(grid), table.shape[1]), np.nan, dtype=np.float32)
+        values[rows] = numbers(table)
+        found.append(Series(name, grid, values))
+    return Panel(found, known.channels, known.freq, known.layout)
+
+
+def steps_between(panel: Panel) -> pd.Timedelta:
+    """About the time of one step."""
+    index = panel.future(panel.series[0].index, 12)
+    return (index[-1] - index[0]) / 11
+
+
+def _known_tables(known: Panel, frame: pd.DataFrame | pd.Series, sort: bool) -> list[tuple[str, pd.DataFrame]]:
+    """Tables of known series, with the known channels in their order and stamps in the known time zone."""
     groups, long = tables(frame)
     if long != (known.layout == "long"):
         raise DataError(f"a {known.layout} frame is needed, as fit saw it")
-    ends = {s.name: s.index for s in known.series}
+    known_names = [s.name for s in known.series]
+    zone = known.series[0].index.tz
     found = []
     for name, group in groups:
-        if name not in ends:
-            names = ", ".join(list(ends)[:20])
-            raise DataError(f"series {name!r} is unknown: the model was fitted on {names}")
-        table = in_order(with_columns(group, known.channels), name, sort=False)
-        index = _follows(ends[name], pd.DatetimeIndex(table.index), known.freq, f" of series {name!r}" if long else "")
-        found.append(Series(name, index, numbers(table)))
-    return Panel(found, known.channels, known.freq, known.layout)
+        if name not in known_names:
+            raise DataError(f"series {name!r} is unknown: the model was fitted on {', '.join(known_names[:20])}")
+        table = in_order(with_columns(group, known.channels), name, sort)
+        index = pd.DatetimeIndex(table.index)
+        if str(index.tz) != str(zone):
+            raise DataError(f"the time stamps are in time zone {index.tz}, those of fit in {zone}")
+        found.append((name, table))
+    return found
 
 
 def joined(known: Panel, new: Panel) -> Panel:
@@ -69,8 +108,6 @@ def numbers(table: pd.DataFrame) -> NDArray[np.float32]:
 def _follows(
     known: pd.DatetimeIndex, index: pd.DatetimeIndex, freq: pd.offsets.BaseOffset, label: str
 ) -> pd.DatetimeIndex:
-    if str(index.tz) != str(known.tz):
-        raise DataError(f"the time stamps{label} are in time zone {index.tz}, those of fit in {known.tz}")
     index = index.as_unit(known.unit).rename(known.name)
     last = known[-1]
     if index[0] <= last:

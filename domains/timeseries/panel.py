@@ -210,7 +210,7 @@ def _frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
         raise DataError(f"a time stamp lies outside of the years 1678 to 2262: {error}") from error
     common = int(steps.mode().iloc[0])
     for index in indices:
-        _check_gaps(index, pd.Timedelta(common, unit="ns"))
+        check_gaps(index, pd.Timedelta(common, unit="ns"))
     if bool((steps % common == 0).all()) and common % pd.Timedelta("1D").value != 0:
         return to_offset(pd.Timedelta(common, unit="ns"))
     weekend = any(bool((i.dayofweek >= 5).any()) for i in indices)
@@ -234,7 +234,7 @@ def _frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
     )
 
 
-def _check_gaps(index: pd.DatetimeIndex, step: pd.Timedelta) -> None:
+def check_gaps(index: pd.DatetimeIndex, step: pd.Timedelta) -> None:
     """Before a grid is made of it: a few wrong stamps must not blow up a series to gigabytes."""
     count = (index[-1] - index[0]) / step + 1
     if count > 50 * len(index) + 1000:

@@ -1,0 +1,136 @@
+"""Forecasts from many places of a history at once. Axes: W windows, T steps, C channels, L look-back, H horizon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from sklearn.base import clone
+from torch import Tensor
+
+from titans_seq.domains.timeseries.panel import ID, TIME, Panel, Series
+from titans_seq.domains.timeseries.prepare import tensors
+from titans_seq.errors import DataError
+
+if TYPE_CHECKING:
+    from titans_seq.domains.timeseries.forecaster import TitansForecaster
+
+BATCH = 256
+"""Windows at a time."""
+
+Rows = NDArray[np.int64]
+"""Of one series: the last row that each forecast sees."""
+
+
+def cutoff_rows(panel: Panel, context: int, horizon: int, stride: int, n_windows: int | None) -> list[Rows]:
+    """The last `n_windows` places, `stride` apart, with `context` rows up to them and `horizon` rows behind."""
+    found = []
+    for series in panel.series:
+        rows = np.arange(len(series.index) - 1 - horizon, context - 2, -stride, dtype=np.int64)
+        found.append(rows[:n_windows][::-1].copy())
+    if not any(len(rows) for rows in found):
+        longest = max(len(s.index) for s in panel.series)
+        raise DataError(
+            f"the longest series has {longest} steps: context {context} + horizon {horizon} need {context + horizon}"
+        )
+    return found
+
+
+def rows_of(panel: Panel, cutoffs: Iterable[Any]) -> list[Rows]:
+    """The rows of these stamps, in each series that has them.
+
+    Raises:
+        DataError: not a stamp, or one that no series has.
+    """
+    try:
+        stamps = pd.DatetimeIndex(pd.to_datetime(list(cutoffs))).unique().sort_values()
+    except (ValueError, TypeError) as error:
+        raise DataError(f"cutoffs must be time stamps: {error}") from error
+    zone = panel.series[0].index.tz
+    if not len(stamps):
+        raise DataError("cutoffs is empty")
+    if zone is not None and stamps.tz is None:
+        stamps = stamps.tz_localize(zone)
+    if str(stamps.tz) != str(zone):
+        raise DataError(f"the cutoffs are in time zone {stamps.tz}, the series in {zone}")
+    places = [s.index.get_indexer(stamps) for s in panel.series]
+    nowhere = np.stack(places).max(0) < 0
+    if nowhere.any():
+        raise DataError(f"cutoff {stamps[int(nowhere.argmax())]} is a step of no series")
+    return [np.asarray(rows[rows >= 0], dtype=np.int64) for rows in places]
+
+
+def forecasts_at(model: TitansForecaster, panel: Panel, rows: list[Rows]) -> list[NDArray[np.float32]]:
+    """(W, H, C) per series in its own units: what the model forecasts when it has seen up to each of its rows."""
+    places = [[s.name for s in model.panel_.series].index(s.name) for s in panel.series]
+    mean, scale = model.scaling_.mean[places], model.scaling_.scale[places]
+    front = torch.full((model.context, len(panel.channels)), torch.nan)
+    parts, ends, offset = [], [], 0
+    for values, m, s, own in zip(tensors(panel), mean, scale, rows, strict=True):
+        parts += [front, (values - m) / s]
+        offset += len(front)
+        ends.append(torch.from_numpy(own) + offset)
+        offset += len(values)
+    joined, end = torch.cat(parts), torch.cat(ends)
+    back = torch.arange(1 - model.context, 1)
+    outputs: list[Tensor] = []
+    batches = end.split(BATCH)
+    model.network_.eval()
+    with torch.inference_mode():
+        for batch in shown(batches, "backtest", model.verbose):
+            outputs.append(model.network_(joined[batch.unsqueeze(1) + back].mT))
+    forecast = torch.cat(outputs).mT.split([len(own) for own in rows])
+    return [(f * s + m).numpy() for f, m, s in zip(forecast, mean, scale, strict=True)]
+
+
+def refitted_at(model: TitansForecaster, panel: Panel, rows: list[Rows]) -> list[NDArray[np.float32]]:
+    """As `forecasts_at`, by a model of the same parameters that is fitted anew on what lies before each cutoff."""
+    stamps = sorted({stamp for s, own in zip(panel.series, rows, strict=True) for stamp in s.index[own]})
+    found: list[list[NDArray[np.float32]]] = [[] for _ in panel.series]
+    for stamp in shown(stamps, "backtest, fitting anew", model.verbose):
+        parts = [Series(s.name, s.index[s.index <= stamp], s.values[s.index <= stamp]) for s in panel.series]
+        kept = [p for p in parts if len(p.index)]
+        fresh = clone(model).set_params(verbose=False)
+        values = fresh.fit_panel(Panel(kept, panel.channels, panel.freq, panel.layout)).predict_values()
+        names = [p.name for p in kept]
+        for own, series, outputs in zip(rows, panel.series, found, strict=True):
+            if stamp in series.index[own]:
+                outputs.append(values[names.index(series.name)])
+    shape = (0, model.horizon, len(panel.channels))
+    return [np.stack(f) if f else np.zeros(shape, np.float32) for f in found]
+
+
+def backtest_frame(panel: Panel, rows: list[Rows], forecasts: list[NDArray[np.float32]], horizon: int) -> pd.DataFrame:
+    """One row per series, channel, cutoff and step; the target is NaN where it is missing or not known yet."""
+    frames = []
+    for series, own, forecast in zip(panel.series, rows, forecasts, strict=True):
+        stamps = series.index.append(panel.future(series.index, horizon))
+        values = np.concatenate([series.values, np.full((horizon, series.values.shape[1]), np.nan, np.float32)])
+        steps = own[:, None] + np.arange(1, horizon + 1)  # (W, H)
+        channels, size = len(panel.channels), steps.size
+        frames.append(
+            pd.DataFrame(
+                {
+                    ID: np.full(channels * size, series.name, dtype=object),
+                    "channel": np.repeat(np.array(panel.channels, dtype=object), size),
+                    "cutoff": stamps[np.tile(np.repeat(own, horizon), channels)],
+                    TIME: stamps[np.tile(steps.ravel(), channels)],
+                    "y": np.moveaxis(values[steps], -1, 0).ravel(),
+                    "forecast": np.moveaxis(forecast, -1, 0).ravel(),
+                }
+            )
+        )
+    frame = pd.concat(frames, ignore_index=True)
+    frame = frame.astype({ID: "str", "channel": "str"})
+    return frame if panel.layout == "long" else frame.drop(columns=ID)
+
+
+def shown(items: Any, label: str, wanted: bool) -> Iterable[Any]:
+    """The items, with a bar on standard error while they are worked on."""
+    return track(items, label, console=Console(stderr=True), disable=not wanted, transient=True)
