@@ -122,3 +122,23 @@ def test_losses_over_a_text_in_any_pieces():
     apart = torch.cat([next_token_loss(net(p[:-1].unsqueeze(0))[0], p[1:].unsqueeze(0))[0] for p in parts])
     assert len(apart) == 59
     assert window_loss(net, tokens, 8, batch=3) == pytest.approx(float(apart.mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal"])
+def test_a_memory_that_begins_as_an_induction_head(variant):
+    from titans_seq.memory import NeuralMemory
+
+    size = {"dim": 16, "layers": 2, "heads": 2, "window": 8, "chunk_size": 4}
+    backbone = BackboneConfig(variant=variant, **size)
+    plain, other = (
+        LanguageNetwork(LanguageConfig(vocabulary=100, backbone=backbone, induction=i, initial_forget=f))
+        for i, f in ((False, None), (True, 0.001))
+    )
+    for module in other.modules():
+        if isinstance(module, NeuralMemory):
+            queries, keys, values = module.conv.unflatten(0, (3, -1)).mean(1)
+            assert queries.argmax() == values.argmax() == 3
+            assert keys.argmax() == 2
+            torch.testing.assert_close(module.gates.bias[-2:].sigmoid(), torch.full((2,), 0.001))
+    tokens = torch.randint(100, (1, 12))
+    assert not torch.allclose(plain(tokens)[0], other(tokens)[0])
