@@ -32,6 +32,7 @@ from titans_seq.pipelines.predict import Predict
 from titans_seq.pipelines.recall import RecallBench
 from titans_seq.pipelines.scaling import Scaling
 from titans_seq.pipelines.scan import Scan
+from titans_seq.pipelines.scan_bench import ScanBench
 from titans_seq.pipelines.scoring import Scoring
 from titans_seq.pipelines.speed import Speed
 from titans_seq.pipelines.stability import Stability
@@ -60,6 +61,7 @@ class Bench:
         | Annotated[GenomicsBench, command("genomics", prefix_name=False)]
         | Annotated[RecallBench, command("recall", prefix_name=False)]
         | Annotated[Scaling, command("scaling", prefix_name=False)]
+        | Annotated[ScanBench, command("scan", prefix_name=False)]
         | Annotated[Speed, command("speed", prefix_name=False)]
         | Annotated[Stability, command("stability", prefix_name=False)]
         | Annotated[TrainingMemory, command("training-memory", prefix_name=False)]
