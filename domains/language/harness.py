@@ -5,12 +5,15 @@ windows, which begin anew. `windows=N` gives those too, so that both figures can
 """
 
 import json
+import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import datasets
 import lm_eval
 import lm_eval.tasks
 import torch
@@ -83,7 +86,6 @@ class HarnessLM(LM):  # type: ignore[misc]
         until = [until] if isinstance(until, str) else [u for u in until if u]
         temperature = float(options.get("temperature", 0.0)) if options.get("do_sample", False) else 0.0
         count = int(options.get("max_gen_toks", LONGEST))
-        self._encode(context)
         answer = ""
         for piece in self.model.stream(context, count, temperature, options.get("top_k"), options.get("top_p")):
             answer += piece
@@ -149,7 +151,7 @@ def evaluate(
     model: HarnessLM, sources: Mapping[str, Path], limit: int | None = None, seed: int = 0
 ) -> dict[str, dict[str, float]]:
     """Metrics of each task, by the harness's `simple_evaluate`; `limit` documents at the most."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, _quiet():
         names = write_tasks(Path(name), sources)
         found = lm_eval.simple_evaluate(
             model=model,
@@ -170,6 +172,21 @@ def evaluate(
         }
         for task, values in found["results"].items()
     }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the harness says about its own task files, and bars over the reading of small ones."""
+    log = logging.getLogger("lm_eval")
+    level, bars = log.level, datasets.is_progress_bar_enabled()
+    log.setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        if bars:
+            datasets.enable_progress_bars()
 
 
 def _pages(source: Path) -> list[dict[str, Any]]:

@@ -4,18 +4,16 @@ Axes: B batch, T tokens, H heads.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from titans_seq.domains.language.evaluation import stream_losses
 from titans_seq.domains.language.network import LanguageNetwork
-from titans_seq.memory import NeuralMemory
+from titans_seq.memory.recorded import recorded
 
 
 def traced(network: LanguageNetwork, tokens: Iterable[Tensor]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -40,31 +38,6 @@ def traced(network: LanguageNetwork, tokens: Iterable[Tensor]) -> tuple[NDArray[
         return losses, np.full_like(losses, np.nan)
     memories = [torch.cat(of, 2)[0].double().mean(0) for of in norms]
     return losses, torch.stack(memories).mean(0)[-len(losses) :].numpy()  # in front: persistent tokens, and the first
-
-
-@contextmanager
-def recorded(module: nn.Module) -> Iterator[list[list[Tensor]]]:
-    """Inside, each memory below `module` that runs appends its surprise norms (B, H, T) to a list of its own."""
-    found: dict[NeuralMemory, list[Tensor]] = {m: [] for m in module.modules() if isinstance(m, NeuralMemory)}
-
-    def watch(memory: NeuralMemory) -> None:
-        step = memory.step
-
-        def watched(x: Tensor, state: Any = None, lengths: Any = None, norms: Any = None, fill: Any = None) -> Any:
-            own: list[Tensor] = []
-            out = step(x, state, lengths, own, fill)
-            found[memory].append(torch.cat(own, 2))
-            return out
-
-        memory.step = watched  # type: ignore[method-assign]
-
-    for memory in found:
-        watch(memory)
-    try:
-        yield list(found.values())
-    finally:
-        for memory in found:
-            del memory.step
 
 
 def contrast(trace: pd.DataFrame, planted: tuple[int, int]) -> dict[str, dict[str, float]]:
