@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from titans_seq.domains.timeseries.panel import ID, TIME, Panel, Series
-from titans_seq.domains.timeseries.prepare import tensors
+from titans_seq.domains.timeseries.prepare import Scaling, tensors
 from titans_seq.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,27 +66,37 @@ def rows_of(panel: Panel, cutoffs: Iterable[Any]) -> list[Rows]:
     return [np.asarray(rows[rows >= 0], dtype=np.int64) for rows in places]
 
 
-def forecasts_at(model: TitansForecaster, panel: Panel, rows: list[Rows]) -> list[NDArray[np.float32]]:
-    """(W, H, C) per series in its own units: what the model forecasts when it has seen up to each of its rows."""
-    places = [[s.name for s in model.panel_.series].index(s.name) for s in panel.series]
-    mean, scale = model.scaling_.mean[places], model.scaling_.scale[places]
+def windows_at(model: TitansForecaster, panel: Panel, rows: list[Rows], label: str) -> Iterator[Tensor]:
+    """Batches (B, C, L) of the contexts that end at these rows, scaled as in `fit`, one series after the other."""
     front = torch.full((model.context, len(panel.channels)), torch.nan)
     parts, ends, offset = [], [], 0
-    for values, m, s, own in zip(tensors(panel), mean, scale, rows, strict=True):
-        parts += [front, (values - m) / s]
+    scaling = scaling_of(model, panel)
+    for values, own in zip(scaling.apply(tensors(panel)), rows, strict=True):
+        parts += [front, values]
         offset += len(front)
         ends.append(torch.from_numpy(own) + offset)
         offset += len(values)
-    joined, end = torch.cat(parts), torch.cat(ends)
+    joined = torch.cat(parts)
     back = torch.arange(1 - model.context, 1)
-    outputs: list[Tensor] = []
-    batches = end.split(BATCH)
+    for batch in shown(torch.cat(ends).split(BATCH), label, model.verbose):
+        yield joined[batch.unsqueeze(1) + back].mT
+
+
+def scaling_of(model: TitansForecaster, panel: Panel) -> Scaling:
+    """The model's, of the panel's series."""
+    known = [s.name for s in model.panel_.series]
+    places = [known.index(s.name) for s in panel.series]
+    return Scaling(model.scaling_.mean[places], model.scaling_.scale[places])
+
+
+def forecasts_at(model: TitansForecaster, panel: Panel, rows: list[Rows]) -> list[NDArray[np.float32]]:
+    """(W, H, C) per series in its own units: what the model forecasts when it has seen up to each of its rows."""
     model.network_.eval()
     with torch.inference_mode():
-        for batch in shown(batches, "backtest", model.verbose):
-            outputs.append(model.network_(joined[batch.unsqueeze(1) + back].mT))
-    forecast = torch.cat(outputs).mT.split([len(own) for own in rows])
-    return [(f * s + m).numpy() for f, m, s in zip(forecast, mean, scale, strict=True)]
+        forecast = torch.cat([model.network_(past) for past in windows_at(model, panel, rows, "backtest")]).mT
+    scaling = scaling_of(model, panel)
+    parts = zip(forecast.split([len(own) for own in rows]), scaling.mean, scaling.scale, strict=True)
+    return [(f * scale + mean).numpy() for f, mean, scale in parts]
 
 
 def refitted_at(model: TitansForecaster, panel: Panel, rows: list[Rows]) -> list[NDArray[np.float32]]:

@@ -24,6 +24,7 @@ from titans_seq.domains.timeseries.observe import joined, observed, placed
 from titans_seq.domains.timeseries.panel import Panel, Series, to_panel
 from titans_seq.domains.timeseries.prepare import Prepared, Scaling, prepare, tensors
 from titans_seq.domains.timeseries.settings import settings
+from titans_seq.domains.timeseries.surprise import surprise_frame
 from titans_seq.errors import DataError
 from titans_seq.training import History, TrainingConfig, seeded
 
@@ -325,6 +326,28 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             rows = rows_of(panel, cutoffs)
         forecasts = (refitted_at if refit else forecasts_at)(self, panel, rows)
         return backtest_frame(panel, rows, forecasts, self.horizon)
+
+    def surprise(self, y: pd.DataFrame) -> pd.DataFrame:
+        """How much each step teaches the memory that reads up to it; where it stands out, something unusual happens.
+
+        For each step the network reads the `context` steps that end there; its surprise is the norm of the gradient
+        of the memory's loss (equation 16 of arXiv 2501.00663) at the last token, the mean over heads and blocks. That
+        token spans `patch` steps, so what is unusual shows from its own step on for about that long, never before.
+        The gradient is taken at the start of the token's chunk: fit with a `chunk_size` of 1 and a context of many
+        patches for a memory that knows all that came before in the context. A warning says if it knows nothing.
+
+        Args:
+            y: a history in the layout of `fit`, of any of its series; it does not change the model.
+
+        Returns:
+            A frame like y, in order of time, without unit; NaN at a series' first `context` - 1 steps and where y is
+            missing.
+
+        Raises:
+            DataError: the variant has no memory, the frame does not fit the model, or is shorter than the context.
+        """
+        check_is_fitted(self, "network_")
+        return surprise_frame(self, y)
 
     def observe_panel(self, panel: Panel) -> Self:
         """Forecast from the end of this panel from now on; nothing is trained. Series and channels as in `fit`."""

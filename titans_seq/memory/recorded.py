@@ -1,0 +1,35 @@
+"""The surprise of every memory inside a network, while the network runs. Axes: B batch, T tokens, H heads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from titans_seq.memory.neural import NeuralMemory
+
+
+@contextmanager
+def recorded(module: nn.Module) -> Iterator[list[list[Tensor]]]:
+    """Inside, each memory below `module` that runs appends its surprise norms (B, H, T) to a list of its own."""
+    found: dict[NeuralMemory, list[Tensor]] = {m: [] for m in module.modules() if isinstance(m, NeuralMemory)}
+
+    def watch(memory: NeuralMemory) -> None:
+        step = memory.step
+
+        def watched(x: Tensor, state: Any = None, lengths: Any = None, norms: Any = None, fill: Any = None) -> Any:
+            own: list[Tensor] = []
+            out = step(x, state, lengths, own, fill)
+            found[memory].append(torch.cat(own, 2))
+            return out
+
+        memory.step = watched  # type: ignore[method-assign]
+
+    for memory in found:
+        watch(memory)
+    try:
+        yield list(found.values())
+    finally:
+        for memory in found:
+            del memory.step
