@@ -156,7 +156,7 @@ def evaluate(
         found = lm_eval.simple_evaluate(
             model=model,
             tasks=names,
-            task_manager=lm_eval.tasks.TaskManager(include_path=name),
+            task_manager=lm_eval.tasks.TaskManager(include_path=name, include_defaults=False),
             limit=limit,
             bootstrap_iters=0,
             log_samples=False,
