@@ -49,9 +49,9 @@ class NeedleBench:
     """Bytes that attention sees, with and without a memory beside it."""
     chunk_size: int = 4
     """Of the memory."""
-    initial_forget: float = 1e-3
+    initial_forget: float = 1e-5
     """Share of the memory that a byte forgets at first."""
-    steps: int = 1500
+    steps: int = 1000
     """Training steps at the most; training stops early at a loss of 0.01 nats per byte of the answer."""
     batch: int = 8
     """Examples of a step."""

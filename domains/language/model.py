@@ -222,8 +222,9 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
         Returns:
             a row per token (byte, or character), with columns
 
-            - bits: -log2 of the probability that the model gave it.
-            - memory: norm of the memory's momentary surprise, mean of all layers and heads; NaN without a memory.
+            - bits: -log2 of the probability that the model gave it; high all along a foreign passage.
+            - memory: norm of the memory's momentary surprise, mean of all layers and heads; NaN without a memory. It
+              says how hard a token is written, which is most where one symbol repeats, not where the text is foreign.
 
         Raises:
             DataError: as `score`.
