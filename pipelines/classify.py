@@ -65,6 +65,7 @@ def run_classify(options: Classify) -> dict[str, Any]:
     import numpy as np
     import pandas as pd
 
+    from titans_seq.domains.genomics.alphabet import LETTERS
     from titans_seq.domains.genomics.baselines import composition_floor, word_regression
     from titans_seq.domains.genomics.classifier import TitansDNAClassifier
     from titans_seq.domains.genomics.encoder import padded
@@ -90,21 +91,15 @@ def run_classify(options: Classify) -> dict[str, Any]:
     )
     claim_folder(options.output, FILES, options.force)
     parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
-    if not options.json:
-        _leak_table(source.name, splits.leaks, splits.removed)
     parameters = {k: v for k, v in model.get_params().items() if k != "verbose"} | {
         "data": source.name,
         **{name: len(part) for name, part in parts.items()},
     }
     with track(options.tracking_uri, "classify", source.stem, parameters) as run:
-        text = "".join
-        frame = pd.DataFrame(
-            {
-                "sequence": [text("ACGTN"[c] for c in row.tolist()) for row in splits.train.rows],
-                "label": splits.train.labels,
-            }
-        )
-        run.data(frame, source.name)
+        if not options.json:
+            _leak_table(source.name, splits.leaks, splits.removed)
+        letters = [LETTERS[row].tobytes().decode() for row in splits.train.rows]
+        run.data(pd.DataFrame({"sequence": letters, "label": splits.train.labels}), source.name)
         folder = options.output / "model"
 
         def after_epoch(fitted: TitansDNAClassifier, better: bool) -> None:

@@ -16,6 +16,9 @@ UNKNOWN, PAD = 4, 5
 Ambiguous = Literal["unknown", "error"]
 """What becomes of N and the other IUPAC codes (R, Y, S, W, K, M, B, D, H, V): one code for all, or an error."""
 
+LETTERS = np.frombuffer(b"ACGTN", dtype=np.uint8)
+"""Codes 0 to 4 as letters."""
+
 _OTHER, _GAP = 255, 254
 _COMPLEMENT = np.array([3, 2, 1, 0, UNKNOWN, PAD], dtype=np.uint8)
 
