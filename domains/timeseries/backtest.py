@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from sklearn.base import clone
 from torch import Tensor
 
+from titans_seq.domains.timeseries.covariates import Known, scale_of
 from titans_seq.domains.timeseries.panel import ID, TIME, Panel, Series
 from titans_seq.domains.timeseries.prepare import Scaling, tensors
+from titans_seq.domains.timeseries.windows import Columns
 from titans_seq.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,20 +70,25 @@ def rows_of(panel: Panel, cutoffs: Iterable[Any]) -> list[Rows]:
     return [np.asarray(rows[rows >= 0], dtype=np.int64) for rows in places]
 
 
-def windows_at(model: TitansForecaster, panel: Panel, rows: list[Rows], label: str) -> Iterator[Tensor]:
-    """Batches (B, C, L) of the contexts that end at these rows, scaled as in `fit`, one series after the other."""
-    front = torch.full((model.context, len(panel.channels)), torch.nan)
-    parts, ends, offset = [], [], 0
-    scaling = scaling_of(model, panel)
-    for values, own in zip(scaling.apply(tensors(panel)), rows, strict=True):
-        parts += [front, values]
-        offset += len(front)
-        ends.append(torch.from_numpy(own) + offset)
-        offset += len(values)
-    joined = torch.cat(parts)
-    back = torch.arange(1 - model.context, 1)
+def windows_at(
+    model: TitansForecaster, panel: Panel, rows: list[Rows], known: Known | None, label: str
+) -> Iterator[tuple[Tensor, ...]]:
+    """What the network takes at these rows, scaled as in `fit`, in batches, one series after the other."""
+    context, horizon = model.context, model.horizon
+    columns = Columns(len(panel.channels))
+    scaled = scaling_of(model, panel).apply(tensors(panel))
+    parts = [F.pad(values, (0, 0, context, horizon), value=torch.nan) for values in scaled]
+    if model.covariates_ is not None and known is not None:
+        columns = model.covariates_.columns(len(panel.channels))
+        indices = [pd.DatetimeIndex(s.index.append(panel.future(s.index, horizon))) for s in panel.series]
+        beside = [model.covariates_.matrix(index, own) for index, own in zip(indices, known, strict=True)]
+        beside = [F.pad(values, (0, 0, context, 0), value=torch.nan) for values in beside]
+        parts = [torch.cat(pair, 1) for pair in zip(parts, beside, strict=True)]
+    starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
+    ends = [torch.from_numpy(own + int(start) + context) for own, start in zip(rows, starts, strict=True)]
+    joined, steps = torch.cat(parts), torch.arange(1 - context, horizon + 1)
     for batch in shown(torch.cat(ends).split(BATCH), label, model.verbose):
-        yield joined[batch.unsqueeze(1) + back].mT
+        yield columns.inputs(joined[batch.unsqueeze(1) + steps].mT, horizon)
 
 
 def scaling_of(model: TitansForecaster, panel: Panel) -> Scaling:
@@ -89,31 +98,43 @@ def scaling_of(model: TitansForecaster, panel: Panel) -> Scaling:
     return Scaling(model.scaling_.mean[places], model.scaling_.scale[places])
 
 
-def forecasts_at(model: TitansForecaster, panel: Panel, rows: list[Rows]) -> list[NDArray[np.float32]]:
+def forecasts_at(
+    model: TitansForecaster, panel: Panel, rows: list[Rows], known: Known | None
+) -> list[NDArray[np.float32]]:
     """(W, H, C) per series in its own units: what the model forecasts when it has seen up to each of its rows."""
     model.network_.eval()
     with torch.inference_mode():
-        forecast = torch.cat([model.network_(past) for past in windows_at(model, panel, rows, "backtest")]).mT
+        forecast = torch.cat([model.network_(*i) for i in windows_at(model, panel, rows, known, "backtest")]).mT
     scaling = scaling_of(model, panel)
     parts = zip(forecast.split([len(own) for own in rows]), scaling.mean, scaling.scale, strict=True)
     return [(f * scale + mean).numpy() for f, mean, scale in parts]
 
 
-def refitted_at(model: TitansForecaster, panel: Panel, rows: list[Rows]) -> list[NDArray[np.float32]]:
+def refitted_at(
+    model: TitansForecaster, panel: Panel, rows: list[Rows], known: Known | None
+) -> list[NDArray[np.float32]]:
     """As `forecasts_at`, by a model of the same parameters that is fitted anew on what lies before each cutoff."""
     stamps = sorted({stamp for s, own in zip(panel.series, rows, strict=True) for stamp in s.index[own]})
-    found: list[list[NDArray[np.float32]]] = [[] for _ in panel.series]
-    for stamp in shown(stamps, "backtest, fitting anew", model.verbose):
-        parts = [Series(s.name, s.index[s.index <= stamp], s.values[s.index <= stamp]) for s in panel.series]
-        kept = [p for p in parts if len(p.index)]
-        fresh = clone(model).set_params(verbose=False)
-        values = fresh.fit_panel(Panel(kept, panel.channels, panel.freq, panel.layout)).predict_values()
-        names = [p.name for p in kept]
-        for own, series, outputs in zip(rows, panel.series, found, strict=True):
-            if stamp in series.index[own]:
-                outputs.append(values[names.index(series.name)])
     shape = (0, model.horizon, len(panel.channels))
-    return [np.stack(f) if f else np.zeros(shape, np.float32) for f in found]
+    found = [[np.zeros(shape, np.float32)] for _ in panel.series]
+    for stamp in shown(stamps, "backtest, fitting anew", model.verbose):
+        lengths = [int((s.index <= stamp).sum()) for s in panel.series]
+        begun = [i for i, length in enumerate(lengths) if length]
+        cut = [Series(s.name, s.index[:n], s.values[:n]) for s, n in zip(panel.series, lengths, strict=True) if n]
+        before = Panel(cut, panel.channels, panel.freq, panel.layout)
+        fresh = clone(model).set_params(verbose=False)
+        own, there = None, None
+        if model.covariates_ is not None and known is not None:
+            there = [known[i] for i in begun]
+            own = replace(model.covariates_, scaling=scale_of(before, there))
+        fresh.fit_panel(before, covariates=own, known=there)
+        at = [i for i in begun if stamp in panel.series[i].index[rows[i]]]
+        some = Panel([panel.series[i] for i in at], panel.channels, panel.freq, panel.layout)
+        ends = [np.array([lengths[i] - 1], dtype=np.int64) for i in at]
+        values = forecasts_at(fresh, some, ends, None if known is None else [known[i] for i in at])
+        for i, forecast in zip(at, values, strict=True):
+            found[i].append(forecast)
+    return [np.concatenate(f) for f in found]
 
 
 def backtest_frame(panel: Panel, rows: list[Rows], forecasts: list[NDArray[np.float32]], horizon: int) -> pd.DataFrame:

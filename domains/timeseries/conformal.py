@@ -33,7 +33,7 @@ class Calibration:
     def of(cls, network: ForecastNetwork, windows: Windows) -> "Calibration":
         """From windows of scaled values; the network is left in evaluation mode."""
         config = network.config
-        size = config.horizon * len(config.levels) * windows.values.shape[1]
+        size = config.horizon * len(config.levels) * windows.columns.targets
         most = max(LEAST_WINDOWS, min(MOST_WINDOWS, MOST_ERRORS // size))
         chosen = np.unique(np.linspace(0, len(windows) - 1, min(most, len(windows))).round().astype(int))
         target, forecast = roll_levels(network, windows, config.horizon, chosen.tolist())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from titans_seq.domains.timeseries.losses import LOSSES, pinball
 from titans_seq.domains.timeseries.network import ForecastNetwork
 from titans_seq.domains.timeseries.prepare import Prepared
-from titans_seq.domains.timeseries.windows import Windows
+from titans_seq.domains.timeseries.windows import Columns, Windows
 from titans_seq.training import History, LossFunction, TrainingConfig, train
 
 
@@ -36,7 +36,7 @@ def fit_network(
     """
     return train(
         network,
-        window_loss(horizon, loss),
+        window_loss(horizon, loss, data.train.columns),
         data.train.loader(batch_size, shuffle=True, seed=config.seed),
         data.validation.loader(4 * batch_size),
         config,
@@ -45,22 +45,27 @@ def fit_network(
     )
 
 
-def window_loss(horizon: int, name: str) -> LossFunction:
-    """The loss of a batch of windows (B, C, L + H): in training the one of that name, else the plain squared error."""
-    if name == "pinball":
-        return lambda net, batch: _pinball(net, batch, horizon)
-    objective, judge = LOSSES[name], LOSSES["mse"]
+def window_loss(horizon: int, name: str, columns: Columns | None = None) -> LossFunction:
+    """The loss of a batch of windows (B, C, L + H): in training the one of that name, else the plain squared error.
+
+    Args:
+        columns: what the batch's columns are; None: all are targets.
+    """
+
+    def parts(batch: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        own = Columns(batch.shape[1]) if columns is None else columns
+        return own.inputs(batch, horizon), own.target(batch, horizon)
+
+    def quantile_loss(net: nn.Module, batch: Tensor) -> Tensor:
+        assert isinstance(net, ForecastNetwork)
+        inputs, target = parts(batch)
+        return pinball(net.quantiles(*inputs), target, net.config.levels)
 
     def loss(net: nn.Module, batch: Tensor) -> Tensor:
-        past, target = batch[..., :-horizon], batch[..., -horizon:]
-        return (objective if net.training else judge)(net(past), target)
+        inputs, target = parts(batch)
+        return LOSSES[name if net.training else "mse"](net(*inputs), target)
 
-    return loss
-
-
-def _pinball(network: nn.Module, batch: Tensor, horizon: int) -> Tensor:
-    assert isinstance(network, ForecastNetwork)
-    return pinball(network.quantiles(batch[..., :-horizon]), batch[..., -horizon:], network.config.levels)
+    return quantile_loss if name == "pinball" else loss
 
 
 def roll(
@@ -72,10 +77,9 @@ def roll(
     targets, forecasts = [], []
     with torch.inference_mode():
         for batch in windows.loader(batch_size):
-            past = batch[..., :-horizon]
-            past = past if context is None else past[..., -context:]
-            targets.append(batch[..., -horizon:].numpy())
-            forecasts.append(network(past.to(device)).cpu().numpy())
+            inputs = windows.columns.inputs(batch, horizon, context)
+            targets.append(windows.columns.target(batch, horizon).numpy())
+            forecasts.append(network(*(part.to(device) for part in inputs)).cpu().numpy())
     return np.concatenate(targets), np.concatenate(forecasts)
 
 
@@ -88,8 +92,8 @@ def roll_levels(
     with torch.inference_mode():
         for first in range(0, len(chosen), batch_size):
             batch = windows.__getitems__(list(chosen[first : first + batch_size]))
-            targets.append(batch[..., -horizon:])
-            forecasts.append(network.quantiles(batch[..., :-horizon]))
+            targets.append(windows.columns.target(batch, horizon))
+            forecasts.append(network.quantiles(*windows.columns.inputs(batch, horizon)))
     return torch.cat(targets), torch.cat(forecasts)
 
 

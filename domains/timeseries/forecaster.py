@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -17,12 +16,21 @@ from torch import Tensor
 from titans_seq.domains.timeseries import storage
 from titans_seq.domains.timeseries.backtest import backtest_frame, cutoff_rows, forecasts_at, refitted_at, rows_of
 from titans_seq.domains.timeseries.conformal import Calibration
+from titans_seq.domains.timeseries.covariates import (
+    Covariates,
+    Known,
+    covariates_of,
+    extended,
+    known_of,
+    with_covariates,
+)
 from titans_seq.domains.timeseries.fitting import fit_network
+from titans_seq.domains.timeseries.inputs import inputs_of
 from titans_seq.domains.timeseries.intervals import interval_frame, quantile_frame
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
 from titans_seq.domains.timeseries.observe import joined, observed, placed
 from titans_seq.domains.timeseries.panel import Panel, Series, to_panel
-from titans_seq.domains.timeseries.prepare import Prepared, Scaling, prepare, tensors
+from titans_seq.domains.timeseries.prepare import Prepared, Scaling, prepare
 from titans_seq.domains.timeseries.settings import settings
 from titans_seq.domains.timeseries.surprise import surprise_frame
 from titans_seq.errors import DataError
@@ -47,6 +55,10 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         loss: "spectral", "mse" or "mae".
         quantiles: levels between 0 and 1 that are forecast beside the middle and trained, all of them, by the pinball
             loss in place of `loss`; `predict` is then the median. None: a point forecast.
+        future_covariates: columns of X that are known ahead, as holidays or prices; all others of X are known up to the
+            end of the history only.
+        calendar: time of the day, week and year as further covariates, from the time stamps: True for all that the
+            frequency tells apart, or some of "minute", "hour", "weekday", "monthday", "yearday", "month".
         learning_rate, batch_size, max_epochs, patience: training; it stops after `patience` epochs without gain.
         max_minutes: training time at the most; None for no limit.
         validation_fraction: share of each series, at its end, that validates.
@@ -59,6 +71,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         history_: losses per epoch and seconds.
         network_: the trained network.
         calibration_: errors on held-back windows; None where the history was too short for any.
+        covariates_: names and scale of the covariates; None if there are none.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -75,6 +88,8 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
     panel_: Panel
     scaling_: Scaling
     calibration_: Calibration | None
+    covariates_: Covariates | None
+    known_: Known
 
     def __init__(
         self,
@@ -96,6 +111,8 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         dropout: float = 0.2,
         loss: str = "spectral",
         quantiles: Sequence[float] | None = None,
+        future_covariates: Sequence[str] | None = None,
+        calendar: bool | Sequence[str] = False,
         learning_rate: float = 2e-3,
         batch_size: int = 64,
         max_epochs: int = 6,
@@ -123,6 +140,8 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         self.dropout = dropout
         self.loss = loss
         self.quantiles = quantiles
+        self.future_covariates = future_covariates
+        self.calendar = calendar
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_epochs = max_epochs
@@ -136,19 +155,25 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
     def fit(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> Self:
         """Learn from the history.
 
+        Args:
+            y: wide (DatetimeIndex x channels) or long (`unique_id`, `ds`, channels).
+            X: covariates in the same layout, on the same steps; NaN, or no row, where missing.
+
         Raises:
-            DataError: the frame or a parameter cannot be used; the message says why.
+            DataError: a frame or a parameter cannot be used; the message says why.
             KeyboardInterrupt: after Ctrl-C; the model is then fitted with the best weights so far, if there are any.
         """
-        if X is not None:
-            raise DataError("covariates are not supported: leave X out")
-        return self.fit_panel(to_panel(y))
+        panel = to_panel(y)
+        self.check()
+        return self.fit_panel(panel, None, None, *covariates_of(self, X, panel))
 
     def fit_panel(
         self,
         panel: Panel,
         on_epoch: Callable[[Self, bool], object] | None = None,
         data: Prepared | None = None,
+        covariates: Covariates | None = None,
+        known: Known | None = None,
     ) -> Self:
         """`fit` for a panel.
 
@@ -156,16 +181,31 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             on_epoch: called after each epoch with this model, fitted as far as it is, and whether the epoch was the
                 best so far.
             data: what `prepare` made of the panel; None makes it here.
+            covariates, known: what `covariates_of` made of X; None: the calendar alone, if it is asked for.
         """
         config, training = self.check()
+        if covariates is None:
+            covariates, known = covariates_of(self, None, panel)
+        beside = None
+        if covariates is not None and known is not None:
+            config = with_covariates(config, covariates, len(panel.channels))
+            beside = covariates.beside(panel, known)
         if data is None:
-            data = prepare(panel, self.context, self.horizon, self.validation_fraction, self.calibration_fraction)
+            shares = self.validation_fraction, self.calibration_fraction
+            data = prepare(panel, self.context, self.horizon, *shares, beside)
+        elif beside is not None and data.train.columns != beside.columns:
+            raise DataError("the windows were prepared without the model's covariates")
         with seeded(self.random_state):
             network = ForecastNetwork(config)
 
+        def remember(history: History) -> None:
+            self.network_, self.history_, self.scaling_ = network, history, data.scaling
+            self.calibration_, self.covariates_ = None, covariates
+            self._end_at(panel, known or [])
+
         def after_epoch(history: History) -> None:
             if on_epoch is not None and history.best is not None:
-                self._remember(network, history, panel, data.scaling)
+                remember(history)
                 on_epoch(self, history.best_epoch == len(history.validation_loss) - 1)
 
         history = History()
@@ -174,7 +214,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             fit_network(network, data, self.horizon, loss, self.batch_size, training, after_epoch, history)
         finally:
             if history.best is not None:
-                self._remember(network, history, panel, data.scaling)
+                remember(history)
         if data.held_back is not None:
             self.calibration_ = Calibration.of(network, data.held_back)
         return self
@@ -182,20 +222,24 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
     def predict(self, X: pd.DataFrame | None = None) -> pd.DataFrame:
         """The `horizon` steps behind each series, in the layout of the frame that `fit` saw.
 
+        Args:
+            X: for a model with `future_covariates`, their values at these steps, in the layout of y.
+
         Raises:
+            DataError: a value that is to be known ahead is missing, or X was not to be given.
             sklearn.exceptions.NotFittedError: `fit` has not been called.
         """
-        if X is not None:
-            raise DataError("covariates are not supported: leave X out")
-        return self._frame(self.predict_values())
+        values, panel = self.predict_values(X), self.panel_
+        stamps = [panel.future(s.index, self.horizon) for s in panel.series]
+        return panel.frame([s.name for s in panel.series], stamps, list(values))
 
-    def predict_values(self) -> NDArray[np.float32]:
+    def predict_values(self, X: pd.DataFrame | None = None) -> NDArray[np.float32]:
         """`predict` as an array (S, H, C)."""
         check_is_fitted(self, "network_")
         self.network_.eval()
         with torch.inference_mode():
             mean, scale = self.scaling_.mean.unsqueeze(-1), self.scaling_.scale.unsqueeze(-1)  # (S, C, 1)
-            forecast = self.network_((self._past().mT - mean) / scale) * scale + mean
+            forecast = self.network_(*inputs_of(self, X)) * scale + mean
             values: NDArray[np.float32] = forecast.mT.numpy()
         return values
 
@@ -241,35 +285,11 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
 
     def scaled_forecast(self, X: pd.DataFrame | None = None) -> Tensor:
         """The forecast at each of the network's levels, (S, C, H, Q), in units of each series' scale."""
-        if X is not None:
-            raise DataError("covariates are not supported: leave X out")
         self.network_.eval()
         with torch.inference_mode():
-            past = (self._past().mT - self.scaling_.mean[..., None]) / self.scaling_.scale[..., None]
-            return self.network_.quantiles(past)
+            return self.network_.quantiles(*inputs_of(self, X))
 
-    def frame_of(
-        self, values: Tensor, labels: Sequence[Sequence[float | str]], suffixes: Sequence[str]
-    ) -> pd.DataFrame:
-        """Several forecasts a channel, (S, C, H, K) in units of each series' scale, in the layout of `predict`.
-
-        Args:
-            labels: further levels of a wide frame's columns, whose product has K entries.
-            suffixes: what K columns of a long frame have behind the channel's name.
-        """
-        mean, scale = self.scaling_.mean[..., None, None], self.scaling_.scale[..., None, None]
-        channels = self.panel_.channels
-        columns: pd.Index = pd.Index([f"{c}-{suffix}" for c in channels for suffix in suffixes])
-        if self.panel_.layout == "wide":
-            columns = pd.MultiIndex.from_product([channels, *labels])
-        return self._frame((values * scale + mean).movedim(2, 1).flatten(2).numpy(), columns)
-
-    def _frame(self, values: NDArray[np.float32], columns: pd.Index | None = None) -> pd.DataFrame:
-        panel = self.panel_
-        stamps = [panel.future(s.index, self.horizon) for s in panel.series]
-        return panel.frame([s.name for s in panel.series], stamps, list(values), columns)
-
-    def update(self, y: pd.DataFrame) -> Self:
+    def update(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> Self:
         """Take in the rows that follow what is known; the next forecast starts behind them. No gradient training.
 
         The forecast is a function of the last `context` steps: the network reads them from its first memory on, and
@@ -280,20 +300,24 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         Args:
             y: a frame in the layout of `fit`, one row or more a series; long frames may leave series out. Steps without
                 any value are rows of NaN.
+            X: for a model that was fitted with X, its columns at the same steps.
 
         Raises:
             DataError: the rows are not in order, overlap with what is known, leave steps out, or are of an unknown
                 series, other channels, another frequency or time zone; nothing is taken in then.
         """
         check_is_fitted(self, "network_")
-        self.panel_ = self._ends(joined(self.panel_, observed(self.panel_, y)))
-        return self
+        new = observed(self.panel_, y)
+        more = known_of(X, new, self.covariates_, 0)
+        known = self.known_ if more is None else extended(self.known_, self.panel_, more, new)
+        return self._end_at(joined(self.panel_, new), known)
 
     def backtest(
         self,
         y: pd.DataFrame,
         cutoffs: Iterable[Any] | None = None,
         *,
+        X: pd.DataFrame | None = None,
         stride: int | None = None,
         n_windows: int | None = None,
         refit: bool = False,
@@ -304,6 +328,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             y: a history in the layout of `fit`, of any of its series; it does not change the model.
             cutoffs: stamps, the last that each forecast sees; None: the last `n_windows` (None: all) that have a whole
                 context before and a whole horizon behind them, `stride` steps apart (None: the horizon).
+            X: for a model that was fitted with X, its columns at the same steps; NaN where missing.
             refit: fit a fresh model of the same parameters on what lies before each cutoff, which takes as long as it
                 sounds; otherwise the fitted model forecasts from every cutoff, also those that it was trained on.
 
@@ -324,10 +349,11 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             rows = cutoff_rows(panel, self.context, self.horizon, stride or self.horizon, n_windows)
         else:
             rows = rows_of(panel, cutoffs)
-        forecasts = (refitted_at if refit else forecasts_at)(self, panel, rows)
+        known = known_of(X, panel, self.covariates_, self.horizon)
+        forecasts = (refitted_at if refit else forecasts_at)(self, panel, rows, known)
         return backtest_frame(panel, rows, forecasts, self.horizon)
 
-    def surprise(self, y: pd.DataFrame) -> pd.DataFrame:
+    def surprise(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> pd.DataFrame:
         """How much each step teaches the memory that reads up to it; where it stands out, something unusual happens.
 
         For each step the network reads the `context` steps that end there; its surprise is the norm of the gradient
@@ -338,6 +364,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
 
         Args:
             y: a history in the layout of `fit`, of any of its series; it does not change the model.
+            X: for a model that was fitted with X, its columns at the same steps.
 
         Returns:
             A frame like y, in order of time, without unit; NaN at a series' first `context` - 1 steps and where y is
@@ -347,7 +374,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             DataError: the variant has no memory, the frame does not fit the model, or is shorter than the context.
         """
         check_is_fitted(self, "network_")
-        return surprise_frame(self, y)
+        return surprise_frame(self, y, X)
 
     def observe_panel(self, panel: Panel) -> Self:
         """Forecast from the end of this panel from now on; nothing is trained. Series and channels as in `fit`."""
@@ -355,13 +382,12 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         known = [s.name for s in self.panel_.series], self.panel_.channels, self.panel_.freq
         if ([s.name for s in panel.series], panel.channels, panel.freq) != known:
             raise DataError("other series, channels or frequency than the model was fitted on")
-        self.panel_ = self._ends(panel)
-        return self
+        return self._end_at(panel, known_of(None, panel, self.covariates_, 0) or [])
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write config.json and model.safetensors; an earlier model in the folder is replaced."""
         check_is_fitted(self, "network_")
-        return storage.save(self, folder, self._past())
+        return storage.save(self, folder)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -382,16 +408,10 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         """
         return settings(self)
 
-    def _remember(self, network: ForecastNetwork, history: History, panel: Panel, scaling: Scaling) -> None:
-        self.network_, self.history_, self.scaling_ = network, history, scaling
-        self.panel_, self.calibration_ = self._ends(panel), None
-
-    def _ends(self, panel: Panel) -> Panel:
+    def _end_at(self, panel: Panel, known: Known) -> Self:
+        """Keep what the next forecast is made from."""
+        lengths = [len(s.index) for s in panel.series]
         ends = [Series(s.name, s.index[-self.context :], s.values[-self.context :]) for s in panel.series]
-        return Panel(ends, panel.channels, panel.freq, panel.layout)
-
-    def _past(self) -> Tensor:
-        """What the forecast is made from, (S, L, C), with NaN before a shorter history."""
-        missing = [(0, 0, self.context - len(s.index), 0) for s in self.panel_.series]
-        ends = zip(tensors(self.panel_), missing, strict=True)
-        return torch.stack([F.pad(values, pad, value=torch.nan) for values, pad in ends])
+        self.panel_ = Panel(ends, panel.channels, panel.freq, panel.layout)
+        self.known_ = [v[:length][-self.context :] for v, length in zip(known, lengths, strict=bool(known))]
+        return self

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from titans_seq.domains.timeseries.conformal import Calibration
 from titans_seq.domains.timeseries.fitting import levels_of
@@ -36,7 +37,7 @@ def quantile_frame(model: TitansForecaster, alpha: float | Sequence[float], X: p
         values = levels_of(model.scaled_forecast(X), levels, rising)
         values = values.cummax(-1).values  # two levels may lie closer than float32 can tell
     values = values[..., [rising.index(a) for a in wanted]]
-    return model.frame_of(values, [wanted], [f"q{a:g}" for a in wanted])
+    return _frame(model, values, [wanted], [f"q{a:g}" for a in wanted])
 
 
 def interval_frame(model: TitansForecaster, coverage: float | Sequence[float], X: pd.DataFrame | None) -> pd.DataFrame:
@@ -46,7 +47,26 @@ def interval_frame(model: TitansForecaster, coverage: float | Sequence[float], X
     forecast = model.scaled_forecast(X)
     ends = [end for share in wanted for end in calibration.band(forecast, share)]
     suffixes = [f"{end}-{100 * share:g}" for share in wanted for end in ("lo", "hi")]
-    return model.frame_of(torch.stack(ends, -1), [wanted, ["lower", "upper"]], suffixes)
+    return _frame(model, torch.stack(ends, -1), [wanted, ["lower", "upper"]], suffixes)
+
+
+def _frame(
+    model: TitansForecaster, values: Tensor, labels: Sequence[Sequence[float | str]], suffixes: Sequence[str]
+) -> pd.DataFrame:
+    """Several forecasts a channel, (S, C, H, K) in units of each series' scale, in the layout of `predict`.
+
+    Args:
+        labels: further levels of a wide frame's columns, whose product has K entries.
+        suffixes: what K columns of a long frame have behind the channel's name.
+    """
+    panel, scaling = model.panel_, model.scaling_
+    columns: pd.Index = pd.Index([f"{channel}-{suffix}" for channel in panel.channels for suffix in suffixes])
+    if panel.layout == "wide":
+        columns = pd.MultiIndex.from_product([panel.channels, *labels])
+    values = values * scaling.scale[..., None, None] + scaling.mean[..., None, None]
+    stamps = [panel.future(s.index, model.horizon) for s in panel.series]
+    found = values.movedim(2, 1).flatten(2).numpy()
+    return panel.frame([s.name for s in panel.series], stamps, list(found), columns)
 
 
 def _shares(values: float | Sequence[float], name: str) -> list[float]:

@@ -1,6 +1,7 @@
 """The forecasting network: instance norm, patches, a Titans backbone over the patches, one linear head.
 
-Axes: B batch, C channels, L look-back, H horizon, Q quantile levels, N patches, P patch length, D width.
+Axes: B batch, C channels, L look-back, H horizon, Q quantile levels, N patches, P patch length, D width,
+K covariates of the past, F of them known ahead.
 """
 
 from dataclasses import dataclass
@@ -36,6 +37,15 @@ class ForecastConfig:
 
     quantiles: tuple[float, ...] | None = None
     """Levels to forecast beside the middle; None for a point forecast."""
+
+    channels: int = 0
+    """Channels, which matters to covariates alone: without any, all channels share all weights."""
+
+    past_covariates: int = 0
+    """Covariates known in the past only."""
+
+    future_covariates: int = 0
+    """Covariates known over the horizon too."""
 
     backbone: BackboneConfig
 
@@ -74,20 +84,26 @@ class ForecastNetwork(nn.Module):
         self.head = nn.Linear(config.patches * dim, config.horizon)
         steps = len(config.levels) - 1
         self.spread = nn.Linear(config.patches * dim, config.horizon * steps) if steps else None
+        beside = config.past_covariates + config.future_covariates
+        self.covariates = CovariateLayers(config) if beside else None
 
-    def forward(self, past: Tensor) -> Tensor:
-        """past (B, C, L), NaN where missing, to the forecast (B, C, H) on the same scale."""
-        hidden, mean, scale = self._read(past)
-        forecast: Tensor = self.head(hidden).unflatten(0, past.shape[:2]) * scale + mean
+    def forward(self, past: Tensor, covariates: Tensor | None = None, ahead: Tensor | None = None) -> Tensor:
+        """past (B, C, L), NaN where missing, to the forecast (B, C, H) on the same scale.
+
+        A network with covariates takes them too: of the past (B, K, L), those known ahead last, and of the horizon
+        (B, F, H); NaN where missing.
+        """
+        _, out, mean, scale = self._read(past, covariates, ahead)
+        forecast: Tensor = out * scale + mean
         return forecast
 
-    def quantiles(self, past: Tensor) -> Tensor:
-        """past (B, C, L) to the forecast at each of the configuration's levels, (B, C, H, Q).
+    def quantiles(self, past: Tensor, covariates: Tensor | None = None, ahead: Tensor | None = None) -> Tensor:
+        """As `forward`, to the forecast at each of the configuration's levels, (B, C, H, Q).
 
         They cannot cross: each lies beyond its neighbour towards the middle by a softplus.
         """
-        hidden, mean, scale = self._read(past)
-        out = self.head(hidden).unflatten(0, past.shape[:2]).unsqueeze(-1)
+        hidden, out, mean, scale = self._read(past, covariates, ahead)
+        out = out.unsqueeze(-1)
         if self.spread is not None:
             steps = (
                 F.softplus(self.spread(hidden)).unflatten(0, past.shape[:2]).unflatten(-1, (self.config.horizon, -1))
@@ -98,19 +114,66 @@ class ForecastNetwork(nn.Module):
         forecast: Tensor = out * scale.unsqueeze(-1) + mean.unsqueeze(-1)
         return forecast
 
-    def _read(self, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the heads take, (B C, N D), and the window's mean and scale, (B, C, 1)."""
+    def _read(
+        self, past: Tensor, covariates: Tensor | None, ahead: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the heads take (B C, N D), the normalised forecast (B, C, H), the window's mean and scale (B, C, 1)."""
         observed = torch.isfinite(past)
         z, mean, scale = instance_norm(past, observed)
         tokens = self.embed(torch.cat([self._patch(z), self._patch(observed.to(z.dtype))], -1)) + self.position
+        if self.covariates is not None:
+            assert covariates is not None, "the network was built for covariates"
+            tokens = tokens + self.covariates.tokens(self._patch(with_mask(covariates)))
         hidden, _ = self.backbone(tokens.flatten(0, 1))
-        return self.dropout(hidden.flatten(1)), mean, scale
+        hidden = self.dropout(hidden.flatten(1))
+        out = self.head(hidden).unflatten(0, past.shape[:2])
+        if self.covariates is not None and ahead is not None:
+            out = out + self.covariates.ahead(hidden, ahead)
+        return hidden, out, mean, scale
 
     def _patch(self, x: Tensor) -> Tensor:
         """(B, C, L) -> (B, C, N, P)."""
         config = self.config
         front = (config.patches - 1) * config.stride + config.patch - config.context
         return F.pad(x, (front, 0)).unfold(-1, config.patch, config.stride)
+
+
+class CovariateLayers(nn.Module):
+    """How covariates enter: those of the past into the tokens of every channel, those ahead into each step's forecast.
+
+    Channels answer to the same covariate differently, so each has a vector of its own.
+    """
+
+    def __init__(self, config: ForecastConfig) -> None:
+        super().__init__()
+        dim = config.backbone.dim
+        self.embed = nn.Linear(2 * (config.past_covariates + config.future_covariates) * config.patch, dim, bias=False)
+        self.channel = nn.Parameter(0.02 * torch.randn(config.channels, dim))
+        self.known_ahead = config.future_covariates > 0
+        if self.known_ahead:
+            self.step = nn.Linear(2 * config.future_covariates, dim)
+            self.state = nn.Linear(config.patches * dim, dim, bias=False)
+            self.answer = nn.Linear(dim, 1)
+
+    def tokens(self, patches: Tensor) -> Tensor:
+        """(B, 2 K, N, P) to what is added to the tokens (B, C, N, D)."""
+        added: Tensor = self.embed(patches.transpose(1, 2).flatten(2)).unsqueeze(1) + self.channel.unsqueeze(1)
+        return added
+
+    def ahead(self, hidden: Tensor, covariates: Tensor) -> Tensor:
+        """hidden (B C, N D) and covariates (B, F, H) to what is added to the normalised forecast (B, C, H)."""
+        if not self.known_ahead:
+            return hidden.new_zeros(())
+        steps = self.step(with_mask(covariates).mT).unsqueeze(1)  # (B, 1, H, D)
+        states = self.state(hidden).unflatten(0, (len(covariates), -1)) + self.channel  # (B, C, D)
+        answer: Tensor = self.answer(F.silu(steps + states.unsqueeze(2))).squeeze(-1)
+        return answer
+
+
+def with_mask(x: Tensor) -> Tensor:
+    """(B, K, T) to (B, 2 K, T): zero where missing, and whether each value is there."""
+    observed = torch.isfinite(x)
+    return torch.cat([x.where(observed, x.new_zeros(())), observed.to(x.dtype)], 1)
 
 
 def instance_norm(past: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:

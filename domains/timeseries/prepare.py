@@ -1,6 +1,6 @@
 """From a panel to training data: split by time, scale by the training part, cut windows.
 
-Axes: S series, T steps, C channels.
+Axes: S series, T steps, C channels, K covariates.
 """
 
 import warnings
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from titans_seq.domains.timeseries.panel import Panel
-from titans_seq.domains.timeseries.windows import Windows
+from titans_seq.domains.timeseries.windows import Columns, Windows
 from titans_seq.errors import DataError, TitansSeqWarning
 
 
@@ -66,8 +66,22 @@ def tensors(panel: Panel) -> list[Tensor]:
     return [torch.from_numpy(np.ascontiguousarray(s.values)) for s in panel.series]
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside the targets in every window."""
+
+    values: list[Tensor]
+    """Covariates (T, K) of each series, scaled; NaN where missing."""
+    columns: Columns
+
+
 def prepare(
-    panel: Panel, context: int, horizon: int, validation_fraction: float, calibration_fraction: float = 0.0
+    panel: Panel,
+    context: int,
+    horizon: int,
+    validation_fraction: float,
+    calibration_fraction: float = 0.0,
+    beside: Beside | None = None,
 ) -> Prepared:
     """Split each series by time: windows whose target lies in its last part validate, all before that train.
 
@@ -80,8 +94,9 @@ def prepare(
         DataError: no series is as long as context + horizon.
     """
     if calibration_fraction:
-        return _with_calibration(panel, context, horizon, validation_fraction, calibration_fraction)
+        return _with_calibration(panel, context, horizon, validation_fraction, calibration_fraction, beside)
     series, need = tensors(panel), context + horizon
+    columns = None if beside is None else beside.columns
     longest = max(len(v) for v in series)
     if longest < need:
         raise DataError(
@@ -92,10 +107,10 @@ def prepare(
     if any(len(h) for h in heads):
         parts = [h if len(h) else v for h, v in zip(heads, series, strict=True)]
         scaling = Scaling.of(parts)
-        scaled = scaling.apply(series)
-        train = Windows([v[: len(h)] for v, h in zip(scaled, heads, strict=True)], need, horizon)
+        scaled = _beside(scaling.apply(series), beside)
+        train = Windows([v[: len(h)] for v, h in zip(scaled, heads, strict=True)], need, horizon, columns)
         ends = [v[len(h) - context :] if len(h) else v[:0] for v, h in zip(scaled, heads, strict=True)]
-        validation = Windows(ends, need, horizon)
+        validation = Windows(ends, need, horizon, columns)
     else:
         warnings.warn(
             f"{longest} steps leave no validation tail (that takes {need + horizon}): "
@@ -104,18 +119,28 @@ def prepare(
             stacklevel=3,
         )
         scaling = Scaling.of(series)
-        train = validation = Windows(scaling.apply(series), need, horizon)
+        train = validation = Windows(_beside(scaling.apply(series), beside), need, horizon, columns)
     if not len(train) or not len(validation):
         raise DataError(f"no window of {need} steps holds observed values both in its context and in its horizon")
     return Prepared(train, validation, scaling)
 
 
-def _with_calibration(panel: Panel, context: int, horizon: int, validation: float, calibration: float) -> Prepared:
+def _with_calibration(
+    panel: Panel, context: int, horizon: int, validation: float, calibration: float, beside: Beside | None
+) -> Prepared:
     rest = panel.head(1 - calibration)
-    data = prepare(rest, context, horizon, validation)
-    scaled = data.scaling.apply(tensors(panel))
-    ends = [v[max(0, len(s.index) - context) :] for v, s in zip(scaled, rest.series, strict=True)]
-    windows = Windows(ends, context + horizon, horizon)
+    sizes = [len(s.index) for s in rest.series]
+    before = beside
+    if beside is not None:
+        before = Beside([v[:size] for v, size in zip(beside.values, sizes, strict=True)], beside.columns)
+    data = prepare(rest, context, horizon, validation, beside=before)
+    scaled = _beside(data.scaling.apply(tensors(panel)), beside)
+    ends = [v[max(0, size - context) :] for v, size in zip(scaled, sizes, strict=True)]
+    windows = Windows(ends, context + horizon, horizon, data.train.columns)
     if not len(windows):
         raise DataError(f"calibration_fraction {calibration:g} holds no window of {horizon} steps: hold back more")
     return replace(data, calibration=windows)
+
+
+def _beside(scaled: list[Tensor], beside: Beside | None) -> list[Tensor]:
+    return scaled if beside is None else [torch.cat(pair, 1) for pair in zip(scaled, beside.values, strict=True)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from titans_seq.backbone import BackboneConfig
+from titans_seq.domains.timeseries.covariates import CALENDAR
 from titans_seq.domains.timeseries.losses import LOSSES
 from titans_seq.domains.timeseries.network import ForecastConfig
 from titans_seq.errors import DataError
@@ -30,6 +31,13 @@ def settings(model: TitansForecaster) -> tuple[ForecastConfig, TrainingConfig]:
         raise DataError(f"validation_fraction must lie between 0 and 1, not {model.validation_fraction!r}")
     if not isinstance(model.calibration_fraction, int | float) or not 0 <= model.calibration_fraction < 1:
         raise DataError(f"calibration_fraction must be at least 0 and below 1, not {model.calibration_fraction!r}")
+    names = () if model.future_covariates is None else model.future_covariates
+    if isinstance(names, str) or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
+        raise DataError(f"future_covariates must be different names of columns, not {names!r}")
+    if not isinstance(model.calendar, bool):
+        for name in [model.calendar] if isinstance(model.calendar, str) else model.calendar:
+            if name not in CALENDAR:
+                raise DataError(f"calendar must be True, False or some of {', '.join(CALENDAR)}, not {name!r}")
     if model.loss not in LOSSES:
         raise DataError(f"loss must be one of {', '.join(LOSSES)}, not {model.loss!r}")
     patch = min(int(model.patch), int(model.context))

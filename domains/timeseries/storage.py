@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 from pandas.tseries.frequencies import to_offset
 from torch import Tensor
 
 from titans_seq.domains.timeseries.conformal import Calibration
+from titans_seq.domains.timeseries.covariates import CALENDAR, Covariates, Known, with_covariates
+from titans_seq.domains.timeseries.inputs import in_front, past_of
 from titans_seq.domains.timeseries.network import ForecastNetwork
 from titans_seq.domains.timeseries.panel import Panel, Series
 from titans_seq.domains.timeseries.prepare import Scaling
@@ -23,11 +26,11 @@ if TYPE_CHECKING:
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
 
 
-def save(model: TitansForecaster, folder: str | os.PathLike[str], past: Tensor) -> Path:
-    """Write config.json and model.safetensors; past (S, L, C) is what the next forecast is made from."""
+def save(model: TitansForecaster, folder: str | os.PathLike[str]) -> Path:
+    """Write config.json and model.safetensors, what the next forecast is made from among them."""
     panel = model.panel_
     config = {
-        "parameters": model.get_params(),
+        "parameters": {name: _plain(value) for name, value in model.get_params().items()},
         "channels": panel.channels,
         "layout": panel.layout,
         "freq": panel.freq.freqstr,
@@ -41,10 +44,22 @@ def save(model: TitansForecaster, folder: str | os.PathLike[str], past: Tensor) 
         },
     }
     tensors = {f"network.{name}": t for name, t in model.network_.state_dict().items()}
-    tensors |= {"past": past, "mean": model.scaling_.mean, "scale": model.scaling_.scale}
+    tensors |= {"past": past_of(panel, model.context), "mean": model.scaling_.mean, "scale": model.scaling_.scale}
     if model.calibration_ is not None:
         tensors["calibration"] = model.calibration_.errors
+    beside = model.covariates_
+    if beside is not None:
+        config["covariates"] = {"past": beside.past, "future": beside.future, "calendar": beside.calendar}
+        tensors |= {"covariate_mean": beside.scaling.mean, "covariate_scale": beside.scaling.scale}
+        tensors["covariates"] = torch.stack([in_front(torch.from_numpy(k), model.context) for k in model.known_])
     return save_folder(folder, type(model).__name__, config, tensors)
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON can hold it."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def restore(model_type: type[TitansForecaster], folder: str | os.PathLike[str]) -> TitansForecaster:
@@ -59,6 +74,9 @@ def restore(model_type: type[TitansForecaster], folder: str | os.PathLike[str]) 
         network_config, _ = model.check()
         if any(t.dtype != torch.float32 for t in weights.values()):
             raise ValueError("its tensors are not all float32")
+        beside, known = _stored_covariates(config, weights)
+        if beside is not None:
+            network_config = with_covariates(network_config, beside, len(config["channels"]))
         with torch.device("meta"):
             network = ForecastNetwork(network_config)
         own = {n.removeprefix("network."): t for n, t in weights.items() if n.startswith("network.")}
@@ -72,12 +90,15 @@ def restore(model_type: type[TitansForecaster], folder: str | os.PathLike[str]) 
         if "calibration" in weights:
             calibration = Calibration(weights["calibration"], network_config.levels)
             calibration.check(len(panel.channels), network_config.horizon)
+        if beside is not None and tuple(weights["covariates"].shape[:2]) != tuple(weights["past"].shape[:2]):
+            raise ValueError(f"the covariates are {tuple(weights['covariates'].shape)}")
         training = config["training"]
         history = History(training["train_loss"], training["validation_loss"], training["seconds"])
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
         raise ModelError(f"{folder} is damaged or was changed: {reason(error)}") from error
     model.network_, model.history_, model.calibration_ = network.eval(), history, calibration
     model.panel_, model.scaling_ = panel, scaling
+    model.covariates_, model.known_ = beside, known
     return model
 
 
@@ -95,3 +116,23 @@ def _stored_panel(config: dict[str, Any], past: Tensor) -> Panel:
         index = pd.date_range(end=last, periods=len(values), freq=freq, name=config["index_name"])
         ends.append(Series(stored["name"], index, values))
     return Panel(ends, channels, freq, "long" if config["layout"] == "long" else "wide")
+
+
+def _stored_covariates(config: dict[str, Any], weights: dict[str, Tensor]) -> tuple[Covariates | None, Known]:
+    if "covariates" not in config:
+        return None, []
+    parts = {part: tuple(config["covariates"][part]) for part in ("past", "future", "calendar")}
+    if not all(isinstance(name, str) for names in parts.values() for name in names):
+        raise ValueError("the covariates' names are not text")
+    unknown = set(parts["calendar"]) - set(CALENDAR)
+    if unknown:
+        raise ValueError(f"unknown calendar features: {', '.join(sorted(unknown))}")
+    beside = Covariates(**parts, scaling=Scaling(weights["covariate_mean"], weights["covariate_scale"]))
+    values, size = weights["covariates"], len(beside.names)
+    if (
+        values.ndim != 3
+        or values.shape[2] != size
+        or any(t.shape != (1, size) for t in (beside.scaling.mean, beside.scaling.scale))
+    ):
+        raise ValueError(f"the covariates are {tuple(values.shape)}, expected {size} of them")
+    return beside, list(values.numpy())

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from titans_seq.domains.timeseries.backtest import windows_at
+from titans_seq.domains.timeseries.covariates import known_of
 from titans_seq.domains.timeseries.observe import placed
 from titans_seq.domains.timeseries.panel import tables
 from titans_seq.errors import DataError, TitansSeqWarning
@@ -19,10 +20,16 @@ if TYPE_CHECKING:
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
 
 
-def surprise_frame(model: TitansForecaster, y: pd.DataFrame) -> pd.DataFrame:
+def surprise_frame(model: TitansForecaster, y: pd.DataFrame, X: pd.DataFrame | None) -> pd.DataFrame:
     """See `TitansForecaster.surprise`."""
     if model.variant == "attention":
         raise DataError("variant attention has no memory to be surprised")
+    panel = placed(model.panel_, y)
+    known = known_of(X, panel, model.covariates_, model.horizon)
+    rows = [np.arange(model.context - 1, len(s.index), dtype=np.int64) for s in panel.series]
+    if not any(len(own) for own in rows):
+        longest = max(len(s.index) for s in panel.series)
+        raise DataError(f"the longest series has {longest} steps, fewer than the context of {model.context}")
     tokens = model.network_.config.patches
     if tokens <= model.chunk_size:
         warnings.warn(
@@ -31,18 +38,13 @@ def surprise_frame(model: TitansForecaster, y: pd.DataFrame) -> pd.DataFrame:
             TitansSeqWarning,
             stacklevel=3,
         )
-    panel = placed(model.panel_, y)
-    rows = [np.arange(model.context - 1, len(s.index), dtype=np.int64) for s in panel.series]
-    if not any(len(own) for own in rows):
-        longest = max(len(s.index) for s in panel.series)
-        raise DataError(f"the longest series has {longest} steps, fewer than the context of {model.context}")
     parts = []
     model.network_.eval()
     with torch.inference_mode(), recorded(model.network_) as norms:
-        for past in windows_at(model, panel, rows, "surprise"):
-            model.network_(past)
+        for inputs in windows_at(model, panel, rows, known, "surprise"):
+            model.network_(*inputs)
             last = [torch.cat(of, 2)[..., -1].mean(-1) for of in norms]  # (B C,) per memory
-            parts.append(torch.stack(last).mean(0).unflatten(0, past.shape[:2]))
+            parts.append(torch.stack(last).mean(0).unflatten(0, inputs[0].shape[:2]))
             for of in norms:
                 of.clear()
     found = torch.cat(parts).split([len(own) for own in rows])

@@ -1,14 +1,40 @@
 """Windows of many series, cut from one tensor at tensor speed.
 
-Axes: S rows of all series one below the other, C channels, W windows, B batch, L length of a window.
+Axes: S rows of all series one below the other, C channels, W windows, B batch, L length of a window, H horizon.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of windows are: targets, then covariates known in the past only, then those known ahead."""
+
+    targets: int
+    past: int = 0
+    future: int = 0
+
+    def inputs(self, batch: Tensor, horizon: int, context: int | None = None) -> tuple[Tensor, ...]:
+        """What a network takes of windows (B, C, L): the rows before the horizon, at most the last `context`.
+
+        With covariates that is targets, covariates before and covariates over the horizon.
+        """
+        before = batch[..., :-horizon]
+        before = before if context is None else before[..., -context:]
+        if not self.past + self.future:
+            return (before,)
+        ahead = batch[:, self.targets + self.past :, -horizon:]
+        return before[:, : self.targets], before[:, self.targets :], ahead
+
+    def target(self, batch: Tensor, horizon: int) -> Tensor:
+        """(B, C, H)."""
+        return batch[:, : self.targets, -horizon:]
 
 
 class Windows(Dataset[Tensor]):
@@ -18,19 +44,21 @@ class Windows(Dataset[Tensor]):
         series: one (T, C) floating tensor per series; NaN marks a missing value.
         length: rows of a window.
         target: the last rows of a window, of which at least one value must be observed, as of the rows before.
+        columns: which of the columns are targets; None: all.
 
     Windows whose target, or whose rows before it, hold no observed value at all are left out.
     """
 
-    def __init__(self, series: Sequence[Tensor], length: int, target: int) -> None:
+    def __init__(self, series: Sequence[Tensor], length: int, target: int, columns: Columns | None = None) -> None:
         self.values = torch.cat(list(series))  # (S, C)
+        self.columns = Columns(self.values.shape[1]) if columns is None else columns
         starts, offset = [], 0
         for values in series:
             starts.append(torch.arange(offset, offset + max(0, len(values) - length + 1)))
             offset += len(values)
         self.starts = torch.cat(starts)
         if len(self.starts):
-            seen = torch.isfinite(self.values).any(1).long().cumsum(0)
+            seen = torch.isfinite(self.values[:, : self.columns.targets]).any(1).long().cumsum(0)
             seen = torch.cat([seen.new_zeros(1), seen])
             split, end = self.starts + length - target, self.starts + length
             useful = (seen[split] > seen[self.starts]) & (seen[end] > seen[split])

@@ -179,9 +179,14 @@ def test_a_loss_that_is_not_finite_is_said(waves):
         TitansForecaster(**SMALL | {"learning_rate": 1e30}).fit(waves)
 
 
-def test_numpy_integers_are_integers(waves):
-    model = TitansForecaster(**SMALL | {"horizon": np.int64(12), "max_epochs": 1}).fit(waves)
+def test_numpy_values_are_values(waves, tmp_path):
+    options = {"horizon": np.int64(12), "max_epochs": 1, "quantiles": np.array([0.2, 0.9]), "dropout": np.float64(0.1)}
+    model = TitansForecaster(**SMALL | options).fit(waves)
     assert len(model.predict()) == 12
+    model.save(tmp_path / "model")
+    loaded = TitansForecaster.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(loaded.predict_quantiles(0.5), model.predict_quantiles(0.5), check_exact=True)
+    assert loaded.quantiles == [0.2, 0.9]
 
 
 def test_tensors_of_another_type_are_refused(fitted, tmp_path):

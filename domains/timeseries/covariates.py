@@ -1,0 +1,225 @@
+"""What is known beside the targets: columns of X, known in the past only or ahead too, and the calendar.
+
+Axes: S series, T steps, K covariates, L look-back, H horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from titans_seq.domains.timeseries.network import ForecastConfig
+from titans_seq.domains.timeseries.observe import numbers, steps_between, with_columns
+from titans_seq.domains.timeseries.panel import Panel, in_order, tables
+from titans_seq.domains.timeseries.prepare import Beside, Scaling
+from titans_seq.domains.timeseries.windows import Columns
+from titans_seq.errors import DataError
+
+if TYPE_CHECKING:
+    from titans_seq.domains.timeseries.forecaster import TitansForecaster
+
+Known = list[NDArray[np.float32]]
+"""Per series the values of X (T + H, K), of its T steps and the H behind them; NaN where missing."""
+
+CALENDAR: dict[str, tuple[float, Callable[[pd.DatetimeIndex], Any]]] = {
+    "minute": (60, lambda i: i.minute),
+    "hour": (24, lambda i: i.hour + i.minute / 60),
+    "weekday": (7, lambda i: i.dayofweek),
+    "monthday": (31, lambda i: i.day - 1),
+    "yearday": (366, lambda i: i.dayofyear - 1),
+    "month": (12, lambda i: i.month - 1),
+}
+"""Name -> its period, and its place in it at time stamps; each becomes a sine and a cosine."""
+
+FINEST = {"minute": "1h", "hour": "1D", "weekday": "7D", "monthday": "28D", "month": "360D"}
+"""Those that are taken by themselves -> they tell something of steps shorter than this."""
+
+
+@dataclass(frozen=True)
+class Covariates:
+    """Which covariates a model takes, and their scale over all series."""
+
+    past: tuple[str, ...]
+    """Columns of X known up to the end of the history."""
+    future: tuple[str, ...]
+    """Columns of X known over the horizon too."""
+    calendar: tuple[str, ...]
+    """Names out of `CALENDAR`."""
+    scaling: Scaling
+    """Of the columns of X, (1, K)."""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of X in the order of their values."""
+        return [*self.past, *self.future]
+
+    def columns(self, targets: int) -> Columns:
+        """How the columns of windows are made up."""
+        return Columns(targets, len(self.past), len(self.future) + 2 * len(self.calendar))
+
+    def matrix(self, index: pd.DatetimeIndex, values: NDArray[np.float32]) -> Tensor:
+        """What the network sees of X's values (T, K) and the calendar at these stamps, (T, K + calendar)."""
+        (scaled,) = self.scaling.apply([torch.from_numpy(values)])
+        return torch.cat([scaled, torch.from_numpy(calendar_features(index, self.calendar))], 1)
+
+    def beside(self, panel: Panel, known: Known) -> Beside:
+        """What stands beside the targets of a panel."""
+        values = [self.matrix(s.index, v[: len(s.index)]) for s, v in zip(panel.series, known, strict=True)]
+        return Beside(values, self.columns(len(panel.channels)))
+
+
+def covariates_of(
+    model: TitansForecaster, X: pd.DataFrame | None, panel: Panel
+) -> tuple[Covariates | None, Known | None]:
+    """Those of a fit by the model's parameters, and X's values; None if there are none.
+
+    Raises:
+        DataError: X does not belong to the panel, lacks a column that is to be known ahead, or has an empty one.
+    """
+    ahead, horizon = tuple(model.future_covariates or ()), model.horizon
+    chosen = calendar_names(model.calendar, panel)
+    if X is None:
+        if ahead:
+            raise DataError(f"X is needed: it holds {', '.join(ahead)}, which future_covariates names")
+        if not chosen:
+            return None, None
+        names: list[str] = []
+        known: Known = [np.zeros((len(s.index) + horizon, 0), np.float32) for s in panel.series]
+    else:
+        groups, _ = tables(X)
+        names = [str(c) for c in groups[0][1].columns]
+        for name in ahead:
+            if name not in names:
+                raise DataError(f"X has no column {name!r}, which future_covariates names; it has {', '.join(names)}")
+        for name in names:
+            if name in panel.channels:
+                raise DataError(f"column {name!r} is both in X and in y")
+        names = [*(n for n in names if n not in ahead), *ahead]
+        known = read_known(X, panel, names, horizon)
+        history = [v[: len(s.index)] for v, s in zip(known, panel.series, strict=True)]
+        for place, name in enumerate(names):
+            if not any(np.isfinite(v[:, place]).any() for v in history):
+                raise DataError(f"X has no value of {name!r} in the time of y")
+    past = tuple(n for n in names if n not in ahead)
+    return Covariates(past, ahead, chosen, scale_of(panel, known)), known
+
+
+def scale_of(panel: Panel, known: Known) -> Scaling:
+    """Of X's values up to the end of each series, over all series, (1, K)."""
+    values = [v[: len(s.index)] for v, s in zip(known, panel.series, strict=True)]
+    return Scaling.of([torch.from_numpy(np.concatenate(values))])
+
+
+def read_known(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) -> Known:
+    """The named columns of X, which must be all of them, on each series' grid and `horizon` steps on.
+
+    Raises:
+        DataError: another layout, a series or column missing or unknown, stamps that do not fit, text or infinity.
+    """
+    groups, long = tables(X)
+    if long != (panel.layout == "long"):
+        raise DataError(f"X must be a {panel.layout} frame, as y")
+    found = dict(groups)
+    values = []
+    for series in panel.series:
+        label = f" of series {series.name!r}" if long else ""
+        if series.name not in found:
+            raise DataError(f"X lacks series {series.name!r}")
+        table = in_order(with_columns(found[series.name], names), series.name)
+        index = pd.DatetimeIndex(table.index)
+        if str(index.tz) != str(series.index.tz):
+            raise DataError(f"the time stamps of X{label} are in time zone {index.tz}, those of y in {series.index.tz}")
+        grid = pd.DatetimeIndex(series.index.append(panel.future(series.index, horizon)))
+        within = index[(index >= grid[0]) & (index <= grid[-1])]
+        strange = within[~within.isin(grid)]
+        if len(strange):
+            raise DataError(f"{strange[0]}, a time stamp of X{label}, is no step of the frequency {panel.freq.freqstr}")
+        rows = index.get_indexer(grid)
+        there = numbers(table)
+        values.append(np.where(rows[:, None] >= 0, there[rows], np.float32(np.nan)))
+    return values
+
+
+def known_of(X: pd.DataFrame | None, panel: Panel, covariates: Covariates | None, horizon: int) -> Known | None:
+    """X's values for a stretch of series and `horizon` steps on, as the model takes them; None if it takes none.
+
+    Raises:
+        DataError: as `read_known`; or X is missing, or not wanted.
+    """
+    if covariates is None or not covariates.names:
+        if X is not None:
+            raise DataError("fit saw no X: leave it out")
+        return None if covariates is None else [np.zeros((len(s.index) + horizon, 0), np.float32) for s in panel.series]
+    if X is None:
+        raise DataError(f"X is needed: it holds {', '.join(covariates.names)}, as in fit")
+    return read_known(X, panel, covariates.names, horizon)
+
+
+def read_ahead(X: Any, panel: Panel, covariates: Covariates, horizon: int) -> Known:
+    """The values of X over the horizon behind each series, (H, K), NaN in columns that are not known ahead.
+
+    Raises:
+        DataError: as `read_known`, and where a value is missing.
+    """
+    missing = [np.full((horizon, len(covariates.names)), np.nan, np.float32) for _ in panel.series]
+    if not covariates.future:
+        if X is not None:
+            raise DataError("nothing is known ahead to this model: leave X out")
+        return missing
+    if X is None:
+        raise DataError(f"X is needed: the next {horizon} values of {', '.join(covariates.future)}")
+    if isinstance(X, pd.Series):
+        X = X.to_frame()
+    if not isinstance(X, pd.DataFrame):
+        raise DataError(f"X must be a pandas frame, not {type(X).__name__}")
+    spare = [c for c in X.columns if str(c) in covariates.past]
+    known = read_known(X.drop(columns=spare), panel, list(covariates.future), horizon)
+    for series, values, out in zip(panel.series, known, missing, strict=True):
+        ahead = values[len(series.index) :]
+        step, column = (int(k[0]) if len(k) else -1 for k in np.nonzero(np.isnan(ahead)))
+        if step >= 0:
+            label = f" of series {series.name!r}" if series.name else ""
+            stamp = panel.future(series.index, horizon)[step]
+            raise DataError(f"X has no value of {covariates.future[column]!r}{label} at {stamp}")
+        out[:, len(covariates.past) :] = ahead
+    return missing
+
+
+def extended(known: Known, panel: Panel, more: Known, new: Panel) -> Known:
+    """The known values, those of series with new rows longer by theirs."""
+    found = {s.name: values for s, values in zip(new.series, more, strict=True)}
+    return [
+        np.concatenate([values, found[s.name]]) if s.name in found else values
+        for s, values in zip(panel.series, known, strict=True)
+    ]
+
+
+def with_covariates(config: ForecastConfig, covariates: Covariates, channels: int) -> ForecastConfig:
+    """The configuration of a network that takes them."""
+    columns = covariates.columns(channels)
+    return replace(config, channels=channels, past_covariates=columns.past, future_covariates=columns.future)
+
+
+def calendar_names(calendar: bool | Sequence[str], panel: Panel) -> tuple[str, ...]:
+    """Those asked for; for True all that tell steps of this length apart."""
+    if calendar is True:
+        step = steps_between(panel)
+        return tuple(name for name, limit in FINEST.items() if step < pd.Timedelta(limit))
+    return tuple(calendar or ())
+
+
+def calendar_features(index: pd.DatetimeIndex, names: Sequence[str]) -> NDArray[np.float32]:
+    """Sine and cosine of each, (T, 2 K) float32."""
+    columns = [np.zeros((len(index), 0), np.float32)]
+    for name in names:
+        period, place = CALENDAR[name]
+        angle = 2 * np.pi / period * np.asarray(place(index), dtype=np.float64)
+        columns.append(np.stack([np.sin(angle), np.cos(angle)], 1).astype(np.float32))
+    return np.concatenate(columns, 1)
