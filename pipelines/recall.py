@@ -49,6 +49,8 @@ class RecallBench:
 
     table: Literal["models", "ablation"] = "models"
     """The backbones on every task, or the parts of the memory on the one with overwritten keys."""
+    tasks: tuple[str, ...] = ()
+    """Tasks whose names contain one of these; none: all of the table."""
     dim: int = 64
     """Width; 2 layers, 2 heads."""
     window: int = 32
@@ -81,7 +83,10 @@ class RecallBench:
             raise DataError(f"learning-rates must be positive, not {self.learning_rates}")
         models = MODELS if self.table == "models" else ABLATION
         names = list(TASKS) if self.table == "models" else [list(TASKS)[-1]]
-        settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json", "seeds", "seed")}
+        names = [name for name in names if not self.tasks or any(wanted in name for wanted in self.tasks)]
+        if not names:
+            raise DataError(f"no task's name contains {' or '.join(self.tasks)}")
+        settings = {k: v for k, v in asdict(self).items() if k not in ("tasks", "output", "json", "seeds", "seed")}
         ledger = Ledger(self.output, f"recall-{self.table}", settings)
         rows = []
         for task in names:

@@ -91,6 +91,7 @@ def test_recall(tmp_path, capsys):
         (["bench", "speed", "--tokens", "0"], "tokens must be at least 1"),
         (["bench", "speed", "--dim", "10"], "multiple of heads"),
         (["bench", "speed", "--only", "nobody"], "no contender's name contains nobody"),
+        (["bench", "recall", "--tasks", "nothing"], "no task's name contains nothing"),
         (["bench", "recall", "--steps", "0"], "steps must be at least 1"),
         (["bench", "recall", "--learning-rates", "-1"], "learning-rates must be positive"),
         (["bench", "recall", "--dim", "7"], "must be a multiple of heads"),
