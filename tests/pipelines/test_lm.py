@@ -147,7 +147,7 @@ def one_line(place, arguments, message, capsys):
         (b"", [], "book.txt is empty"),
         (b"\x89PNG\r\n\x1a\n\0\0", [], "is binary, not text: a zero byte at 8"),
         ("café ".encode("latin-1") * 200, [], "is not UTF-8: byte 0xe9 at 3"),
-        (b"too short", [], "has 8 bytes: a context of 64, and another to validate, need at least 129"),
+        (b"too short", [], "has 9 bytes: a context of 64, and another to validate, need at least 129"),
         (b"x", ["--context", "100000"], "a context of 100000"),
         (None, [], "no such file"),
         (b"a" * 900 + b"z" * 100, ["--vocabulary", "symbols"], "'z' at position 1 is not in the model's vocabulary"),
@@ -234,7 +234,7 @@ def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, book):
             stdout=log, stderr=log, cwd=place, env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
     try:
-        for _ in range(600):
+        for _ in range(1800):
             if (place / "out" / "model" / "config.json").exists():
                 break
             assert process.poll() is None, (place / "log").read_text()

@@ -7,7 +7,8 @@ import torch
 
 from titans_seq.domains.language import TitansLM
 from titans_seq.domains.language.plots import plot_surprise
-from titans_seq.domains.language.surprise import contrast, recorded
+from titans_seq.domains.language.surprise import contrast
+from titans_seq.memory.recorded import recorded
 
 FOREIGN = "Wśród nocnej ciszy głos się rozchodzi; wstańcie, pasterze, Bóg się wam rodzi! " * 3
 
