@@ -137,6 +137,43 @@ def refitted_at(
     return [np.concatenate(f) for f in found]
 
 
+def squared_error(model: TitansForecaster, panel: Panel, known: Known | None) -> float:
+    """Mean over all windows of a stretch, on standardised values; see `TitansForecaster.score`.
+
+    Raises:
+        DataError: no window holds an observed target.
+    """
+    names, ends = [s.name for s in model.panel_.series], model.panel_.series
+    whole, beside, rows = [], [], []
+    for place, series in enumerate(panel.series):
+        end = names.index(series.name)
+        before, own = ends[end], None if known is None else known[place]
+        follows = series.index[0] == before.index[-1] + panel.freq
+        first = len(before.index) if follows else model.context  # row of the first target
+        if follows:
+            index = pd.DatetimeIndex(before.index.append(series.index))
+            series = Series(series.name, index, np.concatenate([before.values, series.values]))
+            own = None if own is None else np.concatenate([model.known_[end], own])
+        whole.append(series)
+        beside.append(own)
+        stop = len(series.index) - model.horizon
+        rows.append(np.arange(first - 1, max(stop, first) if follows else stop, dtype=np.int64))
+    joined = Panel(whole, panel.channels, panel.freq, panel.layout)
+    together = None if known is None else [own for own in beside if own is not None]
+    if not any(len(own) for own in rows):
+        raise DataError(f"no window of context {model.context} + horizon {model.horizon} to score")
+    errors = []
+    forecasts = forecasts_at(model, joined, rows, together)
+    for series, at, forecast, scale in zip(whole, rows, forecasts, scaling_of(model, joined).scale, strict=True):
+        values = np.pad(series.values, ((0, model.horizon), (0, 0)), constant_values=np.nan)
+        target = values[at[:, None] + np.arange(1, model.horizon + 1)]
+        errors.append(((forecast - target) / scale.numpy()).ravel().astype(np.float64))
+    error = np.concatenate(errors)
+    if not np.isfinite(error).any():
+        raise DataError("no target of any window is observed: nothing to score")
+    return float(np.nanmean(error**2))
+
+
 def backtest_frame(panel: Panel, rows: list[Rows], forecasts: list[NDArray[np.float32]], horizon: int) -> pd.DataFrame:
     """One row per series, channel, cutoff and step; the target is NaN where it is missing or not known yet."""
     frames = []

@@ -14,7 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from titans_seq.domains.timeseries import storage
-from titans_seq.domains.timeseries.backtest import backtest_frame, cutoff_rows, forecasts_at, refitted_at, rows_of
+from titans_seq.domains.timeseries.backtest import (
+    backtest_frame,
+    cutoff_rows,
+    forecasts_at,
+    refitted_at,
+    rows_of,
+    squared_error,
+)
 from titans_seq.domains.timeseries.conformal import Calibration
 from titans_seq.domains.timeseries.covariates import (
     Covariates,
@@ -352,6 +359,19 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         known = known_of(X, panel, self.covariates_, self.horizon)
         forecasts = (refitted_at if refit else forecasts_at)(self, panel, rows, known)
         return backtest_frame(panel, rows, forecasts, self.horizon)
+
+    def score(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> float:
+        """Minus the mean squared error of every window of y, on values standardised as in `fit`; higher is better.
+
+        Where y goes on from what the model has seen, as the test part of a `TimeSeriesSplit` does, its first window
+        begins right there; otherwise behind the first whole context. Nothing is trained, and the model stays as it is.
+
+        Raises:
+            DataError: the frame does not fit the model, or has no window with an observed target.
+        """
+        check_is_fitted(self, "network_")
+        panel = placed(self.panel_, y)
+        return -squared_error(self, panel, known_of(X, panel, self.covariates_, self.horizon))
 
     def surprise(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> pd.DataFrame:
         """How much each step teaches the memory that reads up to it; where it stands out, something unusual happens.
