@@ -13,17 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import datasets
-import lm_eval
-import lm_eval.tasks
 import torch
-from lm_eval.api.model import LM
 from torch import Tensor
 
 from titans_seq.domains.language.evaluation import PIECE, stream_losses
 from titans_seq.domains.language.model import TitansLM
 from titans_seq.domains.language.text import read_text
 from titans_seq.errors import DataError, reason
+
+try:
+    from lm_eval.api.model import LM
+except ModuleNotFoundError:
+    LM = object
 
 LONGEST = 256
 """Tokens of an answer if the task does not say."""
@@ -40,6 +41,8 @@ class HarnessLM(LM):  # type: ignore[misc]
 
     def __init__(self, model: TitansLM, windows: int | None = None) -> None:
         super().__init__()
+        if LM is object:
+            raise DataError("lm-evaluation-harness is not installed: pip install 'titans-seq[harness]'")
         if windows is not None and windows < 1:
             raise DataError(f"windows must be at least 1 or None, not {windows!r}")
         self.model, self.windows = model, windows
@@ -121,6 +124,8 @@ def write_tasks(folder: Path, sources: Mapping[str, Path]) -> list[str]:
     Raises:
         DataError: another name, or a file that cannot be used.
     """
+    import lm_eval.tasks
+
     stock = Path(next(iter(lm_eval.tasks.__path__)))
     names = []
     for name, source in sources.items():
@@ -151,6 +156,8 @@ def evaluate(
     model: HarnessLM, sources: Mapping[str, Path], limit: int | None = None, seed: int = 0
 ) -> dict[str, dict[str, float]]:
     """Metrics of each task, by the harness's `simple_evaluate`; `limit` documents at the most."""
+    import lm_eval
+
     with tempfile.TemporaryDirectory() as name, _quiet():
         names = write_tasks(Path(name), sources)
         found = lm_eval.simple_evaluate(
@@ -177,6 +184,8 @@ def evaluate(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the harness says about its own task files, and bars over the reading of small ones."""
+    import datasets
+
     log = logging.getLogger("lm_eval")
     level, bars = log.level, datasets.is_progress_bar_enabled()
     log.setLevel(logging.ERROR)

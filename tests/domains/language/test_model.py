@@ -1,6 +1,8 @@
 """TitansLM: fit, score, generate, stream, save, load."""
 
 import copy
+import doctest
+import importlib
 import itertools
 import json
 import math
@@ -27,6 +29,13 @@ SMALL = {
     "max_epochs": 1,
 }
 TEXT = "To be, or not to be, that is the question. " * 30
+
+
+@pytest.mark.parametrize("name", ["model", "vocabulary"])
+def test_examples_in_docstrings(name):
+    done = doctest.testmod(importlib.import_module(f"titans_seq.domains.language.{name}"))
+    assert done.attempted > 0
+    assert done.failed == 0
 
 
 def test_it_learns_english(small_lm, english):
