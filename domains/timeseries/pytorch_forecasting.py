@@ -1,0 +1,139 @@
+"""The forecasting network as a model of pytorch-forecasting: its data sets, losses, trainer and predictions.
+
+Axes: B batch, C targets, L encoder, H decoder, Q quantile levels, K real covariates, F of them known ahead.
+"""
+
+from typing import Any, Self
+
+import torch
+from pytorch_forecasting.data import TimeSeriesDataSet
+from pytorch_forecasting.metrics import DistributionLoss, MultiHorizonMetric, MultiLoss, QuantileLoss
+from pytorch_forecasting.models import BaseModel
+from torch import Tensor, nn
+
+from titans_seq.backbone import BackboneConfig
+from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
+from titans_seq.errors import DataError
+
+
+class TitansNetwork(BaseModel):  # type: ignore[misc]
+    """A `ForecastNetwork` that is made by `from_dataset`, and trained and asked by pytorch-forecasting's own tools.
+
+    Any loss of points works, and `QuantileLoss`, the default, whose quantiles then cannot cross. Real variables beside
+    the targets are covariates of the past, or known ahead, as the data set says; categorical ones are refused.
+
+    Args:
+        context, horizon: the longest encoder and decoder.
+        target_places: columns of the targets among the real variables.
+        past_places, future_places: columns of the covariates, known in the past only, or ahead.
+        variant, dim, layers, heads, chunk_size, patch, stride, dropout: see `TitansForecaster`.
+        output_size: of each target, as `from_dataset` finds it.
+        loss: a metric of pytorch-forecasting; MultiLoss for several targets.
+        kwargs: see `pytorch_forecasting.models.BaseModel`.
+
+    Raises:
+        DataError: a variable or a loss that the network cannot take.
+        ValueError: a size is out of range.
+    """
+
+    def __init__(
+        self,
+        context: int,
+        horizon: int,
+        target_places: list[int],
+        past_places: list[int],
+        future_places: list[int],
+        variant: str = "lmm",
+        dim: int = 64,
+        layers: int = 2,
+        heads: int = 2,
+        chunk_size: int = 16,
+        patch: int = 16,
+        stride: int = 16,
+        dropout: float = 0.1,
+        output_size: int | list[int] = 1,
+        loss: MultiHorizonMetric | None = None,
+        logging_metrics: nn.ModuleList | None = None,
+        **kwargs: Any,
+    ) -> None:
+        loss = QuantileLoss() if loss is None else loss
+        logging_metrics = nn.ModuleList() if logging_metrics is None else logging_metrics
+        self.save_hyperparameters(ignore=["loss", "logging_metrics"])
+        super().__init__(loss=loss, logging_metrics=logging_metrics, **kwargs)
+        parts = list(loss.metrics) if isinstance(loss, MultiLoss) else [loss]
+        if any(isinstance(part, DistributionLoss) for part in parts):
+            raise DataError("losses of distributions are not supported: take QuantileLoss or a loss of points")
+        self.wanted = [tuple(part.quantiles) if isinstance(part, QuantileLoss) else (0.5,) for part in parts]
+        levels = tuple(sorted({q for part in self.wanted for q in part}))
+        patch = min(patch, context)
+        config = ForecastConfig(
+            context=context,
+            horizon=horizon,
+            patch=patch,
+            stride=min(stride, patch),
+            dropout=dropout,
+            quantiles=levels,
+            channels=len(target_places),
+            past_covariates=len(past_places),
+            future_covariates=len(future_places),
+            backbone=BackboneConfig(
+                variant=variant,  # type: ignore[arg-type]
+                dim=dim,
+                layers=layers,
+                heads=heads,
+                chunk_size=chunk_size,
+                dropout=dropout,
+            ),
+        )
+        self.network = ForecastNetwork(config)
+
+    @classmethod
+    def from_dataset(cls, dataset: TimeSeriesDataSet, **kwargs: Any) -> Self:
+        """A network for a data set's variables and lengths; `kwargs` as in the class.
+
+        Raises:
+            DataError: a categorical variable, or a target that is one.
+        """
+        if dataset.flat_categoricals:
+            raise DataError(f"categorical variables are not supported: {', '.join(dataset.flat_categoricals)}")
+        missing = [name for name in dataset.target_names if name not in dataset.reals]
+        if missing:
+            raise DataError(f"target {missing[0]!r} is not among the data set's time_varying_unknown_reals")
+        ahead = set(dataset._time_varying_known_reals) | set(dataset._static_reals)
+        reals = list(enumerate(dataset.reals))
+        found = {
+            "context": dataset.max_encoder_length,
+            "horizon": dataset.max_prediction_length,
+            "target_places": [dataset.reals.index(name) for name in dataset.target_names],
+            "past_places": [i for i, name in reals if name not in ahead and name not in dataset.target_names],
+            "future_places": [i for i, name in reals if name in ahead],
+        }
+        deduced = cls.deduce_default_output_parameters(dataset, kwargs, QuantileLoss())
+        model = super().from_dataset(dataset, **(found | kwargs | deduced))
+        assert isinstance(model, cls)
+        return model
+
+    def forward(self, x: dict[str, Any]) -> Any:
+        """A batch of a TimeSeriesDataSet to its predictions, (B, H, outputs) for each target."""
+        hparams, horizon = self.hparams, self.network.config.horizon
+        encoder, decoder = _behind(x["encoder_cont"], x["encoder_lengths"], hparams.context), x["decoder_cont"]
+        steps = torch.arange(decoder.shape[1], device=decoder.device)
+        decoder = decoder.masked_fill((steps >= x["decoder_lengths"].unsqueeze(1)).unsqueeze(-1), torch.nan)
+        ahead = torch.nn.functional.pad(decoder, (0, 0, 0, horizon - decoder.shape[1]), value=torch.nan)
+        inputs = [encoder[..., hparams.target_places].mT]
+        if hparams.past_places or hparams.future_places:
+            inputs.append(encoder[..., [*hparams.past_places, *hparams.future_places]].mT)
+            inputs.append(ahead[..., hparams.future_places].mT)
+        out = self.network.quantiles(*inputs)[:, :, : decoder.shape[1]]  # (B, C, H, Q)
+        levels = self.network.config.levels
+        predictions = [out[:, c][..., [levels.index(q) for q in wanted]] for c, wanted in enumerate(self.wanted)]
+        prediction: Tensor | list[Tensor] = predictions if self.n_targets > 1 else predictions[0]
+        prediction = self.transform_output(prediction, target_scale=x["target_scale"])
+        return self.to_network_output(prediction=prediction)
+
+
+def _behind(values: Tensor, lengths: Tensor, size: int) -> Tensor:
+    """(B, T, K), padded behind `lengths` rows, to (B, size, K) with NaN in front of them."""
+    steps = torch.arange(size, device=values.device) - (size - lengths.unsqueeze(1))
+    rows = steps.clamp(0, values.shape[1] - 1).unsqueeze(-1).expand(-1, -1, values.shape[2])
+    return values.gather(1, rows).masked_fill((steps < 0).unsqueeze(-1), torch.nan)
