@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from titans_seq.errors import DataError
+from titans_seq.pipelines.output import claim_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Generate:
     """Of the draws."""
     output: Path | None = None
     """File for the prompt and what follows; none prints it."""
+    force: bool = False
+    """Overwrite the file."""
     json: bool = False
     """Print prompt and continuation as JSON on standard output."""
 
@@ -38,11 +41,10 @@ class Generate:
 
         model = TitansLM.load(self.model)
         prompt = _standard_input() if self.prompt == "-" else self.prompt
-        characters = model.stream(
-            prompt, self.max_new_tokens, self.temperature, self.top_k, self.top_p, self.seed
-        )  # fmt: skip
-        if self.output is not None and not self.output.parent.is_dir():
-            raise DataError(f"cannot write {self.output}: no such folder")
+        choice = (self.max_new_tokens, self.temperature, self.top_k, self.top_p, self.seed)
+        characters = model.stream(prompt, *choice)
+        if self.output is not None:
+            claim_file(self.output, self.force)
         shown = self.output is None and not self.json
         if shown:
             print(prompt, end="", flush=True)

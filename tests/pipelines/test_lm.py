@@ -101,6 +101,7 @@ def test_generate(folder, small_lm, place, capsys):
     assert execute(["generate", "--model", folder, "--top-k", "5", "--top-p", "0.9", "--output", "said.txt"]) == 0
     assert capsys.readouterr().out == ""
     assert (place / "said.txt").read_text() == small_lm.generate("", top_k=5, top_p=0.9) + "\n"
+    one_line(place, ["generate", "--model", folder, "--output", "said.txt"], "said.txt exists", capsys)
 
 
 def test_surprise(folder, place, book, capsys):
@@ -179,7 +180,7 @@ def test_wrong_input_to_lm(place, capsys, content, options, message):
         (["--temperature", "inf"], "temperature must be"),
         (["--seed", "-1"], "seed must be"),
         (["--prompt", "\udcff"], "is no character of UTF-8"),
-        (["--output", "nowhere/said.txt"], "no such folder"),
+        (["--output", "nowhere/said.txt"], "there is no folder nowhere"),
         (["--model", "missing"], "holds no saved model"),
     ],
 )
