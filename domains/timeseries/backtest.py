@@ -20,7 +20,7 @@ from titans_seq.domains.timeseries.covariates import Known, scale_of
 from titans_seq.domains.timeseries.panel import ID, TIME, Panel, Series
 from titans_seq.domains.timeseries.prepare import Scaling, tensors
 from titans_seq.domains.timeseries.windows import Columns
-from titans_seq.errors import DataError
+from titans_seq.errors import DataError, reason
 
 if TYPE_CHECKING:
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
@@ -52,15 +52,14 @@ def rows_of(panel: Panel, cutoffs: Iterable[Any]) -> list[Rows]:
     Raises:
         DataError: not a stamp, or one that no series has.
     """
+    zone = panel.series[0].index.tz
     try:
         stamps = pd.DatetimeIndex(pd.to_datetime(list(cutoffs))).unique().sort_values()
+        stamps = stamps if zone is None or stamps.tz is not None else stamps.tz_localize(zone)
     except (ValueError, TypeError) as error:
-        raise DataError(f"cutoffs must be time stamps: {error}") from error
-    zone = panel.series[0].index.tz
+        raise DataError(f"cutoffs must be time stamps: {reason(error)}") from error
     if not len(stamps):
         raise DataError("cutoffs is empty")
-    if zone is not None and stamps.tz is None:
-        stamps = stamps.tz_localize(zone)
     if str(stamps.tz) != str(zone):
         raise DataError(f"the cutoffs are in time zone {stamps.tz}, the series in {zone}")
     places = [s.index.get_indexer(stamps) for s in panel.series]

@@ -83,7 +83,8 @@ def covariates_of(
     Raises:
         DataError: X does not belong to the panel, lacks a column that is to be known ahead, or has an empty one.
     """
-    ahead, horizon = tuple(model.future_covariates or ()), model.horizon
+    ahead = () if model.future_covariates is None else tuple(model.future_covariates)
+    horizon = model.horizon
     chosen = calendar_names(model.calendar, panel)
     if X is None:
         if ahead:
@@ -212,7 +213,9 @@ def calendar_names(calendar: bool | Sequence[str], panel: Panel) -> tuple[str, .
     if calendar is True:
         step = steps_between(panel)
         return tuple(name for name, limit in FINEST.items() if step < pd.Timedelta(limit))
-    return tuple(calendar or ())
+    if calendar is False:
+        return ()
+    return (calendar,) if isinstance(calendar, str) else tuple(calendar)
 
 
 def calendar_features(index: pd.DatetimeIndex, names: Sequence[str]) -> NDArray[np.float32]:

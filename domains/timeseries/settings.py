@@ -31,13 +31,7 @@ def settings(model: TitansForecaster) -> tuple[ForecastConfig, TrainingConfig]:
         raise DataError(f"validation_fraction must lie between 0 and 1, not {model.validation_fraction!r}")
     if not isinstance(model.calibration_fraction, int | float) or not 0 <= model.calibration_fraction < 1:
         raise DataError(f"calibration_fraction must be at least 0 and below 1, not {model.calibration_fraction!r}")
-    names = () if model.future_covariates is None else model.future_covariates
-    if isinstance(names, str) or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
-        raise DataError(f"future_covariates must be different names of columns, not {names!r}")
-    if not isinstance(model.calendar, bool):
-        for name in [model.calendar] if isinstance(model.calendar, str) else model.calendar:
-            if name not in CALENDAR:
-                raise DataError(f"calendar must be True, False or some of {', '.join(CALENDAR)}, not {name!r}")
+    _check_covariates(model)
     if model.loss not in LOSSES:
         raise DataError(f"loss must be one of {', '.join(LOSSES)}, not {model.loss!r}")
     patch = min(int(model.patch), int(model.context))
@@ -75,3 +69,16 @@ def settings(model: TitansForecaster) -> tuple[ForecastConfig, TrainingConfig]:
     except (TypeError, ValueError) as error:
         raise DataError(str(error)) from error
     return network, training
+
+
+def _check_covariates(model: TitansForecaster) -> None:
+    names = () if model.future_covariates is None else model.future_covariates
+    if isinstance(names, str) or not np.iterable(names) or len(set(names)) < len(names):
+        raise DataError(f"future_covariates must be different names of columns, not {names!r}")
+    if not isinstance(model.calendar, bool):
+        chosen = (
+            [model.calendar] if isinstance(model.calendar, str) or not np.iterable(model.calendar) else model.calendar
+        )
+        unknown = [name for name in chosen if name not in CALENDAR]
+        if unknown:
+            raise DataError(f"calendar must be True, False or some of {', '.join(CALENDAR)}, not {unknown[0]!r}")

@@ -143,6 +143,14 @@ def test_calendar_by_frequency(freq, names):
     assert calendar_names(True, to_panel(pd.DataFrame({"a": np.arange(30.0)}, index=index))) == names
 
 
+def test_one_calendar_name_and_a_time_zone(waves):
+    frame = waves.tz_localize("America/New_York")
+    model = TitansForecaster(**SMALL, calendar="hour").fit(frame)
+    assert model.covariates_.calendar == ("hour",)
+    result = model.backtest(frame, cutoffs=["2024-01-10 05:00"])
+    assert str(result["ds"].iloc[0]) == "2024-01-10 06:00:00-05:00"
+
+
 def test_calendar_features_go_round():
     index = pd.DatetimeIndex(["2024-01-01 00:00", "2024-01-01 06:00", "2024-01-01 12:30"])
     got = calendar_features(index, ["hour"])
@@ -200,6 +208,8 @@ def test_wrong_X(fitted, data, call, message):
         ({"future_covariates": ["price"]}, lambda X: X, "X has no column 'price'"),
         ({"future_covariates": ["promo"]}, lambda X: None, "X is needed: it holds promo"),
         ({"future_covariates": "promo"}, lambda X: X, "future_covariates must be different names"),
+        ({"future_covariates": 3}, lambda X: X, "future_covariates must be different names"),
+        ({"calendar": 3}, lambda X: X, "calendar must be True, False or some of"),
         ({"calendar": ["hours"]}, lambda X: X, "calendar must be True, False or some of minute"),
         ({}, lambda X: X.assign(a=1.0), "column 'a' is both in X and in y"),
         ({}, lambda X: X.assign(sensor=NAN).iloc[:, :1], "no value of 'sensor' in the time of y"),
