@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test lint check format bench-harness bench-language bench-long-horizon bench-needle bench-recall \
-	bench-recall-ablation bench-score bench-scaling bench-speed bench-stability bench-streaming bench-training-memory bench-training-step bench-windows
+.PHONY: demo test lint check format bench-genomics bench-harness bench-language bench-long-horizon bench-needle \
+	bench-recall bench-recall-ablation bench-scaling bench-scan bench-score bench-speed bench-stability \
+	bench-streaming bench-training-memory bench-training-step bench-windows
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
 	$(BIN)/titans-seq forecast --horizon 24 --max-epochs 3 --output runs/demo --force
@@ -24,6 +25,9 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench-genomics: $(STAMP)  ## DNA: three public sets beside a CNN, k-mers and composition, 3 seeds
+	$(BIN)/titans-seq bench genomics --output benchmarks/results
+
 bench-harness: $(STAMP)  ## a model of wikitext-2 through lm-evaluation-harness: wikitext, LAMBADA, PIQA
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,harness]'
 	$(BIN)/titans-seq lm --data "$$($(BIN)/titans-seq data path wikitext2-train)" --output runs/wikitext2 --force
@@ -34,6 +38,9 @@ bench-language: $(STAMP)  ## tinyshakespeare, every backbone beside attention, m
 
 bench-needle: $(STAMP)  ## a needle in up to 16,384 bytes, every backbone beside windowed attention, 3 seeds
 	$(BIN)/titans-seq bench needle --output benchmarks/results
+
+bench-scan: $(STAMP)  ## five million letters through scan, timed, with its peak memory
+	$(BIN)/titans-seq bench scan --output benchmarks/results
 
 bench-score: $(STAMP)  ## a million bytes through score, at constant memory
 	$(BIN)/titans-seq bench score --output benchmarks/results
