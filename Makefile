@@ -28,6 +28,9 @@ format: $(STAMP)
 bench-genomics: $(STAMP)  ## DNA: three public sets beside a CNN, k-mers and composition, 3 seeds
 	$(BIN)/titans-seq bench genomics --output benchmarks/results
 
+bench-genomics: $(STAMP)  ## GUE promoters and Cohn enhancers beside k-mers, a CNN, attention and less, 3 seeds
+	$(BIN)/titans-seq bench genomics --output benchmarks/results
+
 bench-harness: $(STAMP)  ## a model of wikitext-2 through lm-evaluation-harness: wikitext, LAMBADA, PIQA
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,harness]'
 	$(BIN)/titans-seq lm --data "$$($(BIN)/titans-seq data path wikitext2-train)" --output runs/wikitext2 --force
@@ -40,6 +43,9 @@ bench-needle: $(STAMP)  ## a needle in up to 16,384 bytes, every backbone beside
 	$(BIN)/titans-seq bench needle --output benchmarks/results
 
 bench-scan: $(STAMP)  ## five million letters through scan, timed, with its peak memory
+	$(BIN)/titans-seq bench scan --output benchmarks/results
+
+bench-scan: $(STAMP)  ## five million letters of DNA through scan, with its peak memory
 	$(BIN)/titans-seq bench scan --output benchmarks/results
 
 bench-score: $(STAMP)  ## a million bytes through score, at constant memory

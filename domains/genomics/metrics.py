@@ -23,7 +23,7 @@ class Scores:
 
     @classmethod
     def of(cls, truth: NDArray[Any], probabilities: NDArray[np.floating[Any]], classes: NDArray[Any]) -> Self:
-        """truth (N,), probabilities (N, K), classes (K,); areas are NaN where truth holds one class only."""
+        """truth (N,), probabilities (N, K), classes (K,); areas are NaN, and mcc is 0, where truth holds one class only."""
         chosen = classes[probabilities.argmax(1)]
         hits = one_hot(truth, classes)
         shown = probabilities[:, 1:] if len(classes) == 2 else probabilities
@@ -34,7 +34,7 @@ class Scores:
             accuracy=float(accuracy_score(truth, chosen)),
             auroc=float(np.mean(auroc)) if present else float("nan"),
             auprc=float(np.mean(auprc)) if present else float("nan"),
-            mcc=float(matthews_corrcoef(truth, chosen)),
+            mcc=float(matthews_corrcoef(truth, chosen)) if present else 0.0,
         )
 
 

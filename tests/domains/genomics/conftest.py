@@ -10,10 +10,10 @@ SMALL = {
     "dim": 16,
     "heads": 2,
     "motifs": 16,
-    "chunk_size": 4,
+    "chunk_size": 8,
     "pool": 4,
     "words": 3,
-    "max_epochs": 8,
+    "max_epochs": 6,
     "batch_size": 16,
     "learning_rate": 5e-3,
 }
