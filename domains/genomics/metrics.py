@@ -23,7 +23,7 @@ class Scores:
 
     @classmethod
     def of(cls, truth: NDArray[Any], probabilities: NDArray[np.floating[Any]], classes: NDArray[Any]) -> Self:
-        """truth (N,), probabilities (N, K), classes (K,); areas are NaN, and mcc is 0, where truth holds one class only."""
+        """truth (N,), probabilities (N, K), classes (K,); where truth is of one class areas are NaN and mcc is 0."""
         chosen = classes[probabilities.argmax(1)]
         hits = one_hot(truth, classes)
         shown = probabilities[:, 1:] if len(classes) == 2 else probabilities
