@@ -109,7 +109,7 @@ def test_starts_from_logistic_regression_on_words(examples):
     import torch
 
     from titans_seq.domains.genomics.encoder import encoded
-    from titans_seq.domains.genomics.words import Words, count_words
+    from titans_seq.domains.genomics.words import STRENGTHS, Words, count_words
 
     rows, y = encoded(examples[0]), np.array([label == "motif" for label in examples[1]]).astype(int)
     words = Words(2, 2)
@@ -117,7 +117,7 @@ def test_starts_from_logistic_regression_on_words(examples):
     shares = count_words(rows, 2).toarray()
     shares /= shares.sum(1, keepdims=True)
     scaled = shares / shares.std(0)
-    model = LogisticRegression(C=0.1, max_iter=300, tol=1e-8).fit(scaled, y)
+    model = LogisticRegression(C=max(STRENGTHS), max_iter=300, tol=1e-8).fit(scaled, y)
     got = words(torch.from_numpy(SequenceEncoder().transform(examples[0])).long())
     np.testing.assert_allclose((got[:, 1] - got[:, 0]).numpy(), model.decision_function(scaled), atol=1e-2)
 

@@ -28,7 +28,7 @@ def part(sequences, labels=None):
 
 def test_what_is_found():
     a, b, c, d, e = random(5)
-    moved = b[20:] + random(1, 20)[0]
+    moved = b[10:] + random(1, 10)[0]
     train = [a, b.lower(), c, d, a]
     report = find_leaks({"train": part(train), "test": part([a, turned(c), turned(moved), e], ["a", "b", "a", "a"])})
     assert report.sizes == {"train": 5, "test": 4}
