@@ -68,6 +68,8 @@ def test_wheel_installs_and_every_module_imports(tmp_path):
         "[importlib.import_module(n) for n in names]\n"
         "from titans_seq.domains.timeseries.table import EMBEDDED\n"
         "assert EMBEDDED.exists()\n"
+        "from titans_seq.domains.genomics.splits import EMBEDDED\n"
+        "assert EMBEDDED.exists()\n"
         "print(titans_seq.__file__, len(names))"
     )
     out = subprocess.run([fresh, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True, env=clean)

@@ -71,7 +71,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> rich, poor = ["GCGC" * 5, "GGCC" * 6] * 10, ["ATAT" * 5, "TTAA" * 6] * 10
         >>> model = TitansDNAClassifier(dim=8, heads=1, motifs=8, max_epochs=8, batch_size=8)
         >>> model = model.fit(rich + poor, ["rich"] * 20 + ["poor"] * 20)
-        >>> model.predict_proba(["GGCCGGCC", "ATTA"]).shape
+        >>> model.predict_proba(["GGCCGGCCGGCC", "ATTATTATTATT"]).shape
         (2, 2)
     """
 

@@ -156,6 +156,7 @@ def test_save_load_and_damage(tmp_path, fitted, examples):
 
 
 def test_ctrl_c_keeps_the_best(examples):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     model = TitansDNAClassifier(**SMALL | {"max_epochs": 1000, "patience": 1000})
     epochs = []
 
@@ -164,8 +165,11 @@ def test_ctrl_c_keeps_the_best(examples):
         if len(epochs) == 3:
             threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
 
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(*examples, on_epoch=after)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(*examples, on_epoch=after)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert len(epochs) < 1000
     assert model.predict(examples[0]).shape == (240,)
 
