@@ -47,10 +47,10 @@ class RandomSegments(IterableDataset[Segments]):
 
 
 class ConsecutiveSegments(IterableDataset[Segments]):
-    """Segments that follow one another: each row reads on from a place of its own, past the end from the start.
+    """Segments that follow one another: each row reads on from a random place, past the end from the start.
 
-    Rows begin at other places in each pass. A row also begins anew, where it stands, with the chance `restart` per
-    batch, so that a model does not forget how a text begins.
+    With the chance `restart` per batch a row goes to another place and begins anew there: rows that read on and on
+    would make batches too alike, and how a text begins is to be learned too.
     """
 
     def __init__(self, tokens: Tensor, length: int, batch: int, count: int, seed: int, restart: float = 0.0) -> None:
@@ -63,12 +63,12 @@ class ConsecutiveSegments(IterableDataset[Segments]):
 
     def __iter__(self) -> Iterator[Segments]:
         size, within = len(self.tokens), torch.arange(self.length + 1)
-        first = torch.randint(size, (1, 1), generator=self.generator)
-        starts = first + (torch.arange(self.batch) * (size // self.batch)).unsqueeze(1)
+        starts = torch.zeros(self.batch, dtype=torch.long)
         for number in range(self.count):
-            places = (starts + number * self.length + within) % size
-            fresh = torch.rand(self.batch, generator=self.generator) < self.restart
-            yield Segments(self.tokens[places], fresh | torch.tensor(number == 0))
+            fresh = torch.rand(self.batch, generator=self.generator) < (self.restart if number else 1)
+            others = torch.randint(size, (self.batch,), generator=self.generator)
+            starts = torch.where(fresh, others, starts + self.length)
+            yield Segments(self.tokens[(starts.unsqueeze(1) + within) % size], fresh)
 
 
 class EvenSegments(IterableDataset[Segments]):

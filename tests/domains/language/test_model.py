@@ -50,8 +50,8 @@ def test_score_is_the_same_in_any_pieces(small_lm, english, tmp_path):
     path = tmp_path / "text"
     path.write_text(text, encoding="utf-8")
     whole = small_lm.score(text)
-    assert small_lm.score(path) == pytest.approx(whole, rel=1e-5)
-    assert small_lm.score(text[i : i + 7] for i in range(0, len(text), 7)) == pytest.approx(whole, rel=1e-5)
+    assert small_lm.score(path) == pytest.approx(whole, rel=1e-4)
+    assert small_lm.score(text[i : i + 7] for i in range(0, len(text), 7)) == pytest.approx(whole, rel=1e-4)
     with torch.no_grad():
         logits, _ = small_lm.network_(torch.tensor([[256, *text.encode()]])[:, :-1])
     chances = logits[0].log_softmax(-1).gather(1, torch.tensor([*text.encode()]).unsqueeze(1))

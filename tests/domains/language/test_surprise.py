@@ -30,7 +30,7 @@ def test_a_foreign_passage_stands_out_of_its_surroundings(small_lm, english, tmp
 
 def test_bits_add_up_to_the_score(small_lm, english):
     text = english[90_000:92_000]
-    assert small_lm.surprise(text)["bits"].sum() / len(text.encode()) == pytest.approx(small_lm.score(text), rel=1e-5)
+    assert small_lm.surprise(text)["bits"].sum() / len(text.encode()) == pytest.approx(small_lm.score(text), rel=1e-4)
 
 
 @pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "attention"])
