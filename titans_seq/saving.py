@@ -5,16 +5,17 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from titans_seq.errors import ModelError
+from titans_seq.errors import ModelError, reason
 from titans_seq.version import __version__
 
 FORMAT = "titans-seq"
@@ -22,6 +23,8 @@ FORMAT_VERSION = 2
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LARGEST_CONFIG = 64 * 2**20
 """Bytes; a longer config.json is refused unread."""
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
@@ -94,6 +97,30 @@ def load_folder(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, An
         raise ModelError(f"{folder} is incomplete: {WEIGHTS} is missing") from error
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise ModelError(f"{folder / WEIGHTS} is damaged: {error}") from error
+
+
+@contextmanager
+def unpacking(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """While what `load_folder` gave is turned into a model: what does not fit together is a ModelError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
+        raise ModelError(f"{folder} is damaged or was changed: {reason(error)}") from error
+
+
+def restored(build: Callable[[], N], weights: dict[str, Tensor]) -> N:
+    """The network that `build` describes with these tensors, in evaluation mode; nothing is allocated before they fit.
+
+    Raises:
+        ValueError: names, shapes or dtypes are not those of the network.
+    """
+    with torch.device("meta"):
+        network = build()
+    expected = {name: (t.shape, t.dtype) for name, t in network.state_dict().items()}
+    if {name: (t.shape, t.dtype) for name, t in weights.items()} != expected:
+        raise ValueError("its tensors are not those of the network that it describes")
+    network.load_state_dict(weights, assign=True)
+    return network.eval()
 
 
 def read_config(folder: Path) -> dict[str, Any]:

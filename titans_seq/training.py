@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +89,15 @@ class History:
     def best_epoch(self) -> int:
         """Epoch of the lowest validation loss, counted from 0."""
         return min(range(len(self.validation_loss)), key=self.validation_loss.__getitem__)
+
+    def stored(self) -> dict[str, Any]:
+        """Losses and seconds as a configuration holds them."""
+        return {"train_loss": self.train_loss, "validation_loss": self.validation_loss, "seconds": self.seconds}
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> Self:
+        """What `stored` gave."""
+        return cls(stored["train_loss"], stored["validation_loss"], stored["seconds"])
 
 
 @contextmanager

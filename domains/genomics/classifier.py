@@ -19,8 +19,8 @@ from titans_seq.domains.genomics.encoder import encoded
 from titans_seq.domains.genomics.fitting import Examples, Rows, check_lengths, fit_network, logits
 from titans_seq.domains.genomics.labels import checked_labels, restored_classes, stored_classes
 from titans_seq.domains.genomics.network import DNAConfig, DNANetwork
-from titans_seq.errors import DataError, ModelError, TitansSeqWarning, reason
-from titans_seq.saving import load_folder, save_folder
+from titans_seq.errors import DataError, TitansSeqWarning, reason
+from titans_seq.saving import load_folder, restored, save_folder, unpacking
 from titans_seq.training import History, TrainingConfig, seeded
 
 PLAIN = ("convolution", "none")
@@ -243,11 +243,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "parameters": parameters,
             "classes": stored_classes(self.classes_),
             "lengths": list(self.lengths_),
-            "training": {
-                "train_loss": self.history_.train_loss,
-                "validation_loss": self.history_.validation_loss,
-                "seconds": self.history_.seconds,
-            },
+            "training": self.history_.stored(),
         }
         return save_folder(folder, type(self).__name__, config, self.network_.state_dict())
 
@@ -259,22 +255,14 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ModelError: there is no such model, or it is damaged.
         """
         config, weights = load_folder(folder, cls.__name__)
-        try:
+        with unpacking(folder):
             model = cls(**config["parameters"])
             classes = restored_classes(config["classes"])
             network_config, _ = model.check(len(classes))
-            with torch.device("meta"):
-                network = DNANetwork(network_config)
-            expected = {name: (t.shape, t.dtype) for name, t in network.state_dict().items()}
-            if {name: (t.shape, t.dtype) for name, t in weights.items()} != expected:
-                raise ValueError("its tensors are not those of the network that it describes")
-            network.load_state_dict(weights, assign=True)
+            network = restored(lambda: DNANetwork(network_config), weights)
             shortest, median, longest = (int(n) for n in config["lengths"])
-            training = config["training"]
-            history = History(training["train_loss"], training["validation_loss"], training["seconds"])
-        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
-            raise ModelError(f"{folder} is damaged or was changed: {reason(error)}") from error
-        model.classes_, model.network_, model.history_ = classes, network.eval(), history
+            history = History.of(config["training"])
+        model.classes_, model.network_, model.history_ = classes, network, history
         model.lengths_ = shortest, median, longest
         return model
 

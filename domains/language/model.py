@@ -26,8 +26,8 @@ from titans_seq.domains.language.segments import (
 from titans_seq.domains.language.surprise import traced
 from titans_seq.domains.language.text import Text, pieces, read_text
 from titans_seq.domains.language.vocabulary import Vocabulary, utf8
-from titans_seq.errors import DataError, ModelError, reason
-from titans_seq.saving import load_folder, save_folder
+from titans_seq.errors import DataError
+from titans_seq.saving import load_folder, restored, save_folder, unpacking
 from titans_seq.training import History, TrainingConfig, seeded, train
 
 RESTART = 1 / 16
@@ -302,11 +302,7 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
         config = {
             "parameters": self.get_params(),
             "symbols": self.vocabulary_.symbols,
-            "training": {
-                "train_loss": self.history_.train_loss,
-                "validation_loss": self.history_.validation_loss,
-                "seconds": self.history_.seconds,
-            },
+            "training": self.history_.stored(),
         }
         return save_folder(folder, type(self).__name__, config, self.network_.state_dict())
 
@@ -318,20 +314,14 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
             ModelError: there is no such model, or it is damaged.
         """
         config, weights = load_folder(folder, cls.__name__)
-        try:
+        with unpacking(folder):
             model = cls(**config["parameters"])
             backbone, _ = model.check()
-            if any(t.dtype != torch.float32 for t in weights.values()):
-                raise ValueError("its tensors are not all float32")
             vocabulary = _stored(config["symbols"], model.vocabulary)
-            with torch.device("meta"):
-                network = LanguageNetwork(LanguageConfig(vocabulary=vocabulary.size, backbone=backbone))
-            network.load_state_dict(weights, assign=True)
-            training = config["training"]
-            history = History(training["train_loss"], training["validation_loss"], training["seconds"])
-        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
-            raise ModelError(f"{folder} is damaged or was changed: {reason(error)}") from error
-        model.vocabulary_, model.network_, model.history_ = vocabulary, network.eval(), history
+            shape = LanguageConfig(vocabulary=vocabulary.size, backbone=backbone)
+            network = restored(lambda: LanguageNetwork(shape), weights)
+            history = History.of(config["training"])
+        model.vocabulary_, model.network_, model.history_ = vocabulary, network, history
         return model
 
     def check_text(self, text: str) -> None:

@@ -18,8 +18,7 @@ from titans_seq.domains.timeseries.inputs import in_front, past_of
 from titans_seq.domains.timeseries.network import ForecastNetwork
 from titans_seq.domains.timeseries.panel import Panel, Series
 from titans_seq.domains.timeseries.prepare import Scaling
-from titans_seq.errors import ModelError, reason
-from titans_seq.saving import load_folder, save_folder
+from titans_seq.saving import load_folder, restored, save_folder, unpacking
 from titans_seq.training import History
 
 if TYPE_CHECKING:
@@ -37,11 +36,7 @@ def save(model: TitansForecaster, folder: str | os.PathLike[str]) -> Path:
         "index_name": panel.series[0].index.name,
         "timezone": str(panel.series[0].index.tz) if panel.series[0].index.tz is not None else None,
         "series": [{"name": s.name, "last": s.index[-1].isoformat()} for s in panel.series],
-        "training": {
-            "train_loss": model.history_.train_loss,
-            "validation_loss": model.history_.validation_loss,
-            "seconds": model.history_.seconds,
-        },
+        "training": model.history_.stored(),
     }
     tensors = {f"network.{name}": t for name, t in model.network_.state_dict().items()}
     tensors |= {"past": past_of(panel, model.context), "mean": model.scaling_.mean, "scale": model.scaling_.scale}
@@ -69,7 +64,7 @@ def restore(model_type: type[TitansForecaster], folder: str | os.PathLike[str]) 
         ModelError: there is no such model, or it is damaged.
     """
     config, weights = load_folder(folder, model_type.__name__)
-    try:
+    with unpacking(folder):
         model = model_type(**config["parameters"])
         network_config, _ = model.check()
         if any(t.dtype != torch.float32 for t in weights.values()):
@@ -77,10 +72,8 @@ def restore(model_type: type[TitansForecaster], folder: str | os.PathLike[str]) 
         beside, known = _stored_covariates(config, weights)
         if beside is not None:
             network_config = with_covariates(network_config, beside, len(config["channels"]))
-        with torch.device("meta"):
-            network = ForecastNetwork(network_config)
         own = {n.removeprefix("network."): t for n, t in weights.items() if n.startswith("network.")}
-        network.load_state_dict(own, assign=True)
+        network = restored(lambda: ForecastNetwork(network_config), own)
         scaling = Scaling(weights["mean"], weights["scale"])
         panel = _stored_panel(config, weights["past"])
         expected = (len(panel.series), len(panel.channels))
@@ -92,11 +85,8 @@ def restore(model_type: type[TitansForecaster], folder: str | os.PathLike[str]) 
             calibration.check(len(panel.channels), network_config.horizon)
         if beside is not None and tuple(weights["covariates"].shape[:2]) != tuple(weights["past"].shape[:2]):
             raise ValueError(f"the covariates are {tuple(weights['covariates'].shape)}")
-        training = config["training"]
-        history = History(training["train_loss"], training["validation_loss"], training["seconds"])
-    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
-        raise ModelError(f"{folder} is damaged or was changed: {reason(error)}") from error
-    model.network_, model.history_, model.calibration_ = network.eval(), history, calibration
+        history = History.of(config["training"])
+    model.network_, model.history_, model.calibration_ = network, history, calibration
     model.panel_, model.scaling_ = panel, scaling
     model.covariates_, model.known_ = beside, known
     return model
