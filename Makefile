@@ -25,9 +25,6 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench-genomics: $(STAMP)  ## DNA: three public sets beside a CNN, k-mers and composition, 3 seeds
-	$(BIN)/titans-seq bench genomics --output benchmarks/results
-
 bench-genomics: $(STAMP)  ## GUE promoters and Cohn enhancers beside k-mers, a CNN, attention and less, 3 seeds
 	$(BIN)/titans-seq bench genomics --output benchmarks/results
 
@@ -41,9 +38,6 @@ bench-language: $(STAMP)  ## tinyshakespeare, every backbone beside attention, m
 
 bench-needle: $(STAMP)  ## a needle in up to 16,384 bytes, every backbone beside windowed attention, 3 seeds
 	$(BIN)/titans-seq bench needle --output benchmarks/results
-
-bench-scan: $(STAMP)  ## five million letters through scan, timed, with its peak memory
-	$(BIN)/titans-seq bench scan --output benchmarks/results
 
 bench-scan: $(STAMP)  ## five million letters of DNA through scan, with its peak memory
 	$(BIN)/titans-seq bench scan --output benchmarks/results

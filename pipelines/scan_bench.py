@@ -19,7 +19,7 @@ from titans_seq.pipelines.output import claim_results, plain_table, write_result
 
 LINE = 80
 """Letters of a line of the genome."""
-PROGRAM = "import sys; from titans_seq.pipelines.cli import main; main(sys.argv[1:])"
+PROGRAM = "import sys; from titans_seq.cli import main; main(sys.argv[1:])"
 
 
 @dataclass(frozen=True, kw_only=True)

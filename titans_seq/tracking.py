@@ -66,12 +66,15 @@ class Run:
 
 
 @contextmanager
-def track(uri: str | None, experiment: str, name: str, parameters: Mapping[str, Any]) -> Iterator[Run]:
+def track(
+    uri: str | None, experiment: str, name: str, parameters: Mapping[str, Any], parent: str | None = None
+) -> Iterator[Run]:
     """A run around some work; it ends as FINISHED, as KILLED after Ctrl-C, or as FAILED after an error.
 
     Args:
         uri: MLflow tracking URI; None for `DEFAULT_FILE` here, `OFF` for nothing.
         experiment: made if it does not exist.
+        parent: id of the run that this one belongs to.
 
     Raises:
         TrackingError: the server or database cannot be reached at the start.
@@ -87,7 +90,7 @@ def track(uri: str | None, experiment: str, name: str, parameters: Mapping[str, 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from mlflow import MlflowClient
-            from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
+            from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
             for noisy in ("alembic", "mlflow"):
                 logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -95,6 +98,8 @@ def track(uri: str | None, experiment: str, name: str, parameters: Mapping[str, 
             found = client.get_experiment_by_name(experiment)
             experiment_id = found.experiment_id if found else client.create_experiment(experiment)
             tags = {MLFLOW_RUN_NAME: name, "titans_seq.version": __version__}
+            if parent is not None:
+                tags[MLFLOW_PARENT_RUN_ID] = parent
             run_id = client.create_run(experiment_id, tags=tags).info.run_id
     except Exception as error:
         raise TrackingError(f"cannot track at {uri}: {reason(error)}") from error

@@ -8,7 +8,7 @@ from titans_seq import MemoryConfig, NeuralMemory
 from titans_seq.errors import TitansSeqError
 from titans_seq.memory import build, kernel
 from titans_seq.memory.functional import scan_chunks
-from titans_seq.pipelines.cli import execute
+from titans_seq.cli import execute
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from titans_seq.pipelines.cli import execute
+from titans_seq.cli import execute
 
 
 def test_long_horizon_protocol(real_data, tmp_path, capsys, monkeypatch):

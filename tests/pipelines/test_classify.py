@@ -15,7 +15,7 @@ import pytest
 
 from tests.domains.genomics.conftest import SMALL, planted
 from titans_seq.domains.genomics import TitansDNAClassifier
-from titans_seq.pipelines.cli import execute
+from titans_seq.cli import execute
 
 FAST = ["--max-epochs", "1", "--tracking-uri", "off"]
 
@@ -136,7 +136,7 @@ def test_classify_refuses(place, capsys, content, options, message):
 
 def test_classify_keeps_the_best_model_after_ctrl_c(place):
     table(place / "a.csv", 200)
-    code = "import sys; from titans_seq.pipelines.cli import main; main(sys.argv[1:])"
+    code = "import sys; from titans_seq.cli import main; main(sys.argv[1:])"
     options = ["--max-epochs", "100000", "--output", "out", "--tracking-uri", "off"]
     with (place / "log").open("w") as log:
         process = subprocess.Popen(

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from titans_seq.domains.timeseries import TitansForecaster
-from titans_seq.pipelines.cli import execute
+from titans_seq.cli import execute
 
 FAST = ["--horizon", "12", "--context", "24", "--max-epochs", "1"]
 
@@ -176,7 +176,7 @@ def test_unsorted_stamps_are_sorted_with_a_warning(place, waves, capsys):
 
 def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, waves):
     waves.to_csv(place / "data.csv")
-    code = "import sys; from titans_seq.pipelines.cli import main; main(sys.argv[1:])"
+    code = "import sys; from titans_seq.cli import main; main(sys.argv[1:])"
     options = ["--horizon", "12", "--context", "24", "--max-epochs", "100000", "--output", "out"]
     with (place / "log").open("w") as log:
         process = subprocess.Popen(

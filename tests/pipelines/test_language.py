@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from titans_seq.pipelines.cli import execute
+from titans_seq.cli import execute
 from titans_seq.pipelines.ledger import Ledger
 from titans_seq.pipelines.needle import NeedleBench
 

@@ -16,7 +16,7 @@ import torch
 from titans_seq.domains.language import TitansLM
 from titans_seq.domains.language import model as language_model
 from titans_seq.domains.language.text import sha256
-from titans_seq.pipelines.cli import execute
+from titans_seq.cli import execute
 
 FAST = ["--dim", "16", "--layers", "1", "--window", "16", "--epoch-steps", "3", "--max-epochs", "1", "--sample", "20"]
 
@@ -227,7 +227,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_model(place, book, monkeyp
 
 
 def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, book):
-    code = "import sys; from titans_seq.pipelines.cli import main; main(sys.argv[1:])"
+    code = "import sys; from titans_seq.cli import main; main(sys.argv[1:])"
     options = [*FAST, "--max-epochs", "100000", "--output", "out"]
     with (place / "log").open("w") as log:
         process = subprocess.Popen(
