@@ -42,7 +42,8 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         strand: "both" makes a sequence and its reverse complement the same (the mean over both strands; a strand of
             chance in training); "given" is for sequences whose direction is known, as around a start of transcription.
         dim, layers, heads: width of the tokens, blocks, heads of each block.
-        memory_depth, memory_expansion, chunk_size, momentum, forget, conv_kernel: the memory, see `MemoryConfig`.
+        memory_depth, memory_expansion, chunk_size, momentum, forget, initial_step, conv_kernel: the memory, see
+            `MemoryConfig`.
         window: tokens that attention sees, where the variant has one.
         motifs, motif_width: filters of the first convolution, and the letters each of them sees.
         pool: letters that become one token.
@@ -93,6 +94,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chunk_size: int = 16,
         momentum: bool = True,
         forget: bool = True,
+        initial_step: float | None = None,
         conv_kernel: int = 4,
         window: int = 128,
         motifs: int = 64,
@@ -126,6 +128,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.chunk_size = chunk_size
         self.momentum = momentum
         self.forget = forget
+        self.initial_step = initial_step
         self.conv_kernel = conv_kernel
         self.window = window
         self.motifs = motifs
@@ -294,6 +297,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 chunk_size=self.chunk_size,
                 momentum=self.momentum,
                 forget=self.forget,
+                initial_step=self.initial_step,
                 conv_kernel=self.conv_kernel,
             )
             network = DNAConfig(

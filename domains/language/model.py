@@ -44,7 +44,8 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
         variant: backbone, see `BackboneConfig.variant`.
         vocabulary: "bytes" reads any text; "symbols" knows the characters of the training text only.
         dim, layers, heads, window, persistent_tokens, mlp_expansion, dropout: see `BackboneConfig`.
-        memory_depth, memory_expansion, chunk_size, momentum, forget, conv_kernel: the memory, see `MemoryConfig`.
+        memory_depth, memory_expansion, chunk_size, momentum, forget, initial_step, conv_kernel: the memory, see
+            `MemoryConfig`.
         context: tokens of a training segment.
         carry: train on segments that follow one another and carry the memory across (truncated backpropagation
             through time); off: segments from anywhere, each with a memory that begins anew.
@@ -90,6 +91,7 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
         chunk_size: int = 16,
         momentum: bool = True,
         forget: bool = True,
+        initial_step: float | None = None,
         conv_kernel: int = 4,
         context: int = 64,
         carry: bool = True,
@@ -118,6 +120,7 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
         self.chunk_size = chunk_size
         self.momentum = momentum
         self.forget = forget
+        self.initial_step = initial_step
         self.conv_kernel = conv_kernel
         self.context = context
         self.carry = carry
@@ -367,6 +370,7 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
                 chunk_size=self.chunk_size,
                 momentum=self.momentum,
                 forget=self.forget,
+                initial_step=self.initial_step,
                 conv_kernel=self.conv_kernel,
             )
             training = TrainingConfig(

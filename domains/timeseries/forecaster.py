@@ -55,8 +55,8 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         context: steps the forecast is made from.
         variant: backbone, see `BackboneConfig.variant`.
         dim, layers, heads: width of the tokens, blocks, heads of each block.
-        memory_depth, memory_expansion, chunk_size, momentum, forget, conv_kernel: the memory, see `MemoryConfig`;
-            tokens are patches, so a chunk of 16 spans many steps.
+        memory_depth, memory_expansion, chunk_size, momentum, forget, initial_step, conv_kernel: the memory, see
+            `MemoryConfig`; tokens are patches, so a chunk of 16 spans many steps.
         patch, stride: steps that become one token, steps from one token to the next.
         dropout: share of features set to zero in training.
         loss: "spectral", "mse" or "mae".
@@ -112,6 +112,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         chunk_size: int = 16,
         momentum: bool = True,
         forget: bool = True,
+        initial_step: float | None = None,
         conv_kernel: int = 4,
         patch: int = 16,
         stride: int = 16,
@@ -141,6 +142,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
         self.chunk_size = chunk_size
         self.momentum = momentum
         self.forget = forget
+        self.initial_step = initial_step
         self.conv_kernel = conv_kernel
         self.patch = patch
         self.stride = stride

@@ -47,6 +47,7 @@ def settings(model: TitansForecaster) -> tuple[ForecastConfig, TrainingConfig]:
             chunk_size=model.chunk_size,
             momentum=model.momentum,
             forget=model.forget,
+            initial_step=model.initial_step,
             conv_kernel=model.conv_kernel,
         )
         network = ForecastConfig(

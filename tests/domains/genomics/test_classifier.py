@@ -155,6 +155,19 @@ def test_save_load_and_damage(tmp_path, fitted, examples):
             TitansDNAClassifier.load(folder)
 
 
+def test_initial_step_is_where_the_memory_begins(tmp_path, examples):
+    model = TitansDNAClassifier(**SMALL | {"max_epochs": 1, "learning_rate": 1e-6}, initial_step=0.3).fit(*examples)
+    steps = model.network_.get_submodule("mixer.backbone.blocks.0.memory.memory").gates.bias[: model.heads].sigmoid()
+    assert steps.tolist() == pytest.approx([0.3] * model.heads, rel=1e-3)
+    folder = model.save(tmp_path / "model")
+    assert TitansDNAClassifier.load(folder).initial_step == 0.3
+    config = json.loads((folder / "config.json").read_text())
+    del config["parameters"]["initial_step"]  # as one that was saved before there was such a parameter
+    (folder / "config.json").write_text(json.dumps(config))
+    loaded = TitansDNAClassifier.load(folder)
+    np.testing.assert_array_equal(loaded.predict_proba(examples[0]), model.predict_proba(examples[0]))
+
+
 def test_ctrl_c_keeps_the_best(examples):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     model = TitansDNAClassifier(**SMALL | {"max_epochs": 1000, "patience": 1000})
@@ -232,6 +245,7 @@ def test_wrong_data(X, y, message):
         ({"pool": 0}, "pool must be"),
         ({"words": 9}, "at most 8 letters"),
         ({"dropout": 1.0}, "dropout must be"),
+        ({"initial_step": 1.0}, "initial_step must lie between 0 and 1"),
         ({"letter_dropout": -0.1}, "letter_dropout must be"),
         ({"label_smoothing": 1.0}, "label_smoothing must lie from 0"),
         ({"batch_size": 0}, "batch_size must be"),

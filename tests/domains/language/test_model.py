@@ -145,6 +145,18 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, variant, vocabulary):
     assert loaded.history_.validation_loss == model.history_.validation_loss
 
 
+def test_initial_step_is_where_the_memory_begins(tmp_path):
+    model = TitansLM(**SMALL, initial_step=0.3, learning_rate=1e-6).fit(TEXT)
+    steps = model.network_.get_submodule("backbone.blocks.0.memory.memory").gates.bias[: model.heads].sigmoid()
+    assert steps.tolist() == pytest.approx([0.3] * model.heads, rel=1e-3)
+    folder = model.save(tmp_path / "model")
+    assert TitansLM.load(folder).initial_step == 0.3
+    config = json.loads((folder / "config.json").read_text())
+    del config["parameters"]["initial_step"]  # as one that was saved before there was such a parameter
+    (folder / "config.json").write_text(json.dumps(config))
+    assert TitansLM.load(folder).score("to be") == model.score("to be")
+
+
 def test_the_same_seed_the_same_model():
     scores = {TitansLM(carry=c, random_state=s, **SMALL).fit(TEXT).score("to be") for c in (0, 1) for s in (0, 1)}
     assert len(scores) == 4
@@ -203,6 +215,7 @@ def test_wide_characters_count_their_bytes():
         ({"random_state": -1}, "random_state must be"),
         ({"random_state": 2**80}, "random_state must be"),
         ({"dropout": 1.5}, "dropout must be"),
+        ({"initial_step": 0.0}, "initial_step must lie between 0 and 1"),
     ],
 )
 def test_wrong_parameters_are_named(wrong, message):

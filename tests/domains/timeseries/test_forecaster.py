@@ -73,6 +73,17 @@ def test_save_and_load(fitted, tmp_path):
     pd.testing.assert_frame_equal(again.predict(), fitted.predict(), check_exact=True)
 
 
+def test_initial_step_is_where_the_memory_begins(waves, tmp_path):
+    model = TitansForecaster(**SMALL | {"max_epochs": 1}, initial_step=0.3, learning_rate=1e-6).fit(waves)
+    steps = model.network_.get_submodule("backbone.blocks.0.memory.memory").gates.bias[: model.heads].sigmoid()
+    assert steps.tolist() == pytest.approx([0.3] * model.heads, rel=1e-3)
+    model.save(tmp_path / "model")
+    assert TitansForecaster.load(tmp_path / "model").initial_step == 0.3
+    edit(tmp_path / "model", lambda c: c["parameters"].pop("initial_step"))
+    loaded = TitansForecaster.load(tmp_path / "model")  # as one that was saved before there was such a parameter
+    pd.testing.assert_frame_equal(loaded.predict(), model.predict(), check_exact=True)
+
+
 def test_save_and_load_keeps_time_zone_and_short_series(waves, tmp_path):
     frame = waves.tz_localize("Europe/Berlin")
     long = frame.rename_axis("ds").reset_index()
@@ -150,6 +161,7 @@ def test_predict_and_save_before_fit(tmp_path):
         ({"max_epochs": 0}, "max_epochs must be"),
         ({"learning_rate": -1.0}, "learning_rate must be"),
         ({"dropout": 1.0}, "dropout must be"),
+        ({"initial_step": 1.0}, "initial_step must lie between 0 and 1"),
         ({"max_minutes": float("nan")}, "max_minutes must be"),
         ({"max_minutes": -1.0}, "max_minutes must be"),
         ({"random_state": 2**70}, "random_state must be"),
