@@ -54,15 +54,31 @@ def read_table(
         frame = _read_parquet(path) if _is_parquet(path) else read_csv(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    return shaped(frame, str(path), time_column=time_column, id_column=id_column, targets=targets)
+
+
+def shaped(
+    frame: pd.DataFrame,
+    label: str,
+    *,
+    time_column: str | None = None,
+    id_column: str | None = None,
+    targets: Sequence[str] = (),
+) -> pd.DataFrame:
+    """A table whose time stamps are a column, of any type, as a wide or a long frame; the rest as `read_table`.
+
+    Args:
+        label: what errors call the table.
+    """
     if frame.shape[1] == 0 or len(frame) == 0:
-        raise DataError(f"{path} has a header but no rows")
-    frame.columns = [str(c).strip() for c in frame.columns]
+        raise DataError(f"{label} has a header but no rows")
+    frame = frame.set_axis([str(c).strip() for c in frame.columns], axis=1)
     if not frame.columns.is_unique:
-        raise DataError(f"{path} has two columns named {frame.columns[frame.columns.duplicated()][0]!r}")
+        raise DataError(f"{label} has two columns named {frame.columns[frame.columns.duplicated()][0]!r}")
     for name in (time_column, id_column, *targets):
         if name is not None and name not in frame.columns:
-            raise DataError(f"{path} has no column {name!r}; it has {', '.join(frame.columns[:20])}")
-    time_column = time_column or _find_time(frame, path)
+            raise DataError(f"{label} has no column {name!r}; it has {', '.join(frame.columns[:20])}")
+    time_column = time_column or _find_time(frame, label)
     stamps = _parse_times(frame[time_column])
     if stamps is None:
         raise DataError(f"column {time_column!r} does not hold times, as {frame[time_column].iloc[0]!r}")
@@ -75,7 +91,7 @@ def read_table(
         id_column = _find_id(values, stamps)
     keep = list(targets) or [c for c in values.columns if c != id_column]
     if not keep:
-        raise DataError(f"{path} has no column of values beside {time_column!r}")
+        raise DataError(f"{label} has no column of values beside {time_column!r}")
     values = values[[*([id_column] if id_column else []), *keep]]
     if id_column is None:
         return values.set_axis(pd.DatetimeIndex(stamps, name=time_column))
@@ -145,14 +161,14 @@ def _decode(path: Path) -> tuple[str, str]:
     raise DataError(f"{path} is not text")
 
 
-def _find_time(frame: pd.DataFrame, path: Path) -> str:
+def _find_time(frame: pd.DataFrame, label: str) -> str:
     names = {c.lower(): c for c in reversed(list(frame.columns))}
     for name in [*(names[n] for n in TIME_NAMES if n in names), *frame.columns]:
         column = frame[name]
         if not pd.api.types.is_numeric_dtype(column) and _parse_times(column.iloc[:1000]) is not None:
             return str(name)
     raise DataError(
-        f"{path} has no time column: none of {', '.join(frame.columns[:20])} holds dates; name it with --time-column"
+        f"{label} has no time column: none of {', '.join(frame.columns[:20])} holds dates; name it with --time-column"
     )
 
 
