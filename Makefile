@@ -5,7 +5,7 @@ STAMP := .venv/installed
 
 .PHONY: demo test lint check format bench-genomics bench-harness bench-language bench-long-horizon bench-needle \
 	bench-recall bench-recall-ablation bench-scaling bench-scan bench-score bench-speed bench-stability \
-	bench-streaming bench-training-memory bench-training-step bench-windows
+	bench-streaming bench-sweeps bench-training-memory bench-training-step bench-windows
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
 	$(BIN)/titans-seq forecast --horizon 24 --max-epochs 3 --output runs/demo --force
@@ -66,6 +66,9 @@ bench-stability: $(STAMP)  ## hostile sequences of 100,000 tokens, forward and b
 
 bench-streaming: $(STAMP)  ## two million tokens through every variant
 	$(BIN)/titans-seq bench streaming --output benchmarks/results
+
+bench-sweeps: $(STAMP)  ## overhead of a trial, gain of a second worker, status of 5,000 trials
+	$(BIN)/titans-seq bench sweeps --output benchmarks/results
 
 bench-training-step: $(STAMP)  ## where the time of a training step goes
 	$(BIN)/titans-seq bench training-step --output benchmarks/results

@@ -37,7 +37,7 @@ class Generate:
     def run(self) -> dict[str, Any]:
         """Do it; returns what `--json` prints."""
         from titans_seq.domains.language import TitansLM
-        from titans_seq.saving import write_text
+        from titans_seq.files import write_text
 
         model = TitansLM.load(self.model)
         prompt = _standard_input() if self.prompt == "-" else self.prompt

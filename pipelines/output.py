@@ -11,7 +11,7 @@ from rich.progress import DownloadColumn, Progress, track
 from rich.table import Table
 
 from titans_seq.errors import DataError
-from titans_seq.saving import replaceable, write_json
+from titans_seq.files import write_json
 
 T = TypeVar("T")
 
@@ -27,8 +27,11 @@ def claim_folder(folder: Path, files: Collection[str], force: bool) -> None:
     there = [name for name in files if (folder / name).exists()]
     if there and not force:
         raise DataError(f"{folder} already holds {', '.join(there)}: choose another --output, or --force")
-    if "model" in files and not replaceable(folder / "model"):
-        raise DataError(f"{folder / 'model'} is not a saved model: choose another --output")
+    if "model" in files and (folder / "model").exists():
+        from titans_seq.saving import replaceable
+
+        if not replaceable(folder / "model"):
+            raise DataError(f"{folder / 'model'} is not a saved model: choose another --output")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

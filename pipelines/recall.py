@@ -11,20 +11,22 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from titans_seq.backbone import BackboneConfig
-from titans_seq.domains.language.mqar import Recall, RecallTask, recall_examples
 from titans_seq.errors import DataError
 from titans_seq.pipelines.environment import describe
 from titans_seq.pipelines.ledger import Ledger
 from titans_seq.pipelines.output import claim_results, plain_table, write_result
 
-TASKS = {
-    "MQAR (64, 4)": RecallTask(length=64, pairs=4),
-    "MQAR (128, 8)": RecallTask(length=128, pairs=8),
-    "ForgettingMQAR (64, 4 + 4)": RecallTask(length=64, pairs=4, rewrites=4),
+if TYPE_CHECKING:
+    from titans_seq.backbone import BackboneConfig
+
+TASKS: dict[str, dict[str, int]] = {
+    "MQAR (64, 4)": {"length": 64, "pairs": 4},
+    "MQAR (128, 8)": {"length": 128, "pairs": 8},
+    "ForgettingMQAR (64, 4 + 4)": {"length": 64, "pairs": 4, "rewrites": 4},
 }
+"""Name -> fields of `RecallTask`."""
 
 MODELS: dict[str, dict[str, Any]] = {
     "lmm": {"variant": "lmm"},
@@ -94,7 +96,7 @@ class RecallBench:
                 config = self.backbone(changes)
                 for seed in range(self.seed, self.seed + self.seeds):
                     key = {"task": task, "model": model, "seed": seed}
-                    rows.append(ledger.find(**key) or ledger.add({**key, **self.best(TASKS[task], config, seed)}))
+                    rows.append(ledger.find(**key) or ledger.add({**key, **self.best(task, config, seed)}))
                     if not self.json:
                         print(f"{task}, {model}, seed {seed}: {rows[-1]['accuracy']:.4f}", file=sys.stderr)
         result: dict[str, Any] = {
@@ -114,8 +116,9 @@ class RecallBench:
             plain_table(f"answers that are right, {self.seeds} seeds, mean and standard deviation", cells)
         return result
 
-    def backbone(self, changes: dict[str, Any]) -> BackboneConfig:
+    def backbone(self, changes: dict[str, Any]) -> "BackboneConfig":
         """The configuration of a row; in the table of models all have the parameters of the hybrid."""
+        from titans_seq.backbone import BackboneConfig
         from titans_seq.backbone.presets import parameters, sized
 
         try:
@@ -127,19 +130,21 @@ class RecallBench:
         except ValueError as error:
             raise DataError(str(error)) from error
 
-    def best(self, task: RecallTask, config: BackboneConfig, seed: int) -> dict[str, Any]:
+    def best(self, task: str, config: "BackboneConfig", seed: int) -> dict[str, Any]:
         """One model at every learning rate; the figures of the one with the lowest validation loss."""
         runs = [self.once(task, config, seed, rate) for rate in self.learning_rates]
         return min(runs, key=lambda run: run["validation_loss"])
 
-    def once(self, task: RecallTask, config: BackboneConfig, seed: int, rate: float) -> dict[str, Any]:
+    def once(self, name: str, config: "BackboneConfig", seed: int, rate: float) -> dict[str, Any]:
         """Train and test one model."""
         import torch
 
+        from titans_seq.domains.language.mqar import Recall, RecallTask, recall_examples
         from titans_seq.domains.language.recall import RecallNetwork, recall_accuracy, recall_loader, recall_loss
         from titans_seq.training import TrainingConfig, seeded, train
 
         started = time.perf_counter()
+        task = RecallTask(**TASKS[name])
         an_epoch = self.batch * max(1, min(100, self.steps // 2))
         epochs = max(1, self.steps * self.batch // an_epoch)
         half = -(-self.examples // 2)

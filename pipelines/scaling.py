@@ -14,7 +14,6 @@ from typing import Any
 from titans_seq.errors import DataError
 from titans_seq.pipelines.environment import describe
 from titans_seq.pipelines.output import claim_results, plain_table, progress, write_result
-from titans_seq.pipelines.peers import First
 from titans_seq.pipelines.speed import step, timed
 
 
@@ -66,6 +65,8 @@ class Scaling:
 
     def _lengths(self) -> dict[str, dict[str, float]]:
         import torch
+
+        from titans_seq.pipelines.peers import First
 
         memory, runs = (
             First(self._memory(True)),

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from titans_seq.errors import DataError
+from titans_seq.files import written
 from titans_seq.pipelines.output import byte_progress, claim_file
-from titans_seq.saving import written
 
 
 @dataclass(frozen=True, kw_only=True)

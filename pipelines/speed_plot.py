@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from titans_seq.saving import written
+from titans_seq.files import written
 
 
 def plot_speed(path: Path, result: dict[str, Any]) -> None:

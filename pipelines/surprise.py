@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from titans_seq.errors import DataError
+from titans_seq.files import write_json, write_text
 from titans_seq.pipelines.output import claim_folder, plain_table
-from titans_seq.saving import write_json, write_text
 
 FILES = ("surprise.csv", "surprise.png", "metrics.json")
 

@@ -7,9 +7,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from titans_seq.cli import execute
 from titans_seq.datasets import Dataset, File, fetch, find, locate
 from titans_seq.errors import DataError
-from titans_seq.cli import execute
 from titans_seq.pipelines.data import all_datasets
 
 TEXT = b"sequence,label\nACGT,1\n"

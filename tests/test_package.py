@@ -33,6 +33,14 @@ def test_import_is_light():
     assert loaded.strip() == "[]"
 
 
+def test_the_program_begins_without_torch():
+    """`--help` and wrong usage are answered at once."""
+    loaded = python(
+        "import sys, titans_seq.cli; print([m for m in ('torch', 'sklearn', 'pandas') if m in sys.modules])"
+    )
+    assert loaded.strip() == "[]"
+
+
 def test_import_takes_little_longer_than_torch():
     def seconds(module):
         started = time.perf_counter()

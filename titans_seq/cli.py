@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from titans_seq.errors import TitansSeqError, TitansSeqWarning
+from titans_seq.files import to_json
 from titans_seq.pipelines.classify import Classify
 from titans_seq.pipelines.data import DataPath, FetchData, ListData
 from titans_seq.pipelines.explain import Explain
@@ -41,7 +42,9 @@ from titans_seq.pipelines.surprise import Surprise
 from titans_seq.pipelines.training_memory import TrainingMemory
 from titans_seq.pipelines.training_step import TrainingStep
 from titans_seq.pipelines.window_speed import WindowSpeed
-from titans_seq.saving import to_json
+from titans_seq.sweeps.bench import SweepBench
+from titans_seq.sweeps.commands import SweepBest, SweepStatus, SweepWorker
+from titans_seq.sweeps.run import SweepRun
 
 command = tyro.conf.subcommand
 
@@ -64,6 +67,7 @@ class Bench:
         | Annotated[ScanBench, command("scan", prefix_name=False)]
         | Annotated[Speed, command("speed", prefix_name=False)]
         | Annotated[Stability, command("stability", prefix_name=False)]
+        | Annotated[SweepBench, command("sweeps", prefix_name=False)]
         | Annotated[TrainingMemory, command("training-memory", prefix_name=False)]
         | Annotated[TrainingStep, command("training-step", prefix_name=False)]
     ]
@@ -88,6 +92,22 @@ class Data:
         return self.what.run()
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """Hyper-parameter sweeps that survive crashes, on one machine or many."""
+
+    what: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[SweepRun, command("run", prefix_name=False)]
+        | Annotated[SweepWorker, command("worker", prefix_name=False)]
+        | Annotated[SweepStatus, command("status", prefix_name=False)]
+        | Annotated[SweepBest, command("best", prefix_name=False)]
+    ]
+
+    def run(self) -> Any:
+        """Run the sub-command."""
+        return self.what.run()
+
+
 Command = (
     Annotated[Forecast, command("forecast")]
     | Annotated[Classify, command("classify")]
@@ -97,6 +117,7 @@ Command = (
     | Annotated[LanguageModel, command("lm")]
     | Annotated[Generate, command("generate")]
     | Annotated[Surprise, command("surprise")]
+    | Annotated[Sweep, command("sweep")]
     | Annotated[Bench, command("bench")]
     | Annotated[Data, command("data")]
     | Annotated[Kernel, command("kernel")]
@@ -165,3 +186,7 @@ def _one_line_warning(
     message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
     print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -25,6 +25,14 @@ class TrackingError(TitansSeqError, ConnectionError):
     """The tracking server or database cannot be used."""
 
 
+class StorageError(TitansSeqError, ConnectionError):
+    """The database of a sweep cannot be used, or lacks what was asked for."""
+
+
+class SweepError(TitansSeqError, RuntimeError):
+    """A sweep could not go on."""
+
+
 def reason(error: BaseException) -> str:
     """The first line of what an error says, or its type if it says nothing."""
     return (str(error) or type(error).__name__).splitlines()[0]

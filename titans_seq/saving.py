@@ -1,7 +1,6 @@
 """One save format for every model: a folder with config.json and model.safetensors, written whole or not at all."""
 
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from titans_seq.errors import ModelError, reason
+from titans_seq.files import write_json
 from titans_seq.version import __version__
 
 FORMAT = "titans-seq"
@@ -147,36 +147,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON at once or not at all; numbers that are not finite become null."""
-    write_text(path, to_json(values, indent=2) + "\n")
-
-
-def to_json(values: Any, indent: int | None = None) -> str:
-    """Values as JSON; numbers that are not finite become null."""
-    return json.dumps(_finite(values), indent=indent, allow_nan=False, default=str)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text at once or not at all."""
-    with written(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """A temporary file to write to, which becomes `path` if all goes well and vanishes if not."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    try:
-        yield Path(name)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def replaceable(folder: Path) -> bool:
     """Whether `save_folder` may write there: nothing, or an earlier model, stands in its way."""
     return not folder.exists() or _replaceable(folder)
@@ -186,13 +156,3 @@ def _replaceable(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     return {p.name for p in folder.iterdir()} <= {CONFIG, WEIGHTS}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from titans_seq.backbone import BackboneConfig, TitansBackbone
 from titans_seq.errors import ModelError
+from titans_seq.files import written
 from titans_seq.memory import MemoryConfig, NeuralMemory
-from titans_seq.saving import owned, written
+from titans_seq.saving import owned
 from titans_seq.state import State, check_state, template
 
 FORMAT, VERSION = "titans-seq-state", "2"

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,52 @@ class Run:
             if value == value and abs(value) != float("inf"):
                 self._try("log_metric", name, float(value), step=step)
 
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        """Log what was chosen, once."""
+        for name, value in values.items():
+            self._try("log_param", name, value)
+
+    def tag(self, name: str, value: str) -> None:
+        """Log a word that is neither a parameter nor a number."""
+        self._try("set_tag", name, value)
+
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file or a folder."""
         self._try("log_artifacts" if path.is_dir() else "log_artifact", str(path), folder)
+
+    def model(self, folder: Path, code: Path, example: Callable[[], tuple[Any, Any]]) -> str | None:
+        """Log a saved model with the code that serves it; nothing is pickled.
+
+        Args:
+            folder: what the code is given as `context.artifacts["model"]`.
+            code: a file that ends in `mlflow.models.set_model`.
+            example: a table to ask and what is answered, for the signature.
+
+        Returns:
+            Its URI, models:/m-...; None if it was not logged.
+        """
+        if self._client is None:
+            return None
+        try:
+            from mlflow.entities import LoggedModelOutput
+
+            run = self._client.get_run(self.run_id)
+            entity = self._client.create_logged_model(
+                run.info.experiment_id, "model", self.run_id, params=run.data.params
+            )
+            with tempfile.TemporaryDirectory() as place:
+                problem = _packed(Path(place) / "model", entity, folder, code, example)
+                if problem is None:
+                    self._client.log_model_artifacts(entity.model_id, f"{place}/model")
+            self._client.finalize_logged_model(entity.model_id, "FAILED" if problem else "READY")
+            self._client.log_outputs(self.run_id, [LoggedModelOutput(entity.model_id, step=0)])
+        except Exception as error:
+            self._lost(error)
+            return None
+        if problem is not None:
+            warnings.warn(f"the model was not logged: {reason(problem)}", TitansSeqWarning, stacklevel=2)
+            return None
+        return f"models:/{entity.model_id}"
 
     def data(self, frame: Any, name: str) -> None:
         """Log a frame's digest, schema and size; not its content."""
@@ -48,7 +92,7 @@ class Run:
                 warnings.simplefilter("ignore")
                 entity = mlflow.data.from_pandas(frame, name=name)._to_mlflow_entity()
             self._try("log_inputs", [DatasetInput(entity, [InputTag("mlflow.data.context", "train")])])
-            self._try("set_tag", "data_digest", entity.digest)
+            self._try("log_param", "data_digest", entity.digest)
         except Exception as error:
             self._lost(error)
 
@@ -65,16 +109,52 @@ class Run:
         warnings.warn(f"tracking stopped, the work goes on: {reason(error)}", TitansSeqWarning, stacklevel=3)
 
 
+def _packed(
+    place: Path, entity: Any, folder: Path, code: Path, example: Callable[[], tuple[Any, Any]]
+) -> Exception | None:
+    """Write a model as MLflow keeps it, without a server; returns what went wrong."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from mlflow.models import Model, infer_signature
+            from mlflow.pyfunc import save_model
+
+            asked, answered = example()
+            save_model(
+                str(place),
+                python_model=str(code),
+                artifacts={"model": str(folder)},
+                signature=infer_signature(asked, answered),
+                input_example=asked,
+                pip_requirements=[f"titans-seq=={__version__}"],
+                mlflow_model=Model(
+                    artifact_path=entity.artifact_location,
+                    model_uuid=entity.model_id,
+                    run_id=entity.source_run_id,
+                    model_id=entity.model_id,
+                ),
+            )
+    except Exception as error:
+        return error
+    return None
+
+
 @contextmanager
 def track(
-    uri: str | None, experiment: str, name: str, parameters: Mapping[str, Any], parent: str | None = None
+    uri: str | None,
+    experiment: str,
+    name: str,
+    parameters: Mapping[str, Any],
+    parent: str | None = None,
+    again: str | None = None,
 ) -> Iterator[Run]:
     """A run around some work; it ends as FINISHED, as KILLED after Ctrl-C, or as FAILED after an error.
 
     Args:
-        uri: MLflow tracking URI; None for `DEFAULT_FILE` here, `OFF` for nothing.
+        uri: MLflow tracking URI; None for MLFLOW_TRACKING_URI or else `DEFAULT_FILE` here, `OFF` for nothing.
         experiment: made if it does not exist.
         parent: id of the run that this one belongs to.
+        again: id of an earlier run that goes on, with the parameters it began with.
 
     Raises:
         TrackingError: the server or database cannot be reached at the start.
@@ -82,8 +162,9 @@ def track(
     if uri == OFF:
         yield Run(None, None)
         return
-    uri = uri or f"sqlite:///{Path.cwd() / DEFAULT_FILE}"
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / DEFAULT_FILE}"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     try:
@@ -100,12 +181,16 @@ def track(
             tags = {MLFLOW_RUN_NAME: name, "titans_seq.version": __version__}
             if parent is not None:
                 tags[MLFLOW_PARENT_RUN_ID] = parent
-            run_id = client.create_run(experiment_id, tags=tags).info.run_id
+            if again is None:
+                run_id = client.create_run(experiment_id, tags=tags).info.run_id
+            else:
+                run_id = again
+                client.update_run(run_id, "RUNNING")
     except Exception as error:
         raise TrackingError(f"cannot track at {uri}: {reason(error)}") from error
     run = Run(client, run_id)
-    for key, value in parameters.items():
-        run._try("log_param", key, value)
+    if not again:
+        run.parameters(parameters)
     status = "FAILED"
     try:
         yield run

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from titans_seq.domains.genomics.metrics import one_hot
 from titans_seq.domains.genomics.mutagenesis import LETTERS
-from titans_seq.saving import written
+from titans_seq.files import written
 
 
 def plot_curves(

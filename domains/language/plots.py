@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from titans_seq.saving import written
+from titans_seq.files import written
 from titans_seq.training import History
 
 

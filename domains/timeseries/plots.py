@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from titans_seq.domains.timeseries.panel import Panel
-from titans_seq.saving import written
+from titans_seq.files import written
 
 LARGEST = 24
 """Panels of one picture at the most."""

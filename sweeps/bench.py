@@ -1,0 +1,145 @@
+"""`titans-seq bench sweeps`: the cost of a trial beside its training, the gain of a second worker, long studies.
+
+One and two workers finish the same number of trials of the same estimator, in turns on the same machine; the time from
+the first trial's begin to the last one's end counts, and the whole command's beside it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_seq.errors import SweepError
+from titans_seq.pipelines.environment import describe
+from titans_seq.pipelines.output import claim_results, plain_table, progress, write_result
+
+SETTINGS = ("max_epochs=3", "patience=3")
+"""Beside the range of learning rates; everything else is the estimator's default, on its embedded data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepBench:
+    """Overhead of a trial, gain of a second worker, and `sweep status` of a study with thousands of trials."""
+
+    trials: int = 8
+    """Trials of each timed sweep."""
+    turns: int = 2
+    """Timed sweeps with each number of workers."""
+    workers: int = 2
+    """Compared with one."""
+    long: int = 5000
+    """Finished trials of the study whose status is asked for."""
+    output: Path | None = None
+    """Folder for a dated JSON file; none writes nothing."""
+    json: bool = False
+    """Print the result as JSON on standard output instead of a table."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it; returns what the JSON file holds."""
+        claim_results(self, "trials", "turns", "workers", "long")
+        settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json")}
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            sweeps: dict[int, list[dict[str, float]]] = {1: [], self.workers: []}
+            for turn in progress(range(self.turns), "sweeps", not self.json):
+                for workers in sweeps:
+                    sweeps[workers].append(self.sweep(place, f"{workers} workers, {turn}", workers))
+            status = self.status(place)
+        rates = {n: statistics.median(run["trials_per_minute"] for run in runs) for n, runs in sweeps.items()}
+        result: dict[str, Any] = {
+            "benchmark": "sweeps",
+            "settings": settings,
+            "sweeps": {str(n): runs for n, runs in sweeps.items()},
+            "gain": rates[self.workers] / rates[1],
+            "overhead_seconds_per_trial": statistics.median(
+                run["overhead"] for runs in sweeps.values() for run in runs
+            ),
+            "status": status,
+            **describe(),
+        }
+        write_result(self.output, "sweeps", result)
+        if not self.json:
+            rows = {
+                f"{self.workers} workers, as many times the trials of one": f"{result['gain']:.2f}",
+                "a trial beside its training": f"{result['overhead_seconds_per_trial']:.2f} s",
+                f"status of {self.long:,} trials, whole command": f"{status['seconds']:.2f} s",
+            }
+            plain_table("sweeps", {name: {"": cell} for name, cell in rows.items()})
+        return result
+
+    def sweep(self, place: Path, name: str, workers: int) -> dict[str, float]:
+        """One timed sweep, tracked."""
+        import optuna
+
+        url, began = f"sqlite:///{place / 'sweeps.db'}", time.perf_counter()
+        _program(
+            "run", "--domain", "timeseries", "--vary", "learning_rate=1e-3:4e-3:log", "--set", *SETTINGS,
+            "--trials", str(self.trials), "--workers", str(workers), "--study", name, "--no-prune",
+            "--storage", url, "--output", str(place / name), "--tracking-uri", f"sqlite:///{place / 'mlflow.db'}",
+            place=place,
+        )  # fmt: skip
+        seconds = time.perf_counter() - began
+        trials = optuna.load_study(study_name=name, storage=url).trials
+        ends = [t.datetime_complete for t in trials if t.datetime_complete is not None]
+        starts = [t.datetime_start for t in trials if t.datetime_start is not None]
+        fits = [t.user_attrs["fit_seconds"] for t in trials]
+        span = (max(ends) - min(starts)).total_seconds()
+        whole = [t.duration.total_seconds() for t in trials if t.duration is not None]
+        return {
+            "trials_per_minute": 60 * len(trials) / span,
+            "command_seconds": seconds,
+            "fit_seconds": statistics.mean(fits),
+            "overhead": statistics.mean(whole) - statistics.mean(fits),
+        }
+
+    def status(self, place: Path) -> dict[str, float]:
+        """Seconds of `sweep status` for a long study, the program's start among them."""
+        import optuna
+        import sqlalchemy
+
+        from titans_seq.sweeps.plan import Plan
+        from titans_seq.sweeps.space import SPACES
+        from titans_seq.sweeps.storage import opened
+        from titans_seq.sweeps.study import started
+
+        url = f"sqlite:///{place / 'long.db'}"
+        storage = opened(url, fresh=True)
+
+        @sqlalchemy.event.listens_for(storage.engine, "connect")
+        def fast(connection: Any, _: Any) -> None:
+            connection.execute("pragma synchronous = off")
+
+        space = SPACES["timeseries"]
+        plan = Plan(domain="timeseries", space=space.stored(), trials=self.long)
+        study = started(storage, "long", plan, resume=False)
+        study.sampler = optuna.samplers.RandomSampler(seed=0)
+        chosen = {name: values[0] for name, values in space.corners().items()}
+        trial = optuna.trial.create_trial(
+            params=chosen,
+            distributions=dict(space.parameters),
+            value=0.5,
+            intermediate_values=dict.fromkeys(range(6), 0.5),
+            user_attrs={"fit_seconds": 10.0, "worker": "here:1"},
+        )
+        for _ in progress(range(self.long), "a long study", not self.json):
+            study.add_trial(trial)
+        runs = []
+        for _ in range(5):
+            began = time.perf_counter()
+            _program("status", "--study", "long", "--storage", url, place=place)
+            runs.append(time.perf_counter() - began)
+        return {"trials": self.long, "seconds": statistics.median(runs), "slowest": max(runs)}
+
+
+def _program(*options: str, place: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "titans_seq.cli", "sweep", *options], cwd=place, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise SweepError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))

@@ -1,0 +1,102 @@
+"""What dead workers left behind, put right; run under the lock, before every new trial.
+
+Optuna marks the trials of dead workers as failed and only then enqueues them anew: whoever dies in between loses them.
+It also never notices a trial whose worker died before its first sign of life. Here a failed trial is enqueued anew
+whenever it is found without a successor, so nothing depends on who marked it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+ERROR = "error"
+"""User attribute of a trial whose estimator raised: it is not tried again."""
+WORKER = "worker"
+"""User attribute of a trial that a worker has taken; set under the lock, right behind the first sign of life."""
+RETRY_OF = "retry_of"
+"""User attribute: number of the trial whose parameters are tried again."""
+ATTEMPT = "attempt"
+"""User attribute: how many times these parameters were tried before."""
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Trials of a study by what became of them."""
+
+    complete: int
+    pruned: int
+    running: int
+    waiting: int
+    failed: int
+    """Ended by an error."""
+    lost: int
+    """Ended with their worker; their parameters were tried again, unless too often."""
+
+    @property
+    def finished(self) -> int:
+        """Complete or pruned."""
+        return self.complete + self.pruned
+
+    @classmethod
+    def of(cls, trials: Sequence[FrozenTrial]) -> Counts:
+        """Count them."""
+        states = [t.state for t in trials]
+        failed = sum(t.state is TrialState.FAIL and ERROR in t.user_attrs for t in trials)
+        return cls(
+            complete=states.count(TrialState.COMPLETE),
+            pruned=states.count(TrialState.PRUNED),
+            running=states.count(TrialState.RUNNING),
+            waiting=states.count(TrialState.WAITING),
+            failed=failed,
+            lost=states.count(TrialState.FAIL) - failed,
+        )
+
+
+def reconcile(study: Study, max_retries: int) -> list[FrozenTrial]:
+    """Mark trials without a sign of life as failed, and enqueue what was lost anew.
+
+    Returns:
+        all trials of the study, as they are afterwards.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+        if trial.state is TrialState.RUNNING and WORKER not in trial.user_attrs:
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+    trials = study.get_trials(deepcopy=False)
+    retried = {t.user_attrs.get(RETRY_OF) for t in trials}
+    lost = [
+        t
+        for t in trials
+        if t.state is TrialState.FAIL
+        and ERROR not in t.user_attrs
+        and t.params
+        and t.number not in retried
+        and t.user_attrs.get(ATTEMPT, 0) < max_retries
+    ]
+    for trial in lost:
+        attempt = trial.user_attrs.get(ATTEMPT, 0) + 1
+        study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number, ATTEMPT: attempt})
+    return study.get_trials(deepcopy=False) if lost else trials
+
+
+def failures_in_a_row(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that ended by an error since one last finished, the latest last."""
+    ended = [t for t in trials if t.state in FINISHED or ERROR in t.user_attrs]
+    ended.sort(key=lambda t: (t.datetime_complete is None, t.datetime_complete, t.number))
+    row: list[FrozenTrial] = []
+    for trial in reversed(ended):
+        if trial.state in FINISHED:
+            break
+        row.insert(0, trial)
+    return row

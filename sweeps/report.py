@@ -1,0 +1,133 @@
+"""What a study has come to: counts, winner, importances; as plain values, tables and pictures."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from titans_seq.files import write_json, write_text, written
+from titans_seq.pipelines.output import plain_table
+from titans_seq.sweeps.plan import Plan
+from titans_seq.sweeps.reconcile import ERROR, RETRY_OF, Counts
+from titans_seq.sweeps.worker import FIT_SECONDS
+
+LEAST = 4
+"""Complete trials below which importances say nothing."""
+
+
+def status(study: Study, plan: Plan) -> dict[str, Any]:
+    """Counts of a study's trials and what they cost."""
+    trials = study.get_trials(deepcopy=False)
+    return {
+        "study": study.study_name,
+        "domain": plan.domain,
+        "data": plan.data or "embedded",
+        "trials": plan.trials,
+        **asdict(Counts.of(trials)),
+        "retried": sum(RETRY_OF in t.user_attrs for t in trials),
+        "fit_seconds": round(sum(t.user_attrs.get(FIT_SECONDS, 0.0) for t in trials), 1),
+        "overhead_seconds_per_trial": _overhead(trials),
+        "last_error": next((t.user_attrs[ERROR] for t in reversed(trials) if ERROR in t.user_attrs), None),
+        "seed": plan.seed,
+    }
+
+
+def summary(study: Study, plan: Plan) -> dict[str, Any]:
+    """`status`, best trial and importances."""
+    counts = status(study, plan)
+    return counts | {
+        "best": _best(study, plan) if counts["complete"] else None,
+        "importances": importances(study, counts["complete"]),
+    }
+
+
+def importances(study: Study, complete: int) -> dict[str, float]:
+    """Share of the variance of the validation loss that each parameter explains (fANOVA); empty for few trials."""
+    if complete < LEAST:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = optuna.importance.get_param_importances(
+                study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+            )
+        except (RuntimeError, ValueError):  # all values are the same
+            return {}
+    return {name: float(share) for name, share in found.items()}
+
+
+def write_report(folder: Path, study: Study, result: dict[str, Any]) -> None:
+    """metrics.json, trials.csv, history.png and, with enough trials, importances.png."""
+    frame = study.trials_dataframe(attrs=("number", "state", "value", "duration", "params", "user_attrs"))
+    frame = frame.rename(columns=lambda name: name.removeprefix("params_").removeprefix("user_attrs_"))
+    write_text(folder / "trials.csv", frame.rename(columns={"value": "val_loss"}).to_csv(index=False))
+    if result["complete"]:
+        _picture(folder / "history.png", optuna.visualization.matplotlib.plot_optimization_history, study)
+    if result["importances"]:
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        plot = optuna.visualization.matplotlib.plot_param_importances
+        _picture(folder / "importances.png", plot, study, evaluator=evaluator)
+    write_json(folder / "metrics.json", result)
+
+
+def count_table(result: dict[str, Any]) -> None:
+    """How far a study is, on standard output."""
+    names = ("complete", "pruned", "running", "waiting", "failed", "lost")
+    cells = {name: str(result[name]) for name in names}
+    finished = result["complete"] + result["pruned"]
+    plain_table(f"{result['study']}: {finished} of {result['trials']} trials are finished", {result["domain"]: cells})
+
+
+def best_table(result: dict[str, Any]) -> None:
+    """The winner, and what it owes it to, on standard output."""
+    best = result["best"]
+    if best is None:
+        print(f"{result['study']}: no trial is complete yet")
+        return
+    shares = result["importances"]
+    rows = {
+        name: {"value": str(value), "importance": f"{shares[name]:.0%}" if name in shares else ""}
+        for name, value in sorted(best["varied"].items(), key=lambda item: -shares.get(item[0], 0.0))
+    }
+    plain_table(f"{result['study']}: trial {best['trial']} is best, validation loss {best['val_loss']:.4f}", rows)
+    for name, score in result.get("test", {}).items():
+        print(f"test {name.replace('_', ' ')}: {score:.4f}")
+
+
+def _best(study: Study, plan: Plan) -> dict[str, Any]:
+    best = study.best_trial
+    return {
+        "trial": best.number,
+        "val_loss": best.value,
+        "varied": best.params,
+        "parameters": plan.parameters(best.params),
+    }
+
+
+def _overhead(trials: list[FrozenTrial]) -> float | None:
+    """Mean seconds of a complete trial that its estimator did not train."""
+    rest = [
+        t.duration.total_seconds() - t.user_attrs[FIT_SECONDS]
+        for t in trials
+        if t.state is TrialState.COMPLETE and t.duration is not None and FIT_SECONDS in t.user_attrs
+    ]
+    return round(sum(rest) / len(rest), 2) if rest else None
+
+
+def _picture(path: Path, plot: Any, study: Study, **options: Any) -> None:
+    import matplotlib
+
+    with warnings.catch_warnings(), matplotlib.rc_context({"backend": "agg"}):
+        warnings.simplefilter("ignore")
+        axes = plot(study, **options)
+        with written(path) as temporary:
+            axes.figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
+        from matplotlib import pyplot
+
+        pyplot.close(axes.figure)

@@ -1,0 +1,140 @@
+"""What a sweep varies: estimator parameters and their ranges, as Optuna's distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
+
+from titans_seq.errors import DataError
+
+WHOLE_LIMIT = 2**53
+"""Whole numbers from here on are not exact in a database."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Names of estimator parameters and what each may be."""
+
+    parameters: Mapping[str, BaseDistribution]
+
+    def stored(self) -> dict[str, str]:
+        """As a study keeps it."""
+        return {name: distribution_to_json(d) for name, d in self.parameters.items()}
+
+    @classmethod
+    def of(cls, stored: Mapping[str, str]) -> Space:
+        """What `stored` gave."""
+        return cls({name: json_to_distribution(text) for name, text in stored.items()})
+
+    @classmethod
+    def parse(cls, ranges: Sequence[str]) -> Space:
+        """From what a user writes: `NAME=1,2,4` are choices, `NAME=1:8` a range, `NAME=1e-4:1e-2:log` one in powers.
+
+        Raises:
+            DataError: a range cannot be understood, is empty, or stands there twice.
+        """
+        parameters: dict[str, BaseDistribution] = {}
+        for text in ranges:
+            name, said, values = (part.strip() for part in text.partition("="))
+            if not name or not said or not values:
+                raise DataError(f"a range reads NAME=1,2,4 or NAME=1:8 or NAME=1e-4:1e-2:log, not {text!r}")
+            if name in parameters:
+                raise DataError(f"{name} is to vary in two ways")
+            parameters[name] = _range(text, values) if ":" in values else _choices(text, values)
+        return cls(parameters)
+
+    def corners(self) -> dict[str, list[Any]]:
+        """Both ends of each range, and all choices: if an estimator takes these, it takes what lies between."""
+        return {
+            name: list(d.choices) if isinstance(d, CategoricalDistribution) else [d.low, d.high]  # type: ignore[attr-defined]
+            for name, d in self.parameters.items()
+        }
+
+
+def value(text: str) -> Any:
+    """A parameter's value as a user writes it: a number, true, false, none, or a word."""
+    text = text.strip()
+    plain = {"true": True, "false": False, "none": None}
+    if text.lower() in plain:
+        return plain[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _choices(text: str, values: str) -> BaseDistribution:
+    options = [value(part) for part in values.split(",")]
+    if "" in options or len(set(map(repr, options))) < len(options):
+        raise DataError(f"choices must differ and none may be empty: {text!r}")
+    return CategoricalDistribution(options)
+
+
+def _range(text: str, values: str) -> BaseDistribution:
+    parts = values.split(":")
+    low, high = (value(part) for part in parts[:2])
+    if len(parts) > 3 or (len(parts) == 3 and parts[2] != "log"):
+        raise DataError(f"a range reads NAME=LOW:HIGH or NAME=LOW:HIGH:log, not {text!r}")
+    log = len(parts) == 3
+    if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high)):
+        raise DataError(f"both ends of a range must be numbers: {text!r}")
+    if not low < high or not abs(low) < WHOLE_LIMIT or not abs(high) < WHOLE_LIMIT:
+        raise DataError(f"a range must rise from a finite number to a higher one: {text!r}")
+    if log and low <= 0:
+        raise DataError(f"a range in powers must begin above 0: {text!r}")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
+
+
+SPACES: dict[str, Space] = {
+    "timeseries": Space(
+        {
+            "variant": CategoricalDistribution(["lmm", "mac", "mag", "mal"]),
+            "memory_depth": IntDistribution(1, 3),
+            "chunk_size": CategoricalDistribution([1, 2, 4, 8]),
+            "momentum": CategoricalDistribution([True, False]),
+            "forget": CategoricalDistribution([True, False]),
+            "initial_step": FloatDistribution(0.01, 0.3, log=True),
+            "dim": CategoricalDistribution([32, 64, 128]),
+            "learning_rate": FloatDistribution(5e-4, 8e-3, log=True),
+        }
+    ),
+    "genomics": Space(
+        {
+            "variant": CategoricalDistribution(["lmm", "mac", "mag", "mal"]),
+            "memory_depth": IntDistribution(1, 3),
+            "chunk_size": CategoricalDistribution([4, 8, 16, 32]),
+            "momentum": CategoricalDistribution([True, False]),
+            "forget": CategoricalDistribution([True, False]),
+            "initial_step": FloatDistribution(0.01, 0.3, log=True),
+            "dim": CategoricalDistribution([16, 32, 64]),
+            "learning_rate": FloatDistribution(1e-3, 1e-2, log=True),
+        }
+    ),
+    "language": Space(
+        {
+            "variant": CategoricalDistribution(["lmm", "mac", "mag", "mal"]),
+            "memory_depth": IntDistribution(1, 3),
+            "chunk_size": CategoricalDistribution([8, 16, 32, 64]),
+            "momentum": CategoricalDistribution([True, False]),
+            "forget": CategoricalDistribution([True, False]),
+            "initial_step": FloatDistribution(0.01, 0.3, log=True),
+            "dim": CategoricalDistribution([64, 128, 192]),
+            "learning_rate": FloatDistribution(1e-3, 1e-2, log=True),
+        }
+    ),
+}
+"""Domain -> what a sweep varies if it is not told otherwise: the memory's depth, chunk size and gates, and its home."""

@@ -1,0 +1,104 @@
+"""Where studies live: SQLite for one machine, PostgreSQL for many; and a lock that dies with whoever holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import sqlalchemy
+from filelock import FileLock
+from sqlalchemy.exc import SQLAlchemyError
+
+from titans_seq.errors import DataError, StorageError, reason
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+VARIABLE = "TITANS_SEQ_STORAGE"
+"""Environment variable with the URL that is used where none is given; keeps passwords off the command line."""
+
+DEFAULT_FILE = "sweeps.db"
+"""SQLite database in the working directory."""
+
+WAIT = 60
+"""Seconds that a writer waits for another one's SQLite transaction."""
+
+
+def located(url: str | None) -> sqlalchemy.URL:
+    """The URL of a storage, its driver chosen.
+
+    Raises:
+        DataError: it is not one of SQLite or PostgreSQL.
+    """
+    text = url or os.environ.get(VARIABLE) or f"sqlite:///{Path.cwd() / DEFAULT_FILE}"
+    try:
+        found = sqlalchemy.make_url(text)
+    except SQLAlchemyError as error:
+        raise DataError(
+            f"storage must be a URL such as sqlite:///{DEFAULT_FILE} or postgresql://..., not {text}"
+        ) from error
+    kind = found.get_backend_name()
+    if kind == "sqlite":
+        if not found.database or found.database == ":memory:" or found.database.startswith("file:"):
+            raise DataError("a SQLite storage must be a file, so that workers can share it")
+        return found.set(database=str(Path(found.database).absolute()))
+    if kind in ("postgresql", "postgres"):
+        return found.set(drivername="postgresql+psycopg")
+    raise DataError(f"storage must be SQLite or PostgreSQL, not {kind}")
+
+
+def opened(url: str | None, heartbeat: int = 10, fresh: bool = False) -> RDBStorage:
+    """The storage behind a URL.
+
+    Args:
+        heartbeat: seconds between two signs of life of a trial; without one for three times as long it is dead.
+        fresh: make the database if it does not exist.
+
+    Raises:
+        StorageError: it cannot be reached, or is of another version.
+    """
+    place = located(url)
+    said = place.render_as_string(hide_password=True)
+    sqlite = place.get_backend_name() == "sqlite"
+    if sqlite and not fresh and not Path(place.database or "").is_file():
+        raise StorageError(f"there is no storage {said}")
+    connection: dict[str, Any] = {"timeout": WAIT} if sqlite else {"connect_timeout": 10}
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return optuna.storages.RDBStorage(
+                place.render_as_string(hide_password=False),
+                engine_kwargs={"connect_args": connection, "pool_pre_ping": True},
+                heartbeat_interval=heartbeat,
+                grace_period=3 * heartbeat,
+            )
+    except ModuleNotFoundError as error:
+        raise StorageError("PostgreSQL needs a driver: pip install 'titans-seq[postgresql]'") from error
+    except (SQLAlchemyError, RuntimeError, OSError) as error:
+        raise StorageError(f"cannot use the storage {said}: {reason(error.__cause__ or error)}") from error
+
+
+@contextmanager
+def locked(storage: RDBStorage, study: str) -> Iterator[None]:
+    """Alone with a study, among all processes (SQLite) and machines (PostgreSQL); released also by SIGKILL."""
+    engine = storage.engine
+    key = hashlib.sha256(study.encode()).digest()
+    if engine.dialect.name == "sqlite":
+        with FileLock(f"{engine.url.database}.{key.hex()[:8]}.lock"):
+            yield
+        return
+    number = int.from_bytes(key[:8], signed=True)
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("select pg_advisory_lock(:key)"), {"key": number})
+        try:
+            yield
+        finally:
+            connection.execute(sqlalchemy.text("select pg_advisory_unlock(:key)"), {"key": number})
+            connection.rollback()

@@ -1,0 +1,198 @@
+"""One worker of a study: take a trial under the lock, train, report, until enough are finished."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from titans_seq.errors import StorageError, SweepError, TitansSeqError, TitansSeqWarning, TrackingError, reason
+from titans_seq.sweeps.plan import Plan
+from titans_seq.sweeps.reconcile import ERROR, WORKER, Counts, failures_in_a_row, reconcile
+from titans_seq.sweeps.storage import locked
+from titans_seq.sweeps.tasks import Task
+from titans_seq.tracking import OFF, Run, track
+
+PARENT = "mlflow_parent"
+"""User attribute of a study: the run that the runs of its trials belong to."""
+RUN = "mlflow_run"
+"""User attribute of a trial: its run."""
+FIT_SECONDS = "fit_seconds"
+"""User attribute of a trial: time that its estimator trained."""
+
+
+@dataclass
+class Worker:
+    """Works on a study until it is done."""
+
+    study: Study
+    storage: RDBStorage
+    plan: Plan
+    task: Task
+    folder: Path | None = None
+    """Where the best models go, as FOLDER/NUMBER."""
+    tracking_uri: str | None = OFF
+
+    def run(self) -> None:
+        """Trial after trial.
+
+        Raises:
+            SweepError: too many trials failed in a row.
+            KeyboardInterrupt: Ctrl-C or SIGTERM; the trial at hand is free for others at once.
+        """
+        import lightning.pytorch  # noqa: F401  seconds, which would else be the first trial's
+        import mlflow  # noqa: F401
+
+        while (trial := self._next()) is not None:
+            if isinstance(trial, Trial):
+                self._work(trial)
+            else:
+                time.sleep(min(1.0, self.plan.heartbeat / 2))
+
+    def _next(self) -> Trial | bool | None:
+        """A trial to work on; False to wait for what others are at; None if the study is done."""
+        plan = self.plan
+        with locked(self.storage, self.study.study_name):
+            trials = reconcile(self.study, plan.max_retries)
+            counts = Counts.of(trials)
+            if counts.finished >= plan.trials:
+                return None
+            failures = failures_in_a_row(trials)
+            if len(failures) >= plan.max_failures:
+                raise SweepError(
+                    f"{len(failures)} trials failed in a row, the last one ({failures[-1].number}) with: "
+                    f"{failures[-1].user_attrs[ERROR]}"
+                )
+            if counts.finished + counts.running >= plan.trials:
+                return False
+            return self._asked(len(trials))
+
+    def _asked(self, count: int) -> Trial:
+        # A sampler of its own for each trial: what is tried does not depend on how often workers were restarted.
+        seed = int(np.random.SeedSequence([self.plan.seed, count]).generate_state(1)[0])
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna would have heartbeats with its own loop only
+            trial = self.study.ask(dict(self.plan.ranges.parameters))
+        self.storage.record_heartbeat(trial._trial_id)
+        trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
+        return trial
+
+    def _work(self, trial: Trial) -> None:
+        """Train and tell; errors of the estimator are the trial's, not the worker's."""
+        state, value = TrialState.FAIL, None
+        try:
+            with self._alive(trial):
+                value = self._trained(trial)
+            state = TrialState.COMPLETE
+        except optuna.TrialPruned:
+            state = TrialState.PRUNED
+        except optuna.exceptions.UpdateFinishedTrialError:
+            warnings.warn(
+                f"trial {trial.number} was taken for dead and given to another worker", TitansSeqWarning, stacklevel=2
+            )
+        except optuna.exceptions.StorageInternalError as error:
+            raise StorageError(f"the storage was lost: {reason(error.__cause__ or error)}") from error
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:
+            said = reason(error) if isinstance(error, TitansSeqError) else f"{type(error).__name__}: {reason(error)}"
+            _quietly(lambda: trial.set_user_attr(ERROR, said))
+        finally:
+            self._tell(trial, state, value)
+
+    def _tell(self, trial: Trial, state: TrialState, value: float | None) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _quietly(lambda: self.study.tell(trial, value, state, skip_if_finished=True))
+
+    def _trained(self, trial: Trial) -> float:
+        """Its lowest validation loss; TrialPruned if it was given up."""
+        model = self.task.model(self.plan.parameters(trial.params))
+        parameters = {k: v for k, v in model.get_params().items() if k != "verbose"} | {"data": self.task.name}
+        pruned = False
+        with ExitStack() as stack:
+            run = self._run(stack, trial, parameters)
+
+            def after_epoch(fitted: Any, better: bool) -> None:
+                history = fitted.history_
+                epoch, loss = len(history.validation_loss) - 1, history.validation_loss[-1]
+                run.metrics({"train_loss": history.train_loss[-1], "val_loss": loss}, step=epoch)
+                if math.isfinite(loss):
+                    trial.report(loss, epoch)
+                    if self.plan.prune and trial.should_prune():
+                        raise optuna.TrialPruned
+
+            try:
+                self.task.fit(model, after_epoch)
+            except optuna.TrialPruned:
+                pruned = True
+            history = model.history_
+            best = min(filter(math.isfinite, history.validation_loss))
+            trial.set_user_attr(FIT_SECONDS, history.seconds)
+            run.metrics({"best_val_loss": best, "fit_seconds": history.seconds, "epochs": len(history.train_loss)})
+            run.tag("pruned", str(pruned).lower())
+        if pruned:
+            raise optuna.TrialPruned
+        if self.folder is not None and best <= best_value(self.study):
+            model.save(self.folder / str(trial.number))
+        return best
+
+    def _run(self, stack: ExitStack, trial: Trial, parameters: dict[str, Any]) -> Run:
+        """A run of its own, child of the study's; without a server the work goes on untracked."""
+        parent = self.study.user_attrs.get(PARENT)
+        uri, name = self.tracking_uri if parent else OFF, f"trial {trial.number}"
+        try:
+            run = stack.enter_context(track(uri, self.study.study_name, name, parameters, parent))
+        except TrackingError as error:
+            warnings.warn(f"trial {trial.number} is not tracked: {error}", TitansSeqWarning, stacklevel=4)
+            return stack.enter_context(track(OFF, name, name, {}))
+        if run.run_id is not None:
+            trial.set_user_attr(RUN, run.run_id)
+            run.data(self.task.frame, self.task.name)
+        return run
+
+    @contextmanager
+    def _alive(self, trial: Trial) -> Iterator[None]:
+        """Signs of life while the trial is worked on."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(self.plan.heartbeat):
+                _quietly(lambda: self.storage.record_heartbeat(trial._trial_id))
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def best_value(study: Study) -> float:
+    """The lowest validation loss so far; infinite before there is one."""
+    try:
+        return study.best_value
+    except ValueError:
+        return math.inf
+
+
+def _quietly(call: Callable[[], object]) -> None:
+    """Do it if the storage lets us; what is lost by it comes back as a stale trial."""
+    with suppress(Exception):
+        call()

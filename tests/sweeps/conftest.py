@@ -1,0 +1,108 @@
+"""Small studies that real processes work on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = ("dim=8", "layers=1", "heads=1", "patch=8", "stride=8", "context=48")
+"""A forecaster that trains in a second."""
+
+
+@pytest.fixture(scope="session")
+def wave_file(waves, tmp_path_factory):
+    """The waves as a CSV file."""
+    path = tmp_path_factory.mktemp("waves") / "waves.csv"
+    waves.to_csv(path)
+    return path
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, migrated_store):
+    """An empty working directory with a migrated tracking database."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TITANS_SEQ_STORAGE", raising=False)
+    shutil.copy(migrated_store, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+def arguments(data, *more, epochs=2):
+    """`sweep run` for a small forecaster."""
+    settings = [*SMALL, f"max_epochs={epochs}"]
+    return ["sweep", "run", "--domain", "timeseries", "--data", str(data), "--horizon", "8", "--set", *settings, *more]
+
+
+def program(*options, place, **environment):
+    """The program as a process of its own, in a group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "titans_seq.cli", *options],
+        cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )  # fmt: skip
+
+
+def trials(url, study):
+    """All trials of a study, as they stand in the storage."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.load_study(study_name=study, storage=url).trials
+
+
+def wait_for(what, seconds=120):
+    """Until `what()` is true; returns it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.2)
+    return pytest.fail("it did not happen in time")
+
+
+def children(process):
+    """Processes that a process has started."""
+    import psutil
+
+    return [] if process.poll() is not None else psutil.Process(process.pid).children()
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory):
+    """The URL of a real PostgreSQL server, as an ordinary user where the tests run as root."""
+    import socket
+
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [
+        Path(p).parent for p in [shutil.which("initdb")] if p is not None
+    ]
+    if not found:
+        pytest.skip("there is no PostgreSQL server on this machine")
+    programs, folder = found[-1], tmp_path_factory.mktemp("postgresql")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    other = []
+    if os.getuid() == 0:
+        folder.chmod(0o777)
+        for parent in folder.parents[:2]:
+            parent.chmod(0o755)
+        other = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    data = folder / "data"
+    run = {"cwd": "/", "check": True, "capture_output": True}
+    subprocess.run([*other, programs / "initdb", "-D", data, "-A", "trust", "-U", "tester", "-N"], **run)
+    server = subprocess.Popen(
+        [*other, programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-F"],
+        cwd="/", stdout=subprocess.DEVNULL, stderr=(folder / "log").open("w"),
+    )  # fmt: skip
+    try:
+        wait_for(lambda: subprocess.run([programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port)],
+                                        capture_output=True).returncode == 0, 30)  # fmt: skip
+        yield f"postgresql://tester@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)

@@ -1,0 +1,117 @@
+"""What dead workers leave behind is found again, whoever died and when."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from titans_seq.sweeps.reconcile import (
+    ATTEMPT,
+    ERROR,
+    RETRY_OF,
+    WORKER,
+    Counts,
+    failures_in_a_row,
+    reconcile,
+)
+from titans_seq.sweeps.storage import locked, opened
+
+RANGES = {"x": optuna.distributions.FloatDistribution(0, 1)}
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return opened(f"sqlite:///{tmp_path / 'sweeps.db'}", heartbeat=1, fresh=True)
+
+
+@pytest.fixture
+def study(storage):
+    return optuna.create_study(storage=storage, study_name="s")
+
+
+def asked(study, storage, alive=True):
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        trial = study.ask(RANGES)
+    if alive:
+        storage.record_heartbeat(trial._trial_id)
+        trial.set_user_attr(WORKER, "here")
+    return trial
+
+
+def test_what_was_failed_but_not_enqueued_is_enqueued_once(study, storage):
+    """The first hole: marked as failed, and then the one who marked it died."""
+    trial = asked(study, storage)
+    study.tell(trial, state=TrialState.FAIL)
+    for _ in range(3):
+        trials = reconcile(study, max_retries=3)
+    assert [t.state for t in trials] == [TrialState.FAIL, TrialState.WAITING]
+    again = asked(study, storage)
+    assert again.params == trial.params
+    assert again.user_attrs[RETRY_OF] == trial.number
+    assert again.user_attrs[ATTEMPT] == 1
+
+
+def test_retries_end(study, storage):
+    for attempt in range(4):
+        trial = asked(study, storage)
+        assert trial.user_attrs.get(ATTEMPT, 0) == attempt
+        study.tell(trial, state=TrialState.FAIL)
+        trials = reconcile(study, max_retries=3)
+    assert Counts.of(trials).waiting == 0
+    assert Counts.of(trials).lost == 4
+
+
+def test_a_trial_without_signs_of_life_is_lost(study, storage):
+    trial = asked(study, storage)
+    assert Counts.of(reconcile(study, 3)).running == 1
+    time.sleep(5)
+    counts = Counts.of(reconcile(study, 3))
+    assert (counts.running, counts.lost, counts.waiting) == (0, 1, 1)
+    # The second hole: the worker was alive after all, and ends without harm; the second try is the one that counts.
+    study.tell(trial, 0.5, skip_if_finished=True)
+    assert study.trials[trial.number].state is TrialState.FAIL
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        trial.report(0.5, 0)
+
+
+def test_a_trial_whose_worker_died_before_its_first_sign_of_life(study, storage):
+    """Optuna would take it for running for ever."""
+    asked(study, storage, alive=False)
+    counts = Counts.of(reconcile(study, 3))
+    assert (counts.running, counts.lost, counts.waiting) == (0, 1, 1)
+
+
+def test_errors_are_not_tried_again_and_count_in_a_row(study, storage):
+    for value in (None, 0.5, None, None):
+        trial = asked(study, storage)
+        if value is None:
+            trial.set_user_attr(ERROR, "no")
+        study.tell(trial, value, state=None if value else TrialState.FAIL)
+    trials = reconcile(study, 3)
+    counts = Counts.of(trials)
+    assert (counts.failed, counts.waiting, counts.complete) == (3, 0, 1)
+    assert [t.number for t in failures_in_a_row(trials)] == [2, 3]
+
+
+def test_the_lock_is_held_alone_and_released_by_a_kill(storage, tmp_path):
+    code = (
+        "import time; from titans_seq.sweeps.storage import locked, opened\n"
+        f"with locked(opened('sqlite:///{tmp_path / 'sweeps.db'}'), 's'):\n print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        began = time.monotonic()
+        threading.Timer(1, holder.kill).start()
+        with locked(storage, "s"):
+            assert time.monotonic() - began > 0.9
+        with locked(storage, "another one"):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()

@@ -1,0 +1,229 @@
+"""Sweeps from the command line: real workers, killed, resumed, tracked, compared."""
+
+import json
+import os
+import signal
+import time
+
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+
+from tests.sweeps.conftest import arguments, children, program, trials, wait_for
+from titans_seq.cli import execute
+from titans_seq.sweeps.reconcile import ERROR, RETRY_OF, Counts
+
+VARY = ("--vary", "memory_depth=1:2", "learning_rate=1e-3:1e-2:log", "momentum=true,false")
+
+
+def test_a_sweep_from_plan_to_winner(wave_file, place, capsys):
+    code = execute([*arguments(wave_file, *VARY), "--trials", "5", "--workers", "2", "--study", "waves", "--json"])
+    assert code == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["complete"] + result["pruned"] == 5
+    assert result["failed"] == result["lost"] == 0
+    best = result["best"]
+    found = trials(f"sqlite:///{place / 'sweeps.db'}", "waves")
+    values = {t.number: t.value for t in found if t.state is TrialState.COMPLETE}
+    assert best["val_loss"] == min(values.values())
+    assert set(best["varied"]) == {"memory_depth", "learning_rate", "momentum"}
+
+    # the winner's model is the winner's: it can be loaded, and gives the loss and scores that stand there
+    from titans_seq.domains.timeseries import TitansForecaster
+
+    model = TitansForecaster.load(place / "runs/sweep/model")
+    assert model.get_params() | best["parameters"] == model.get_params()
+    assert min(model.history_.validation_loss) == pytest.approx(best["val_loss"])
+    assert 0 < result["test"]["mse"] < 2
+    metrics = json.loads((place / "runs/sweep/metrics.json").read_text())
+    assert metrics == result
+    frame = pd.read_csv(place / "runs/sweep/trials.csv")
+    assert len(frame) == len(found)
+    assert frame.val_loss.min() == pytest.approx(best["val_loss"])
+    assert (place / "runs/sweep/history.png").read_bytes()[:4] == b"\x89PNG"
+    assert not (place / "runs/sweep/trials").exists()
+
+    # one run for the study, one for each trial below it
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("waves")
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = (r for r in runs if "mlflow.parentRunId" not in r.data.tags)
+    below = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(below) == len(runs) - 1 == len(found)
+    assert parent.data.metrics["best_val_loss"] == pytest.approx(best["val_loss"])
+    assert parent.data.metrics["complete"] == result["complete"]
+    assert min(r.data.metrics["best_val_loss"] for r in below) == pytest.approx(best["val_loss"])
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    assert all({"memory_depth", "learning_rate", "random_state", "data"} <= set(r.data.params) for r in below)
+    assert all(r.inputs.dataset_inputs for r in runs)
+
+    # a study is found again: how far, what is best; the name is not given twice, but goes on
+    assert execute(["sweep", "status", "--study", "waves", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["complete"] == result["complete"]
+    assert execute(["sweep", "best", "--study", "waves", "--output", "best"]) == 0
+    assert f"trial {best['trial']} is best" in capsys.readouterr().out
+    again = [*arguments(wave_file, *VARY), "--study", "waves", "--force", "--json"]
+    assert execute([*again, "--trials", "6"]) == 2
+    assert "there is a study 'waves' already" in capsys.readouterr().err
+    assert execute([*again, "--trials", "6", "--resume", "--seed", "1"]) == 2
+    assert "other values of seed" in capsys.readouterr().err
+    assert execute([*again, "--trials", "6", "--resume"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["complete"] + result["pruned"] == 6
+
+
+def test_what_is_tried_depends_on_the_seed_alone(wave_file, place, capsys):
+    tried = []
+    for name in ("a", "b"):
+        options = ["--trials", "3", "--study", name, "--output", name, "--tracking-uri", "off", "--json"]
+        assert execute([*arguments(wave_file, *VARY, epochs=1), *options]) == 0
+        tried.append([(t.params, t.value) for t in trials(f"sqlite:///{place / 'sweeps.db'}", name)])
+    assert tried[0] == tried[1]
+
+
+def killed_and_finished(url, wave_file, place, wanted=8):
+    """A sweep of two workers, of whom several are killed in the middle of a trial."""
+    options = ["--trials", str(wanted), "--workers", "2", "--study", "killed", "--heartbeat", "1", "--tracking-uri"]
+    sweep = program(*arguments(wave_file, *VARY, epochs=20), *options, "off", place=place, TITANS_SEQ_STORAGE=url)
+    try:
+        for kill in range(3):
+            wait_for(lambda: sweep.poll() is not None or any(
+                t.state is TrialState.RUNNING and t.intermediate_values for t in _trials(url)))  # fmt: skip
+            assert sweep.poll() is None, sweep.communicate()
+            team = wait_for(lambda: children(sweep))
+            os.kill(team[kill % len(team)].pid, signal.SIGKILL)
+            time.sleep(1)
+        _, err = sweep.communicate(timeout=240)
+        assert sweep.returncode == 0, err
+    finally:
+        sweep.kill()
+        sweep.communicate()
+    found = trials(url, "killed")
+    counts = Counts.of(found)
+    assert counts.finished == wanted
+    assert counts.running == 0
+    assert counts.lost >= 1
+    assert err.count("was killed by signal 9") == 3
+    retried = {t.user_attrs[RETRY_OF]: t.params for t in found if RETRY_OF in t.user_attrs}
+    lost = {t.number: t.params for t in found if t.state is TrialState.FAIL and t.params}
+    assert retried == lost
+
+
+def _trials(url):
+    try:
+        return trials(url, "killed")
+    except KeyError:
+        return []
+
+
+def test_killed_workers_lose_nothing_on_sqlite(wave_file, place):
+    from titans_seq.sweeps.storage import opened
+
+    url = f"sqlite:///{place / 'sweeps.db'}"
+    opened(url, fresh=True)
+    killed_and_finished(url, wave_file, place)
+
+
+def test_killed_workers_lose_nothing_on_postgresql(wave_file, place, postgresql):
+    killed_and_finished(postgresql, wave_file, place)
+
+
+def test_workers_of_other_machines_join(wave_file, place, postgresql, capsys):
+    """A worker with a storage and a study's name, and its data in another place."""
+    from tests.sweeps.conftest import SMALL
+    from titans_seq.sweeps.plan import planned
+    from titans_seq.sweeps.space import Space
+    from titans_seq.sweeps.storage import opened
+    from titans_seq.sweeps.study import assigned, started
+
+    space = Space.parse(["memory_depth=1,2"])
+    fixed = assigned([*SMALL, "max_epochs=1"])
+    plan = planned("timeseries", wave_file, space, fixed=fixed, horizon=8, trials=2)
+    started(opened(postgresql, fresh=True), "far", plan, resume=False)
+    elsewhere = place / "elsewhere.csv"
+    elsewhere.write_bytes(wave_file.read_bytes())
+    joined = ["sweep", "worker", "--study", "far", "--storage", postgresql, "--tracking-uri", "off", "--json"]
+    assert execute([*joined, "--data", str(elsewhere)]) == 0
+    assert json.loads(capsys.readouterr().out)["complete"] == 2
+    elsewhere.write_text("when,a\n2024-01-01,1\n")
+    assert execute([*joined, "--data", str(elsewhere)]) == 2
+    assert "is not what the study began with" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_study_that_goes_on(wave_file, place, capsys):
+    url = f"sqlite:///{place / 'sweeps.db'}"
+    options = ["--trials", "3", "--study", "killed", "--tracking-uri", "off"]
+    sweep = program(*arguments(wave_file, *VARY, epochs=30), *options, place=place)
+    wait_for(lambda: (place / "sweeps.db").exists() and any(t.intermediate_values for t in _trials(url)))
+    team = children(sweep)
+    os.kill(sweep.pid, signal.SIGINT)
+    _, err = sweep.communicate(timeout=90)
+    assert sweep.returncode == 130
+    assert err.splitlines()[-1] == "interrupted"
+    wait_for(lambda: not any(p.is_running() for p in team))
+    before = trials(url, "killed")
+    assert all(t.state is not TrialState.RUNNING for t in before)
+    assert execute([*arguments(wave_file, *VARY, epochs=30), *options, "--resume", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["complete"] + result["pruned"] == 3
+    assert result["retried"] == result["lost"] == sum(t.state is TrialState.FAIL for t in before)
+
+
+def test_an_estimator_that_always_fails_ends_the_sweep(place, capsys, tmp_path):
+    """A loss that is never finite."""
+    hours = pd.date_range("2024-01-01", periods=300, freq="h", name="when")
+    pd.DataFrame({"a": range(300)}, index=hours).to_csv(tmp_path / "line.csv")
+    options = ["--vary", "learning_rate=1e18:1e19", "--trials", "9", "--max-failures", "3", "--tracking-uri", "off"]
+    assert execute([*arguments(tmp_path / "line.csv"), *options]) == 2
+    err = capsys.readouterr().err
+    assert "3 trials failed in a row, the last one (2) with: " in err
+    assert "try a smaller learning_rate" in err
+    found = trials(f"sqlite:///{place / 'sweeps.db'}", "timeseries")
+    assert [ERROR in t.user_attrs for t in found] == [True] * 3
+    assert execute(["sweep", "best", "--study", "timeseries"]) == 0
+    assert "no trial is complete yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--storage", "postgresql://nobody@127.0.0.1:9/none"], "cannot use the storage"),
+        (["--storage", "sqlite:////proc/nothing/sweeps.db"], "cannot use the storage"),
+        (["--storage", "mysql://a/b"], "must be SQLite or PostgreSQL"),
+        (["--storage", "sqlite://"], "must be a file"),
+        (["--storage", "sweeps.db"], "must be a URL"),
+        (["--tracking-uri", "http://127.0.0.1:9"], "cannot track at"),
+        (["--vary", "dim=4:2"], "must rise"),
+        (["--vary", "memory_depth=0:2"], "memory_depth cannot be 0"),
+        (["--trials", "0"], "trials must be at least 1"),
+        (["--workers", "0"], "workers must be at least 1"),
+        (["--horizon", "0"], "horizon must be at least 1"),
+        (["--domain", "music"], "domain must be one of"),
+        (["--data", "nothing.csv"], "nothing.csv"),
+        (["--set", "dim"], "reads NAME=VALUE"),
+    ],
+)
+def test_wrong_input_is_one_line_and_writes_nothing(options, message, wave_file, place, capsys):
+    assert execute([*arguments(wave_file), *options]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not (place / "runs/sweep/metrics.json").exists()
+
+
+@pytest.mark.parametrize("command", ["status", "best", "worker"])
+def test_studies_that_are_not_there(command, place, capsys):
+    assert execute(["sweep", command, "--study", "s"]) == 2
+    assert "there is no storage" in capsys.readouterr().err
+    assert not (place / "sweeps.db").exists()
+    from titans_seq.sweeps.storage import opened
+
+    opened(f"sqlite:///{place / 'sweeps.db'}", fresh=True)
+    assert execute(["sweep", command, "--study", "s"]) == 2
+    assert "there is no study 's'; there is none" in capsys.readouterr().err
+    (place / "text.db").write_text("no database")
+    assert execute(["sweep", command, "--study", "s", "--storage", f"sqlite:///{place / 'text.db'}"]) == 2
+    assert "cannot use the storage" in capsys.readouterr().err
+    assert (place / "text.db").read_text() == "no database"

@@ -1,0 +1,96 @@
+"""Ranges as users write them, as studies keep them."""
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from titans_seq.errors import DataError
+from titans_seq.sweeps.plan import Plan, planned
+from titans_seq.sweeps.space import SPACES, Space, value
+from titans_seq.sweeps.study import assigned
+from titans_seq.sweeps.tasks import TASKS
+
+
+def test_ranges_are_read_as_they_are_meant():
+    space = Space.parse(["memory_depth=1:4", "learning_rate=1e-4:1e-2:log", "momentum=true,false", "dim=32, 64",
+                         "variant=lmm,mag", "dropout=0.0:0.5", "batch_size=8:64:log"])  # fmt: skip
+    assert space.parameters == {
+        "memory_depth": IntDistribution(1, 4),
+        "learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
+        "momentum": CategoricalDistribution([True, False]),
+        "dim": CategoricalDistribution([32, 64]),
+        "variant": CategoricalDistribution(["lmm", "mag"]),
+        "dropout": FloatDistribution(0.0, 0.5),
+        "batch_size": IntDistribution(8, 64, log=True),
+    }
+    assert Space.of(space.stored()) == space
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dim", "a range reads"),
+        ("dim=", "a range reads"),
+        ("=1:2", "a range reads"),
+        ("dim=8:4", "must rise"),
+        ("dim=8:8", "must rise"),
+        ("dim=1:nan", "must rise"),
+        ("dim=1:inf", "must rise"),
+        ("dim=1:1e300", "must rise"),
+        ("dim=0:4:log", "begin above 0"),
+        ("dim=a:b", "must be numbers"),
+        ("dim=true:false", "must be numbers"),
+        ("dim=1:2:3", "NAME=LOW:HIGH:log"),
+        ("dim=1:2:log:4", "NAME=LOW:HIGH:log"),
+        ("dim=1,1", "must differ"),
+        ("dim=1,,2", "none may be empty"),
+    ],
+)
+def test_ranges_that_are_none(text, message):
+    with pytest.raises(DataError, match=message):
+        Space.parse([text])
+
+
+def test_a_name_varies_in_one_way():
+    with pytest.raises(DataError, match="two ways"):
+        Space.parse(["dim=1:2", "dim=3:4"])
+
+
+def test_values():
+    given = ["1", "1.5", "1e-3", "true", "False", "none", "lmm"]
+    assert [value(v) for v in given] == [1, 1.5, 1e-3, True, False, None, "lmm"]
+    assert assigned(["dim=8", "dropout=0.1"]) == {"dim": 8, "dropout": 0.1}
+    for wrong in (["dim"], ["dim="], ["=8"], ["dim=1", "dim=2"]):
+        with pytest.raises(DataError):
+            assigned(wrong)
+
+
+@pytest.mark.filterwarnings("ignore:.*training sequences stand in")
+@pytest.mark.parametrize("domain", SPACES)
+def test_every_domain_takes_all_of_its_own_space(domain):
+    plan = Plan(domain=domain, space=SPACES[domain].stored())
+    plan.check(plan.open())
+    assert set(TASKS) == set(SPACES)
+    assert {"memory_depth", "chunk_size", "momentum", "forget", "variant"} <= set(SPACES[domain].parameters)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "fixed", "message"),
+    [
+        (["memory_depth=0:3"], {}, "memory_depth cannot be 0"),
+        (["variant=lmm,rnn"], {}, "variant cannot be 'rnn'"),
+        (["learning_rate=-1.0:1.0"], {}, "learning_rate cannot be -1.0"),
+        (["depth=1:3"], {}, "has no parameter 'depth'"),
+        ([], {"depth": 3}, "has no parameter 'depth'"),
+        ([], {"dim": "wide"}, "dim"),
+        (["random_state=0:3"], {}, "it can be set, not varied"),
+        (["loss=mse,mae"], {}, "it can be set, not varied"),
+        (["dim=8,16"], {"dim": 8}, "set and varied"),
+    ],
+)
+def test_spaces_that_no_estimator_takes(ranges, fixed, message, wave_file):
+    def check():
+        plan = planned("timeseries", wave_file, Space.parse(ranges), fixed=fixed)
+        plan.check(plan.open())
+
+    with pytest.raises(DataError, match=message):
+        check()

@@ -1,0 +1,50 @@
+"""Files that are written at once or not at all."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON at once or not at all; numbers that are not finite become null."""
+    write_text(path, to_json(values, indent=2) + "\n")
+
+
+def to_json(values: Any, indent: int | None = None) -> str:
+    """Values as JSON; numbers that are not finite become null."""
+    return json.dumps(_finite(values), indent=indent, allow_nan=False, default=str)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text at once or not at all."""
+    with written(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A temporary file to write to, which becomes `path` if all goes well and vanishes if not."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
