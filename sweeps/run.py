@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from titans_seq.errors import SweepError, TitansSeqWarning
 from titans_seq.pipelines.output import claim_folder
+from titans_seq.pipelines.tracked import log_results, log_scores
 from titans_seq.tracking import OFF, Run, track
 
 if TYPE_CHECKING:
@@ -127,9 +128,7 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
         result = summary(study, plan) | {"seconds": round(time.perf_counter() - began, 1), "workers": options.workers}
         _finish(options, task, result, run)
         write_report(options.output, study, result)
-        for file in FILES:
-            if (options.output / file).exists():
-                run.artifact(options.output / file, "model" if file == "model" else None)
+        log_results(run, options.output, [file for file in FILES if (options.output / file).exists()])
     if not options.json:
         from titans_seq.sweeps.report import best_table
 
@@ -256,4 +255,4 @@ def _finish(options: SweepRun, task: Task, result: dict[str, Any], run: Run) -> 
     run.parameters({f"best_{name}": value for name, value in result["best"]["parameters"].items()})
     run.metrics({"best_val_loss": result["best"]["val_loss"], "fit_seconds": result["fit_seconds"]})
     run.metrics({name: result[name] for name in ("complete", "pruned", "failed", "lost")})
-    run.metrics({f"test_{name}": value for name, value in result["test"].items()})
+    log_scores(run, {"titans": result["test"]})

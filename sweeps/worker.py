@@ -21,6 +21,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from titans_seq.errors import StorageError, SweepError, TitansSeqError, TitansSeqWarning, TrackingError, reason
+from titans_seq.pipelines.tracked import log_epoch, log_training
 from titans_seq.sweeps.plan import Plan
 from titans_seq.sweeps.reconcile import ERROR, WORKER, Counts, failures_in_a_row, reconcile
 from titans_seq.sweeps.storage import locked
@@ -129,11 +130,10 @@ class Worker:
             run = self._run(stack, trial, parameters)
 
             def after_epoch(fitted: Any, better: bool) -> None:
-                history = fitted.history_
-                epoch, loss = len(history.validation_loss) - 1, history.validation_loss[-1]
-                run.metrics({"train_loss": history.train_loss[-1], "val_loss": loss}, step=epoch)
+                log_epoch(run, fitted.history_)
+                *before, loss = fitted.history_.validation_loss
                 if math.isfinite(loss):
-                    trial.report(loss, epoch)
+                    trial.report(loss, len(before))
                     if self.plan.prune and trial.should_prune():
                         raise optuna.TrialPruned
 
@@ -141,13 +141,12 @@ class Worker:
                 self.task.fit(model, after_epoch)
             except optuna.TrialPruned:
                 pruned = True
-            history = model.history_
-            best = min(filter(math.isfinite, history.validation_loss))
-            trial.set_user_attr(FIT_SECONDS, history.seconds)
-            run.metrics({"best_val_loss": best, "fit_seconds": history.seconds, "epochs": len(history.train_loss)})
+            trial.set_user_attr(FIT_SECONDS, model.history_.seconds)
+            log_training(run, model.history_)
             run.tag("pruned", str(pruned).lower())
         if pruned:
             raise optuna.TrialPruned
+        best = min(filter(math.isfinite, model.history_.validation_loss))
         if self.folder is not None and best <= best_value(self.study):
             model.save(self.folder / str(trial.number))
         return best
