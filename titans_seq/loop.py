@@ -1,6 +1,7 @@
 """The Lightning module behind `titans_seq.training.train`; imported only when training starts."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from titans_seq.errors import NonFiniteError
-from titans_seq.training import LossFunction, TrainingConfig
+from titans_seq.shares import share
+from titans_seq.training import LossFunction, TrainingConfig, seeded
 
 
 class Loop(lightning.LightningModule):  # type: ignore[misc]
@@ -20,18 +22,40 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
         self.network = network
         self.loss = loss
         self.settings = config
+        self.size, self.weight = 0, 1.0
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """This process's share of a batch; all of it where there is one process."""
+        self.size = len(batch)
+        batch, self.weight = share(batch, self.trainer.global_rank, self.trainer.world_size)
+        return batch
 
     def training_step(self, batch: Any, index: int) -> Tensor:
-        """One batch's loss; NonFiniteError where it is none."""
-        loss = self.loss(self.network, batch)
-        if not bool(torch.isfinite(loss)):
+        """One batch's loss; NonFiniteError on all processes where one has none."""
+        with self._chance():
+            loss = self._weighted(batch)
+        if not self.trainer.strategy.reduce_boolean_decision(bool(torch.isfinite(loss))):
             raise NonFiniteError("the loss is not finite")
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=True)
+        self._log("train_loss", loss, on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: Any, index: int) -> None:
         """Logged, weighted by the batch's size."""
-        self.log("val_loss", self.loss(self.network, batch), batch_size=len(batch), prog_bar=True)
+        self._log("val_loss", self._weighted(batch))
+
+    def _weighted(self, batch: Any) -> Tensor:
+        """The loss of a share, such that the mean over all processes is the loss of the batch."""
+        loss = self.loss(self.network, batch)
+        return loss if self.weight == 1 else self.weight * loss
+
+    def _log(self, name: str, loss: Tensor, **when: bool) -> None:
+        many = self.trainer.world_size > 1
+        self.log(name, loss, batch_size=self.size, prog_bar=True, sync_dist=many, **when)
+
+    def _chance(self) -> AbstractContextManager[None]:
+        """Dropout of each process's own, while the numbers that order the batches stay the same on all of them."""
+        rank, count = self.trainer.global_rank, self.trainer.world_size
+        return seeded(self.settings.seed + 1 + count * self.trainer.global_step + rank) if count > 1 else nullcontext()
 
     def configure_optimizers(self) -> Any:
         """AdamW with weight decay on matrices only; the rate moves with every step."""

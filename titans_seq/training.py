@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from titans_seq.errors import NonFiniteError, TitansSeqWarning, TrainingError
+from titans_seq.shares import processes
 
 LossFunction = Callable[[nn.Module, Any], Tensor]
 """(network, batch) -> scalar, the mean over the batch."""
@@ -120,13 +121,18 @@ def train(
 ) -> History:
     """Train a network in place; it ends with the weights of the best epoch, also after Ctrl-C.
 
+    Started by torchrun, all its processes train this one network: each calls `train` with the same arguments, draws the
+    same batches and takes rows of its own (see `share`), so that steps, losses and history are those of one process.
+
     Args:
-        batches, validation: torch DataLoaders of anything `loss` takes.
-        on_epoch: called after each epoch; the last entry of `validation_loss` is the lowest if it was a better one.
+        batches, validation: torch DataLoaders of anything `loss` takes; for several processes, of what `share` divides.
+        on_epoch: called after each epoch, by the first process only; the last entry of `validation_loss` is the lowest
+            if it was a better one.
         history: an empty one that is filled in on the way, for those who need it after Ctrl-C.
 
     Raises:
         TrainingError: the loss was not finite before any epoch ended; later, that is a warning and the best is kept.
+            Or a batch cannot be divided among processes.
         KeyboardInterrupt: after Ctrl-C, once the best weights are back.
     """
     import lightning.pytorch as lightning
@@ -144,12 +150,15 @@ def train(
             value = float(trainer.callback_metrics["val_loss"])
             if math.isfinite(value) and value < min(seen.validation_loss, default=math.inf):
                 seen.best = {name: t.detach().clone() for name, t in network.state_dict().items()}
+                if trainer.world_size > 1:
+                    for t in seen.best.values():
+                        torch.distributed.broadcast(t, 0)
             seen.validation_loss.append(value)
 
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
             seen.train_loss.append(float(trainer.callback_metrics["train_loss"]))
-            seen.seconds = time.perf_counter() - started
-            if on_epoch is not None:
+            seen.seconds = trainer.strategy.broadcast(time.perf_counter() - started)
+            if on_epoch is not None and trainer.is_global_zero:
                 on_epoch(seen)
 
     class Average(Callback):  # type: ignore[misc]
@@ -184,11 +193,16 @@ def train(
         callbacks.append(RichProgressBar(leave=False))
     if config.max_minutes is not None:
         callbacks.append(Timer(duration={"seconds": 60 * config.max_minutes}, verbose=False))
+    local, machines = processes()
+    many = local * machines > 1
     with _quiet(), seeded(config.seed):
         trainer = lightning.Trainer(
             max_epochs=config.max_epochs,
-            accelerator="auto",
-            devices=1,
+            accelerator="cpu" if many and not torch.cuda.is_available() else "auto",
+            devices=local,
+            num_nodes=machines,
+            strategy="ddp_find_unused_parameters_true" if many else "auto",
+            use_distributed_sampler=False,
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -211,7 +225,8 @@ def train(
         finally:
             network.cpu()
             network.eval()
-            seen.seconds = time.perf_counter() - started
+            if not many:
+                seen.seconds = time.perf_counter() - started
             if seen.best is not None:
                 network.load_state_dict(seen.best)
     if interrupted:
@@ -226,9 +241,10 @@ def train(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without Lightning's banners and its advice on loader workers."""
-    log = logging.getLogger("lightning.pytorch")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    logs = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
@@ -236,4 +252,5 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)

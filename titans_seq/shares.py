@@ -1,0 +1,51 @@
+"""One model on many processes: how many torchrun has started, and what each one takes of a batch.
+
+Every process draws the same batches and keeps rows of its own. So loaders of any kind are divided, those with samplers
+of their own and endless ones too, and a row that reads on from batch to batch stays with one process.
+"""
+
+import os
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from torch import Tensor, distributed
+
+from titans_seq.errors import TrainingError
+
+
+def processes() -> tuple[int, int]:
+    """Processes on each machine, and machines; (1, 1) where torchrun did not start this process."""
+    if not (distributed.is_available() and distributed.is_torchelastic_launched()):
+        return 1, 1
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    return local, int(os.environ["WORLD_SIZE"]) // local
+
+
+def share(batch: Any, rank: int, count: int) -> tuple[Any, float]:
+    """Every `count`-th row of a batch from `rank` on, and the weight of its mean: the mean of all is the batch's own.
+
+    A process that would get no row takes the first one, with weight 0: it has to keep step with the others.
+
+    Args:
+        batch: a tensor, or a dataclass with a length; rows come first in all its tensors.
+
+    Raises:
+        TrainingError: the batch is something else.
+    """
+    if count == 1:
+        return batch, 1.0
+    size = len(batch)
+    own = len(range(rank, size, count))
+    return _rows(batch, slice(rank, None, count) if own else slice(1)), own * count / size
+
+
+def _rows(batch: Any, rows: slice) -> Any:
+    if isinstance(batch, Tensor):
+        return batch[rows]
+    if is_dataclass(batch) and not isinstance(batch, type):
+        parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
+        return replace(batch, **{name: part[rows] for name, part in parts.items() if isinstance(part, Tensor)})
+    raise TrainingError(
+        f"to be trained on by several processes, a batch must be a tensor or a dataclass of tensors, "
+        f"not {type(batch).__name__}"
+    )
