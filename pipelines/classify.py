@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from titans_seq.errors import DataError
+from titans_seq.files import digest, write_json, write_text
 from titans_seq.pipelines.output import claim_folder, score_table
-from titans_seq.saving import write_json, write_text
+from titans_seq.pipelines.tracked import after_epoch, log_results, log_scores, log_training
 from titans_seq.tracking import track
 
 FILES = ("curves.png", "metrics.json", "predictions.csv", "model")
@@ -93,7 +94,11 @@ def run_classify(options: Classify) -> dict[str, Any]:
     parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
     parameters = {k: v for k, v in model.get_params().items() if k != "verbose"} | {
         "data": source.name,
-        **{name: len(part) for name, part in parts.items()},
+        "data_digest": digest(source),
+        "test_fraction": options.test_fraction,
+        "feature": options.feature,
+        "cut_window": options.window,
+        "cut_stride": options.stride,
     }
     with track(options.tracking_uri, "classify", source.stem, parameters) as run:
         if not options.json:
@@ -101,16 +106,8 @@ def run_classify(options: Classify) -> dict[str, Any]:
         letters = [LETTERS[row].tobytes().decode() for row in splits.train.rows]
         run.data(pd.DataFrame({"sequence": letters, "label": splits.train.labels}), source.name)
         folder = options.output / "model"
-
-        def after_epoch(fitted: TitansDNAClassifier, better: bool) -> None:
-            if better:
-                fitted.save(folder)
-            history = fitted.history_
-            epoch = len(history.validation_loss) - 1
-            run.metrics({"train_loss": history.train_loss[-1], "val_loss": history.validation_loss[-1]}, step=epoch)
-
         train, dev, test = ((padded(part.rows), part.labels) for part in parts.values())
-        model.fit(*train, validation=dev, on_epoch=after_epoch)
+        model.fit(*train, validation=dev, on_epoch=after_epoch(run, folder))
         model.save(folder)
         probabilities = {"titans": model.predict_proba(test[0])}
         seconds = {"titans": model.history_.seconds}
@@ -143,12 +140,10 @@ def run_classify(options: Classify) -> dict[str, Any]:
         title = f"{source.name}: {len(splits.test)} test sequences, {options.variant}"
         plot_curves(options.output / "curves.png", test[1], probabilities, model.classes_, title)
         write_json(options.output / "metrics.json", metrics)
-        for name, values in scores.items():
-            prefix = "test" if name == "titans" else "test_" + name.replace(" ", "_").replace("-", "_")
-            run.metrics({f"{prefix}_{k}": v for k, v in asdict(values).items()})
-        run.metrics({"fit_seconds": model.history_.seconds})
-        for file in FILES:
-            run.artifact(options.output / file, "model" if file == "model" else None)
+        log_training(run, model.history_)
+        run.metrics({f"{name}_sequences": len(part) for name, part in parts.items()})
+        log_scores(run, {name: asdict(values) for name, values in scores.items()})
+        log_results(run, options.output, FILES)
     if not options.json:
         score_table(
             f"{source.name}: {len(splits.test)} test sequences",

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from titans_seq.errors import DataError
+from titans_seq.files import digest, write_json, write_text
 from titans_seq.pipelines.output import claim_folder, score_table
-from titans_seq.saving import write_json, write_text
+from titans_seq.pipelines.tracked import after_epoch, log_results, log_scores, log_training
 from titans_seq.tracking import track
 
 FILES = ("forecast.csv", "forecast.png", "metrics.json", "model")
@@ -95,6 +96,8 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
     claim_folder(options.output, FILES, options.force)
     parameters = {k: v for k, v in model.get_params().items() if k != "verbose"} | {
         "data": source.name,
+        "data_digest": digest(source),
+        "target": ", ".join(options.target)[:250] or "all",
         "series": len(panel.series),
         "channels": len(panel.channels),
         "test_fraction": options.test_fraction,
@@ -102,15 +105,7 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
     with track(options.tracking_uri, "forecast", source.stem, parameters) as run:
         run.data(frame, source.name)
         folder = options.output / "model"
-
-        def after_epoch(fitted: TitansForecaster, better: bool) -> None:
-            if better:
-                fitted.save(folder)
-            history = fitted.history_
-            epoch = len(history.validation_loss) - 1
-            run.metrics({"train_loss": history.train_loss[-1], "val_loss": history.validation_loss[-1]}, step=epoch)
-
-        model.fit_panel(training, after_epoch, data)
+        model.fit_panel(training, after_epoch(run, folder), data)
         with seeded(options.seed):
             dlinear = DLinear(options.context, options.horizon)
         history = fit_network(dlinear, data, options.horizon, "mse", model.batch_size, fitting)
@@ -167,12 +162,9 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
             f"{source.name}: {options.horizon} steps ahead, {options.variant}",
         )
         write_json(options.output / "metrics.json", metrics)
-        for name, scores in result.scores.items():
-            prefix = "test" if name == "titans" else "test_" + name.replace(" ", "_")
-            run.metrics({f"{prefix}_{k}": v for k, v in asdict(scores).items()})
-        run.metrics({"fit_seconds": model.history_.seconds})
-        for file in FILES:
-            run.artifact(options.output / file, "model" if file == "model" else None)
+        log_training(run, model.history_)
+        log_scores(run, {name: asdict(scores) for name, scores in result.scores.items()})
+        log_results(run, options.output, FILES)
     if not options.json:
         score_table(
             f"{source.name}: {result.windows} held-back windows, {options.horizon} steps ahead",

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from titans_seq.errors import DataError
+from titans_seq.files import write_json, write_text
 from titans_seq.pipelines.output import claim_folder, score_table
-from titans_seq.saving import write_json, write_text
+from titans_seq.pipelines.tracked import after_epoch, log_results, log_scores, log_training
 from titans_seq.tracking import track
 
 FILES = ("loss.png", "sample.txt", "metrics.json", "model")
@@ -111,22 +112,14 @@ def run_lm(options: LanguageModel) -> dict[str, Any]:
     claim_folder(options.output, FILES, options.force)
     logged = {k: v for k, v in model.get_params().items() if k != "verbose"} | {
         "data": name,
-        "data_sha256": sha256(text),
+        "data_digest": sha256(text),
         "characters": len(text),
         "test_fraction": options.test_fraction,
     }
     with track(options.tracking_uri, "lm", Path(name).stem, logged) as run:
         run.data(pd.DataFrame({"text": text.splitlines()}), name)
         folder = options.output / "model"
-
-        def after_epoch(fitted: TitansLM, better: bool) -> None:
-            if better:
-                fitted.save(folder)
-            history = fitted.history_
-            epoch = len(history.validation_loss) - 1
-            run.metrics({"train_loss": history.train_loss[-1], "val_loss": history.validation_loss[-1]}, step=epoch)
-
-        model.fit(train, on_epoch=after_epoch)
+        model.fit(train, on_epoch=after_epoch(run, folder))
         model.save(folder)
         started = time.perf_counter()
         tokens = model.vocabulary_.encode(test)
@@ -161,12 +154,11 @@ def run_lm(options: LanguageModel) -> dict[str, Any]:
         compared = {b: baselines[b] for b in ("bigram", "5-gram", "lzma")}
         plot_history(options.output / "loss.png", model.history_, compared, f"{name}, {options.variant}")
         write_json(options.output / "metrics.json", metrics)
-        first, windows, *rest = models
-        run.metrics({"test_bits_per_byte": models[first]["bits_per_byte"], "fit_seconds": model.history_.seconds})
-        run.metrics({"test_windows_bits_per_byte": models[windows]["bits_per_byte"]})
-        run.metrics({f"test_{b.replace('-', '_')}_bits_per_byte": models[b]["bits_per_byte"] for b in rest})
-        for file in FILES:
-            run.artifact(options.output / file, "model" if file == "model" else None)
+        log_training(run, model.history_)
+        names = ("titans", "windows", *baselines)
+        scores = zip(names, models.values(), strict=True)
+        log_scores(run, {name: {"bits_per_byte": of["bits_per_byte"]} for name, of in scores})
+        log_results(run, options.output, FILES)
     if not options.json:
         score_table(
             f"{name}: the last {len(test):,} characters, read as one stream",

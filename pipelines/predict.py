@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from titans_seq.errors import DataError
+from titans_seq.files import write_text
 from titans_seq.pipelines.output import claim_file
-from titans_seq.saving import read_config, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Predict:
     def run(self) -> dict[str, Any]:
         """Do it; returns counts."""
         from titans_seq.pipelines.answers import opened
+        from titans_seq.saving import read_config
 
         answers = opened(self.model)
         if self.out.suffix.lower() != ".csv":

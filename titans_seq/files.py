@@ -1,5 +1,6 @@
-"""Files that are written at once or not at all."""
+"""Files that are written at once or not at all, and what tells them apart."""
 
+import hashlib
 import json
 import math
 import os
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from titans_seq.errors import DataError
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -24,6 +27,19 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text at once or not at all."""
     with written(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder; DataError if one cannot be read."""
+    total = hashlib.sha256()
+    try:
+        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+            with file.open("rb") as stream:
+                part = hashlib.file_digest(stream, "sha256")
+            total = part if file == path else hashlib.sha256(total.digest() + part.digest())
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    return total.hexdigest()
 
 
 @contextmanager

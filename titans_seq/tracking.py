@@ -92,7 +92,6 @@ class Run:
                 warnings.simplefilter("ignore")
                 entity = mlflow.data.from_pandas(frame, name=name)._to_mlflow_entity()
             self._try("log_inputs", [DatasetInput(entity, [InputTag("mlflow.data.context", "train")])])
-            self._try("log_param", "data_digest", entity.digest)
         except Exception as error:
             self._lost(error)
 

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 from tests.domains.genomics.conftest import SMALL, planted
-from titans_seq.domains.genomics import TitansDNAClassifier
+from tests.pipelines.tracked import check_run
 from titans_seq.cli import execute
+from titans_seq.domains.genomics import TitansDNAClassifier
 
 FAST = ["--max-epochs", "1", "--tracking-uri", "off"]
 
@@ -72,7 +73,7 @@ def test_classify_a_file(place, migrated_store, capsys):
 
     client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("classify").experiment_id])
-    assert run.info.status == "FINISHED"
+    check_run(client, run, {"curves.png", "metrics.json", "predictions.csv"})
     assert run.data.metrics["test_mcc"] == pytest.approx(metrics["models"]["titans"]["mcc"])
     assert run.data.metrics["test_k_mer_regression_mcc"] == pytest.approx(metrics["models"]["k-mer regression"]["mcc"])
 

@@ -1,0 +1,40 @@
+"""The code of a logged model: MLflow runs this file and gives it the folder of the saved model; nothing is unpickled.
+
+`mlflow models serve -m models:/m-... --env-manager local` answers as `titans-seq predict` does: to a column `sequence`
+(DNA), a column `text` (lines of one stream), or a history with the columns that the forecaster was fitted on, time
+stamps as text.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from titans_seq.errors import TitansSeqError
+from titans_seq.pipelines.answers import Answers, opened
+
+
+class Served(PythonModel):  # type: ignore[misc]
+    """A saved model of any kind behind MLflow's interface."""
+
+    answers: Answers
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the model that was logged."""
+        self.answers = opened(Path(context.artifacts["model"]))
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Rows of answers; wrong input is answered with one sentence and status 400."""
+        try:
+            return self.answers.answer(self.answers.asked(model_input))
+        except TitansSeqError as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+
+
+set_model(Served())
