@@ -134,6 +134,8 @@ class GenomicsBench:
 
     def once(self, task: str, model: str, seed: int, pieces: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
         """Train and judge one model."""
+        import numpy as np
+
         from titans_seq.domains.genomics.classifier import TitansDNAClassifier
         from titans_seq.domains.genomics.metrics import Scores
 
@@ -149,7 +151,7 @@ class GenomicsBench:
             shares, more = self.cnn(estimator, pieces)
         else:
             shares = _regression(model, pieces)
-        scores = Scores.of(y_test, shares, _classes(y))
+        scores = Scores.of(y_test, shares, np.unique(y))
         return {**asdict(scores), **more, "test": len(y_test), "seconds": time.perf_counter() - started}
 
     def cnn(self, estimator: Any, pieces: dict[str, tuple[Any, Any]]) -> tuple[Any, dict[str, Any]]:
@@ -163,7 +165,7 @@ class GenomicsBench:
         from titans_seq.training import seeded
 
         rows = {name: encoded(codes) for name, (codes, _) in pieces.items()}
-        known = _classes(pieces["train"][1])
+        known = np.unique(pieces["train"][1])
         examples = [Examples(rows[n], np.searchsorted(known, pieces[n][1])) for n in ("train", "dev")]
         _, training = estimator.set_params(learning_rate=self.cnn_learning_rate, weight_decay=0.0).check(len(known))
         with seeded(estimator.random_state):
@@ -229,12 +231,6 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]
             values[f"{score}_spread"] = statistics.stdev(means) if len(means) > 1 else float("nan")
         found.setdefault(task, {})[model] = values | {"seeds": len(seeds)}
     return found
-
-
-def _classes(labels: Any) -> Any:
-    import numpy as np
-
-    return np.unique(labels)
 
 
 def _training(network: Any, history: Any) -> dict[str, Any]:

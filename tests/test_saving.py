@@ -3,6 +3,7 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,12 @@ def test_round_trip(folder):
     config, tensors = load_folder(folder, "Thing")
     assert config["a"] == [1, 2.5]
     assert torch.equal(tensors["w"], torch.arange(3.0))
+
+
+def test_numpy_values_are_values(tmp_path):
+    values = {"a": np.int64(3), "b": [np.float32(0.5), np.nan], "c": np.array([1, 2]), "d": {"e": np.bool_(True)}}
+    config, _ = load_folder(save_folder(tmp_path / "model", "Thing", values, {}), "Thing")
+    assert {name: config[name] for name in values} == {"a": 3, "b": [0.5, None], "c": [1, 2], "d": {"e": True}}
 
 
 def test_a_model_is_replaced_and_nothing_is_left_beside_it(folder):

@@ -3,6 +3,7 @@
 import signal
 import threading
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -82,7 +83,14 @@ def test_ctrl_c_returns_the_best_weights_and_the_signal_handler():
     assert judged == pytest.approx(min(history.validation_loss), rel=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"max_epochs": 0}, {"patience": 0}, {"learning_rate": 0.0}])
+def test_numpy_counts_are_counts():
+    config = TrainingConfig(max_epochs=np.int64(2), patience=np.int32(1))
+    assert len(train(nn.Linear(3, 1), loss, batches(), batches(2, 1), config).train_loss) == 2
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_epochs": 0}, {"max_epochs": True}, {"patience": 0}, {"patience": 2.5}, {"learning_rate": 0.0}]
+)
 def test_wrong_config(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
         TrainingConfig(**options)

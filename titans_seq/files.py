@@ -20,7 +20,7 @@ def write_json(path: Path, values: Any) -> None:
 
 def to_json(values: Any, indent: int | None = None) -> str:
     """Values as JSON; numbers that are not finite become null."""
-    return json.dumps(_finite(values), indent=indent, allow_nan=False, default=str)
+    return json.dumps(_plain(values), indent=indent, allow_nan=False, default=str)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -56,11 +56,13 @@ def written(path: Path) -> Iterator[Path]:
         raise
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: NumPy's as Python's, numbers that are not finite as None."""
+    value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [_plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from titans_seq.errors import NonFiniteError, TitansSeqWarning, TrainingError
 from titans_seq.shares import processes
+from titans_seq.validation import check_whole
 
 LossFunction = Callable[[nn.Module, Any], Tensor]
 """(network, batch) -> scalar, the mean over the batch."""
@@ -59,10 +60,7 @@ class TrainingConfig:
     """Show a progress bar on standard error."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_epochs, int) or self.max_epochs < 1:
-            raise ValueError(f"max_epochs must be a whole number of at least 1, not {self.max_epochs!r}")
-        if not isinstance(self.patience, int) or self.patience < 1:
-            raise ValueError(f"patience must be a whole number of at least 1, not {self.patience!r}")
+        check_whole(1, max_epochs=self.max_epochs, patience=self.patience)
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
         if not 0 <= self.weight_decay < math.inf:
@@ -197,7 +195,7 @@ def train(
     many = local * machines > 1
     with _quiet(), seeded(config.seed):
         trainer = lightning.Trainer(
-            max_epochs=config.max_epochs,
+            max_epochs=int(config.max_epochs),
             accelerator="cpu" if many and not torch.cuda.is_available() else "auto",
             devices=local,
             num_nodes=machines,

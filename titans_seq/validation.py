@@ -3,10 +3,18 @@
 Axes: B batch, T tokens.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from titans_seq.errors import NonFiniteError
+from titans_seq.errors import DataError, NonFiniteError
+
+
+def check_whole(least: int, **values: object) -> None:
+    """Each must be a whole number, Python's or NumPy's, of at least `least` that 64 bits can hold; else DataError."""
+    for name, value in values.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value < 2**63:
+            raise DataError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
 def check_sequence(x: Tensor, dim: int, mask: Tensor | None) -> None:

@@ -22,6 +22,7 @@ from titans_seq.domains.genomics.network import DNAConfig, DNANetwork
 from titans_seq.errors import DataError, TitansSeqWarning, reason
 from titans_seq.saving import load_folder, restored, save_folder, unpacking
 from titans_seq.training import History, TrainingConfig, seeded
+from titans_seq.validation import check_whole
 
 PLAIN = ("convolution", "none")
 """Values of `variant` that put a plain layer, or nothing, where the backbone stands."""
@@ -275,10 +276,8 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: a parameter cannot be used.
         """
-        for name in ("batch_size", "random_state"):
-            value, least = getattr(self, name), 0 if name == "random_state" else 1
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value < 2**63:
-                raise DataError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        check_whole(1, batch_size=self.batch_size)
+        check_whole(0, random_state=self.random_state)
         for name in ("validation_fraction", "label_smoothing"):
             value, low = getattr(self, name), "from" if name == "label_smoothing" else "above"
             if not isinstance(value, int | float) or not (0 <= value < 1) or (low == "above" and value == 0):

@@ -15,7 +15,7 @@ from torch import Tensor
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.language.evaluation import PIECE, stream_losses
 from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
-from titans_seq.domains.language.sampling import Sampler, Sampling, whole
+from titans_seq.domains.language.sampling import Sampler, Sampling
 from titans_seq.domains.language.segments import (
     ConsecutiveSegments,
     EvenSegments,
@@ -29,6 +29,7 @@ from titans_seq.domains.language.vocabulary import Vocabulary, utf8
 from titans_seq.errors import DataError
 from titans_seq.saving import load_folder, restored, save_folder, unpacking
 from titans_seq.training import History, TrainingConfig, seeded, train
+from titans_seq.validation import check_whole
 
 RESTART = 1 / 16
 """Chance per batch that a row that reads on goes elsewhere and begins anew: it reads 16 segments on average."""
@@ -269,8 +270,8 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
                 on the first step.
         """
         check_is_fitted(self, "network_")
-        if max_new_tokens is not None and (not whole(max_new_tokens) or max_new_tokens < 1):
-            raise DataError(f"max_new_tokens must be a whole number of at least 1, not {max_new_tokens!r}")
+        if max_new_tokens is not None:
+            check_whole(1, max_new_tokens=max_new_tokens)
         if not isinstance(prompt, str):
             raise DataError(f"the prompt must be a str, not {type(prompt).__name__}")
         sampler = Sampler(Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed))
@@ -345,10 +346,8 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: a parameter cannot be used.
         """
-        for name in ("context", "batch_size", "epoch_steps", "random_state"):
-            value, least = getattr(self, name), 0 if name == "random_state" else 1
-            if not whole(value) or not least <= value < 2**63:
-                raise DataError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        check_whole(1, context=self.context, batch_size=self.batch_size, epoch_steps=self.epoch_steps)
+        check_whole(0, random_state=self.random_state)
         if not isinstance(self.validation_fraction, int | float) or not 0 < self.validation_fraction < 1:
             raise DataError(f"validation_fraction must lie between 0 and 1, not {self.validation_fraction!r}")
         if self.window is None:

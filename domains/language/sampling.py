@@ -6,11 +6,11 @@ Axes: V vocabulary.
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from titans_seq.errors import DataError
+from titans_seq.validation import check_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +36,11 @@ class Sampling:
     def __post_init__(self) -> None:
         if not _number(self.temperature) or not 0 <= self.temperature < math.inf:
             raise DataError(f"temperature must be at least 0, not {self.temperature!r}")
-        if self.top_k is not None and (not whole(self.top_k) or self.top_k < 1):
-            raise DataError(f"top_k must be a whole number of at least 1, not {self.top_k!r}")
+        if self.top_k is not None:
+            check_whole(1, top_k=self.top_k)
         if self.top_p is not None and (not _number(self.top_p) or not 0 < self.top_p <= 1):
             raise DataError(f"top_p must be above 0 and at most 1, not {self.top_p!r}")
-        if not whole(self.seed) or not 0 <= self.seed < 2**63:
-            raise DataError(f"seed must be a whole number of at least 0, not {self.seed!r}")
+        check_whole(0, seed=self.seed)
 
 
 class Sampler:
@@ -68,11 +67,6 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
         chances = chances / chances.sum()
         chances[chances.cumsum(0) - chances >= sampling.top_p] = 0
     return torch.zeros_like(chances).scatter(0, order, chances / chances.sum())
-
-
-def whole(value: object) -> bool:
-    """Whether it is a whole number, Python's or NumPy's."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _number(value: object) -> bool:

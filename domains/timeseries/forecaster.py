@@ -42,6 +42,7 @@ from titans_seq.domains.timeseries.settings import settings
 from titans_seq.domains.timeseries.surprise import surprise_frame
 from titans_seq.errors import DataError
 from titans_seq.training import History, TrainingConfig, seeded
+from titans_seq.validation import check_whole
 
 
 class TitansForecaster(BaseEstimator):  # type: ignore[misc]
@@ -348,11 +349,10 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             DataError: the frame does not fit the model, is too short, or a cutoff is none of its steps.
         """
         check_is_fitted(self, "network_")
-        for name, value in (("stride", stride), ("n_windows", n_windows)):
-            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
-                raise DataError(f"{name} must be a whole number of at least 1, not {value!r}")
-            if value is not None and cutoffs is not None:
-                raise DataError(f"{name} and cutoffs cannot both be given")
+        given = {name: value for name, value in (("stride", stride), ("n_windows", n_windows)) if value is not None}
+        check_whole(1, **given)
+        if given and cutoffs is not None:
+            raise DataError(f"{next(iter(given))} and cutoffs cannot both be given")
         panel = placed(self.panel_, y)
         if cutoffs is None:
             rows = cutoff_rows(panel, self.context, self.horizon, stride or self.horizon, n_windows)

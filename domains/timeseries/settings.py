@@ -12,6 +12,7 @@ from titans_seq.domains.timeseries.losses import LOSSES
 from titans_seq.domains.timeseries.network import ForecastConfig
 from titans_seq.errors import DataError
 from titans_seq.training import TrainingConfig
+from titans_seq.validation import check_whole
 
 if TYPE_CHECKING:
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
@@ -23,10 +24,9 @@ def settings(model: TitansForecaster) -> tuple[ForecastConfig, TrainingConfig]:
     Raises:
         DataError: a parameter cannot be used.
     """
-    for name in ("horizon", "context", "patch", "stride", "batch_size", "random_state"):
-        value, least = getattr(model, name), 0 if name == "random_state" else 1
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value < 2**63:
-            raise DataError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    check_whole(1, horizon=model.horizon, context=model.context, patch=model.patch, stride=model.stride)
+    check_whole(1, batch_size=model.batch_size)
+    check_whole(0, random_state=model.random_state)
     if not isinstance(model.validation_fraction, int | float) or not 0 < model.validation_fraction < 1:
         raise DataError(f"validation_fraction must lie between 0 and 1, not {model.validation_fraction!r}")
     if not isinstance(model.calibration_fraction, int | float) or not 0 <= model.calibration_fraction < 1:

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import torch
 from pandas.tseries.frequencies import to_offset
@@ -29,7 +28,7 @@ def save(model: TitansForecaster, folder: str | os.PathLike[str]) -> Path:
     """Write config.json and model.safetensors, what the next forecast is made from among them."""
     panel = model.panel_
     config = {
-        "parameters": {name: _plain(value) for name, value in model.get_params().items()},
+        "parameters": model.get_params(),
         "channels": panel.channels,
         "layout": panel.layout,
         "freq": panel.freq.freqstr,
@@ -48,13 +47,6 @@ def save(model: TitansForecaster, folder: str | os.PathLike[str]) -> Path:
         tensors |= {"covariate_mean": beside.scaling.mean, "covariate_scale": beside.scaling.scale}
         tensors["covariates"] = torch.stack([in_front(torch.from_numpy(k), model.context) for k in model.known_])
     return save_folder(folder, type(model).__name__, config, tensors)
-
-
-def _plain(value: Any) -> Any:
-    """A parameter as JSON can hold it."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def restore(model_type: type[TitansForecaster], folder: str | os.PathLike[str]) -> TitansForecaster:
