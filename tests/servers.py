@@ -44,13 +44,18 @@ def mlflow(*arguments, folder, **environment):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where uvicorn is
+    ours = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # where uvicorn is
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # it would take half of the start
+        "OMP_NUM_THREADS": "1",
+    }
     log = Path(folder) / "server.log"
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", *arguments, "--host", "127.0.0.1", "--port", port],
             stdout=file, stderr=file, cwd=folder, start_new_session=True,
-            env=os.environ | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"} | environment,
+            env=os.environ | ours | environment,
         )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", process)
     try:

@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests import servers
 from tests.pipelines.tracked import check_run
 from titans_seq.cli import execute
 from titans_seq.domains.timeseries import TitansForecaster
+from titans_seq.pipelines import tracked
 
 FAST = ["--horizon", "12", "--context", "24", "--max-epochs", "1"]
 
@@ -200,3 +202,23 @@ def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, waves):
     assert run.info.status == "KILLED"
     assert "val_loss" in run.data.metrics
     assert not (place / "out" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("moment", ["log_epoch", "log_model"])
+def test_a_tracking_server_that_is_killed_costs_one_warning(place, table, monkeypatch, capsys, moment):
+    goes_on = getattr(tracked, moment)
+    with servers.tracking(f"sqlite:///{place / 'mlflow.db'}", place) as server:
+
+        def killed(run, what):
+            server.kill()
+            return goes_on(run, what)
+
+        monkeypatch.setattr(tracked, moment, killed)
+        assert execute(["forecast", "--data", table, *FAST, "--output", "out", "--tracking-uri", server.uri]) == 0
+    warned = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(warned) == 1
+    assert "tracking stopped, the work goes on" in warned[0]
+    assert json.loads((place / "out" / "metrics.json").read_text())["models"]["titans"]["mse"] > 0
+    TitansForecaster.load(place / "out" / "model")
+    _, run = only_run(place)
+    assert ("best_val_loss" in run.data.metrics) == (moment == "log_model")
