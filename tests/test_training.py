@@ -38,6 +38,24 @@ def test_it_learns_and_ends_with_the_best_weights():
     assert len(history.train_loss) == len(history.validation_loss)
 
 
+def test_the_average_is_what_is_validated_and_kept():
+    trained, validated = [], []
+
+    def noted(network, batch):
+        (trained if network.training else validated).append(network.weight.detach().clone())
+        return loss(network, batch)
+
+    network = nn.Linear(3, 1)
+    config = TrainingConfig(max_epochs=2, learning_rate=0.1, average=0.3)
+    history = train(network, noted, batches(), batches(2, 1), config)
+    mean = trained[1]  # after the first of 8 steps
+    for step, weight in enumerate(trained[2:9], 2):
+        decay = min(0.3, step / (step + 9))  # 0.3 from the fourth step on
+        mean = decay * mean + (1 - decay) * weight
+    torch.testing.assert_close(validated[0], mean)
+    assert torch.equal(network.weight, validated[2 * history.best_epoch])
+
+
 def test_divergence_before_the_first_epoch():
     with pytest.raises(TrainingError, match="epoch 1, step 3"):
         train(nn.Linear(3, 1), _bad_at(2), batches(), batches(2, 1), TrainingConfig())

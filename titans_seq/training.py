@@ -134,7 +134,7 @@ def train(
         KeyboardInterrupt: after Ctrl-C, once the best weights are back.
     """
     import lightning.pytorch as lightning
-    from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar, Timer
+    from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar, Timer, WeightAveraging
 
     from titans_seq.loop import Loop
 
@@ -159,34 +159,17 @@ def train(
             if on_epoch is not None and trainer.is_global_zero:
                 on_epoch(seen)
 
-    class Average(Callback):  # type: ignore[misc]
-        """The average stands in the network while it is validated, and `Keep` finds it there."""
-
-        def __init__(self) -> None:
-            self.mean: dict[str, Tensor] = {}
-            self.own: dict[str, Tensor] = {}
-
-        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-            decay = min(config.average or 0.0, trainer.global_step / (trainer.global_step + 9))
-            for name, t in network.state_dict().items():
-                if name in self.mean and t.is_floating_point():
-                    self.mean[name].lerp_(t.detach(), 1 - decay)
-                else:
-                    self.mean[name] = t.detach().clone()
-
-        def on_validation_start(self, *_: Any) -> None:
-            self.own = {name: t.detach().clone() for name, t in network.state_dict().items()}
-            network.load_state_dict(self.mean)
-
-        def on_validation_end(self, *_: Any) -> None:
-            network.load_state_dict(self.own)
+    def averaged(mean: Tensor, new: Tensor, count: Tensor) -> Tensor:
+        """The average of a weight after `count` steps and one more; at first nearly the mean of them all."""
+        decay = min(config.average or 0.0, (int(count) + 1) / (int(count) + 10))
+        return mean.lerp(new, 1 - decay) if mean.is_floating_point() else new
 
     callbacks: list[Any] = [
         EarlyStopping("val_loss", patience=config.patience, check_finite=True, stopping_threshold=config.stop_below),
         Keep(),
     ]
-    if config.average is not None:
-        callbacks.append(Average())
+    if config.average is not None:  # stands in the network while it is validated, and `Keep` finds it there
+        callbacks.append(WeightAveraging(avg_fn=averaged))
     if config.progress:
         callbacks.append(RichProgressBar(leave=False))
     if config.max_minutes is not None:
