@@ -18,6 +18,7 @@ import tyro
 from titans_seq.errors import TitansSeqError, TitansSeqWarning
 from titans_seq.files import to_json
 from titans_seq.pipelines.classify import Classify
+from titans_seq.pipelines.compare import Compare
 from titans_seq.pipelines.data import DataPath, FetchData, ListData
 from titans_seq.pipelines.explain import Explain
 from titans_seq.pipelines.forecast import Forecast
@@ -31,6 +32,7 @@ from titans_seq.pipelines.long_horizon import LongHorizon
 from titans_seq.pipelines.needle import NeedleBench
 from titans_seq.pipelines.predict import Predict
 from titans_seq.pipelines.recall import RecallBench
+from titans_seq.pipelines.runs import ListRuns
 from titans_seq.pipelines.scaling import Scaling
 from titans_seq.pipelines.scan import Scan
 from titans_seq.pipelines.scan_bench import ScanBench
@@ -93,6 +95,20 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Runs:
+    """Tracked runs, listed and compared."""
+
+    what: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[ListRuns, command("list", prefix_name=False)]
+        | Annotated[Compare, command("compare", prefix_name=False)]
+    ]
+
+    def run(self) -> Any:
+        """Run the sub-command."""
+        return self.what.run()
+
+
+@dataclass(frozen=True)
 class Sweep:
     """Hyper-parameter sweeps that survive crashes, on one machine or many."""
 
@@ -118,6 +134,7 @@ Command = (
     | Annotated[Generate, command("generate")]
     | Annotated[Surprise, command("surprise")]
     | Annotated[Sweep, command("sweep")]
+    | Annotated[Runs, command("runs")]
     | Annotated[Bench, command("bench")]
     | Annotated[Data, command("data")]
     | Annotated[Kernel, command("kernel")]

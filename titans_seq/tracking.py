@@ -18,6 +18,9 @@ DEFAULT_FILE = "mlflow.db"
 OFF = "off"
 """The tracking URI that switches tracking off."""
 
+VERSION = "titans_seq.version"
+"""Tag of every run."""
+
 
 class Run:
     """One tracked run. Once it has begun, a failing server costs a warning, never the work."""
@@ -138,6 +141,24 @@ def _packed(
     return None
 
 
+def located(uri: str | None) -> str:
+    """A tracking URI; where none is given that of MLFLOW_TRACKING_URI, or else of `DEFAULT_FILE` here."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / DEFAULT_FILE}"
+
+
+def connected(uri: str) -> Any:
+    """An MLflow client that says nothing and soon gives up on a server that does not answer."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    from mlflow import MlflowClient
+
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    return MlflowClient(uri)
+
+
 @contextmanager
 def track(
     uri: str | None,
@@ -161,23 +182,16 @@ def track(
     if uri == OFF:
         yield Run(None, None)
         return
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / DEFAULT_FILE}"
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    uri = located(uri)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from mlflow import MlflowClient
+            client = connected(uri)
             from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
-            for noisy in ("alembic", "mlflow"):
-                logging.getLogger(noisy).setLevel(logging.ERROR)
-            client = MlflowClient(uri)
             found = client.get_experiment_by_name(experiment)
             experiment_id = found.experiment_id if found else client.create_experiment(experiment)
-            tags = {MLFLOW_RUN_NAME: name, "titans_seq.version": __version__}
+            tags = {MLFLOW_RUN_NAME: name, VERSION: __version__}
             if parent is not None:
                 tags[MLFLOW_PARENT_RUN_ID] = parent
             if again is None:

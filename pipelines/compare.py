@@ -1,0 +1,207 @@
+"""`titans-seq runs compare`: tracked runs side by side, as far as they differ, with their spread over seeds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titans_seq.errors import DataError
+from titans_seq.files import write_text, written
+from titans_seq.pipelines.runs import found_runs
+from titans_seq.tracking import VERSION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILES = ("compare.csv", "compare.png")
+SEED = "random_state"
+COUNT, NAME, STD = "runs", "run", " std"
+"""Columns: how many runs a row stands for, the name of the newest; and what the name of a spread ends in."""
+BEST = "best_val_loss"
+HIGHER = ("accuracy", "auprc", "auroc", "mcc")
+"""Scores of which more is better, by what their names end in."""
+DRAWN = 40
+"""Settings that are drawn, the first ones."""
+
+
+def compare_runs(
+    experiment: str | None = None,
+    *,
+    parent: str | None = None,
+    metric: str | None = None,
+    last: int | None = None,
+    tracking_uri: str | None = None,
+) -> pd.DataFrame:
+    """Runs of an experiment, or the children of a run; those that differ in nothing but `random_state` are one row.
+
+    Where a seed was run twice, the newest counts. A run that others belong to is left out: it sums them up.
+
+    Args:
+        experiment: its name.
+        parent: id of a run whose children are compared.
+        metric: what to sort by, the best first; None: the best validation loss, or else newest first.
+        last: only that many runs, the newest.
+        tracking_uri: as in `titans_seq.tracking.track`.
+
+    Returns:
+        A row per setting: the parameters that differ, `status` and `version` among them if they do; `run`, the name of
+        the newest run; `runs`, their number; and each metric's mean, with its standard deviation as `METRIC std` (NaN
+        for a single run).
+
+    Raises:
+        DataError: there is no such experiment, run or metric, or there are no runs or no metrics.
+        TrackingError: the server or database cannot be reached.
+    """
+    if last is not None and last < 1:
+        raise DataError(f"last must be at least 1, not {last}")
+    frame = merged(found_runs(tracking_uri, experiment, parent, last))
+    if not metrics_of(frame):
+        raise DataError("the runs have no metrics")
+    if metric is not None and metric not in metrics_of(frame):
+        raise DataError(f"no run has a metric {metric!r}; there are {', '.join(metrics_of(frame))}")
+    by = metric or (BEST if BEST in frame else None)
+    if by is None:
+        return frame
+    return frame.sort_values(by, ascending=not by.endswith(HIGHER), kind="stable", ignore_index=True)
+
+
+def metrics_of(frame: pd.DataFrame) -> list[str]:
+    """Names of the metrics of a comparison."""
+    return [c.removesuffix(STD) for c in frame.columns if c.endswith(STD)]
+
+
+def settings_of(frame: pd.DataFrame) -> list[str]:
+    """Names of the parameters that differ."""
+    return list(frame.columns[: list(frame.columns).index(NAME)])
+
+
+def merged(found: list[Any]) -> pd.DataFrame:
+    """MLflow runs, the newest first, as `compare_runs` gives them."""
+    import pandas as pd
+
+    settings = pd.DataFrame([_setting(run) for run in found]).fillna("")
+    seeds = [run.data.params.get(SEED, run.info.run_id) for run in found]
+    differing = [str(c) for c in settings if settings[c].nunique() > 1]
+    scores = pd.DataFrame([run.data.metrics for run in found])
+    names = sorted(map(str, scores))
+    rows = []
+    groups = settings.groupby(differing).indices.values() if differing else [range(len(found))]
+    for members in sorted(groups, key=min):
+        once = list({seeds[i]: i for i in reversed(members)}.values())[::-1]
+        row: dict[str, Any] = {c: settings[c].iloc[once[0]] for c in differing}
+        row |= {NAME: found[once[0]].info.run_name, COUNT: len(once)}
+        for name in names:
+            values = scores[name].iloc[once].dropna()
+            row |= {name: values.mean(), name + STD: values.std()}
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    for name in differing:
+        numbers = pd.to_numeric(frame[name], errors="coerce")
+        if numbers.notna().all():
+            frame[name] = numbers
+    return frame
+
+
+def _setting(run: Any) -> dict[str, str]:
+    """What a run was given, but for its seed."""
+    status = "PRUNED" if run.data.tags.get("pruned") == "true" else run.info.status
+    chosen = {k: v for k, v in run.data.params.items() if k != SEED}
+    return chosen | {"status": status, "version": run.data.tags.get(VERSION, "")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Tracked runs side by side: what differs, what came of it, and how much of that is chance."""
+
+    experiment: str | None = None
+    """Name of an experiment: forecast, classify, lm, or a sweep's study."""
+    parent: str | None = None
+    """Id of a run; its children are compared."""
+    metric: str | None = None
+    """Metric to sort by and to draw; the best validation loss if not given."""
+    last: int | None = None
+    """Only that many runs, the newest."""
+    tracking_uri: str | None = None
+    """MLflow server or database; the variable MLFLOW_TRACKING_URI, or mlflow.db here, if not given."""
+    output: Path | None = None
+    """Folder for compare.csv and compare.png; none writes nothing."""
+    force: bool = False
+    """Overwrite earlier results in the output folder."""
+    json: bool = False
+    """Print the rows as JSON on standard output instead of a table."""
+
+    def run(self) -> list[dict[str, Any]]:
+        """Do it; returns the rows."""
+        from titans_seq.pipelines.output import claim_folder
+
+        frame = compare_runs(
+            self.experiment,
+            parent=self.parent,
+            metric=self.metric,
+            last=self.last,
+            tracking_uri=self.tracking_uri,
+        )
+        title = f"{self.experiment or self.parent}: {frame[COUNT].sum()} runs"
+        shown = shown_metrics(frame, self.metric)
+        if self.output is not None:
+            claim_folder(self.output, FILES, self.force)
+            write_text(self.output / FILES[0], frame.to_csv(index=False))
+            plot_comparison(self.output / FILES[1], frame, shown[0], title)
+        if not self.json:
+            print_comparison(frame, shown, title)
+        return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def shown_metrics(frame: pd.DataFrame, metric: str | None) -> list[str]:
+    """The metrics that a table has room for: the one asked for, the best validation loss, and test scores of ours."""
+    names = metrics_of(frame)
+    tests = [n for n in names if n.startswith("test_") and not n.endswith("_sequences")]
+    ours = [n for n in tests if not any(n != t and n.endswith(t.removeprefix("test")) for t in tests)]
+    wanted = [metric, BEST, *ours, "fit_seconds"]
+    return list(dict.fromkeys(n for n in wanted if n in names)) or names[:6]
+
+
+def plot_comparison(path: Path, frame: pd.DataFrame, metric: str, title: str) -> None:
+    """One metric: a point for each of the first settings, from the top, and bars for the spread over seeds."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = frame.head(DRAWN)
+    names, places = settings_of(frame), range(len(drawn))
+    rows = drawn.to_dict("records")
+    labels = [", ".join(f"{n}={row[n]}" for n in names) or str(row[NAME]) for row in rows]
+    figure = Figure(figsize=(9, 1.5 + 0.3 * len(drawn)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.errorbar(drawn[metric], places, xerr=drawn[metric + STD].fillna(0.0), fmt="o", capsize=3, markersize=5)
+    axes.set_xlabel(f"{metric}, mean ± standard deviation" if (drawn[COUNT] > 1).any() else metric)
+    axes.set_yticks(places, labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.grid(alpha=0.3)
+    left_out = f", the first {DRAWN} of {len(frame)} settings" if len(frame) > DRAWN else ""
+    axes.set_title(title + left_out, loc="left", fontsize=10)
+    with written(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def print_comparison(frame: pd.DataFrame, shown: list[str], title: str) -> None:
+    """A row per setting on standard output, means with their standard deviations."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    parameters = settings_of(frame) or [NAME]
+    for name in [*parameters, COUNT, *shown]:
+        table.add_column(name, justify="left" if name in parameters else "right", overflow="fold")
+    for row in frame.to_dict("records"):
+        scores = [_cell(row[name], row[name + STD]) for name in shown]
+        table.add_row(*(str(row[p]) for p in parameters), str(row[COUNT]), *scores)
+    Console().print(table)
+
+
+def _cell(mean: float, spread: float) -> str:
+    if math.isnan(spread):
+        return f"{mean:.4g}"
+    return f"{mean:.4g} ± {0 if spread < 1e-9 * abs(mean) else spread:.2g}"
