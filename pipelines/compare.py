@@ -46,7 +46,7 @@ def compare_runs(
         tracking_uri: as in `titans_seq.tracking.track`.
 
     Returns:
-        A row per setting: the parameters that differ, `status` and `version` among them if they do; `run`, the name of
+        A row per setting: the parameters that differ, `status` and `version` among them if they do; `run` and `run_id`,
         the newest run; `runs`, their number; and each metric's mean, with its standard deviation as `METRIC std` (NaN
         for a single run).
 
@@ -91,7 +91,8 @@ def merged(found: list[Any]) -> pd.DataFrame:
     for members in sorted(groups, key=min):
         once = list({seeds[i]: i for i in reversed(members)}.values())[::-1]
         row: dict[str, Any] = {c: settings[c].iloc[once[0]] for c in differing}
-        row |= {NAME: found[once[0]].info.run_name, COUNT: len(once)}
+        newest = found[once[0]].info
+        row |= {NAME: newest.run_name, "run_id": newest.run_id, COUNT: len(once)}
         for name in names:
             values = scores[name].iloc[once].dropna()
             row |= {name: values.mean(), name + STD: values.std()}

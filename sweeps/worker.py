@@ -124,7 +124,8 @@ class Worker:
     def _trained(self, trial: Trial) -> float:
         """Its lowest validation loss; TrialPruned if it was given up."""
         model = self.task.model(self.plan.parameters(trial.params))
-        parameters = {k: v for k, v in model.get_params().items() if k != "verbose"} | {"data": self.task.name}
+        data = {"data": self.task.name, "data_digest": self.plan.data_digest}
+        parameters = {k: v for k, v in model.get_params().items() if k != "verbose"} | data
         pruned = False
         with ExitStack() as stack:
             run = self._run(stack, trial, parameters)

@@ -69,6 +69,7 @@ def test_children_of_a_run(store):
         assert frame["learning_rate"].tolist() == [0.01, 0.1]
         assert frame["status"].tolist() == ["PRUNED", "FINISHED"]
         assert frame["run"].tolist() == ["trial 1", "trial 0"]
+        assert frame["run_id"].str.len().tolist() == [32, 32]
 
 
 def test_table_files_and_json(store, tmp_path, capsys):
