@@ -30,7 +30,13 @@ class Server:
 
     def post(self, path, body, kind="application/json"):
         """Status and answer of a request."""
-        request = urllib.request.Request(self.uri + path, body.encode(), {"Content-Type": kind})
+        return self._answer(urllib.request.Request(self.uri + path, body.encode(), {"Content-Type": kind}))
+
+    def get(self, path):
+        """Status and answer of a request."""
+        return self._answer(urllib.request.Request(self.uri + path))
+
+    def _answer(self, request):
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.load(answer)
