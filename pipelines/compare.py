@@ -172,8 +172,9 @@ def plot_comparison(path: Path, frame: pd.DataFrame, metric: str, title: str) ->
     drawn = frame.head(DRAWN)
     names, places = settings_of(frame), range(len(drawn))
     rows = drawn.to_dict("records")
-    labels = [", ".join(f"{n}={row[n]}" for n in names) or str(row[NAME]) for row in rows]
-    figure = Figure(figsize=(9, 1.5 + 0.3 * len(drawn)), layout="constrained")
+    labels = [", ".join(f"{n}={_short(row[n])}" for n in names) or str(row[NAME]) for row in rows]
+    width = 7 + 0.06 * max(map(len, labels))
+    figure = Figure(figsize=(width, 1.5 + 0.3 * len(drawn)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.errorbar(drawn[metric], places, xerr=drawn[metric + STD].fillna(0.0), fmt="o", capsize=3, markersize=5)
@@ -198,11 +199,15 @@ def print_comparison(frame: pd.DataFrame, shown: list[str], title: str) -> None:
         table.add_column(name, justify="left" if name in parameters else "right", overflow="fold")
     for row in frame.to_dict("records"):
         scores = [_cell(row[name], row[name + STD]) for name in shown]
-        table.add_row(*(str(row[p]) for p in parameters), str(row[COUNT]), *scores)
+        table.add_row(*(_short(row[p]) for p in parameters), str(row[COUNT]), *scores)
     Console().print(table)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _cell(mean: float, spread: float) -> str:
     if math.isnan(spread):
-        return f"{mean:.4g}"
+        return "" if math.isnan(mean) else f"{mean:.4g}"
     return f"{mean:.4g} ± {0 if spread < 1e-9 * abs(mean) else spread:.2g}"
