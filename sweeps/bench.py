@@ -106,7 +106,7 @@ class SweepBench:
         from titans_seq.sweeps.plan import Plan
         from titans_seq.sweeps.space import SPACES
         from titans_seq.sweeps.storage import opened
-        from titans_seq.sweeps.study import started
+        from titans_seq.sweeps.study import planned_study
 
         url = f"sqlite:///{place / 'long.db'}"
         storage = opened(url, fresh=True)
@@ -117,7 +117,7 @@ class SweepBench:
 
         space = SPACES["timeseries"]
         plan = Plan(domain="timeseries", space=space.stored(), trials=self.long)
-        study = started(storage, "long", plan, resume=False)
+        study = planned_study(storage, "long", plan)
         study.sampler = optuna.samplers.RandomSampler(seed=0)
         chosen = {name: values[0] for name, values in space.corners().items()}
         trial = optuna.trial.create_trial(

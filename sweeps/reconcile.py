@@ -87,7 +87,7 @@ def reconcile(study: Study, max_retries: int) -> list[FrozenTrial]:
     for trial in lost:
         attempt = trial.user_attrs.get(ATTEMPT, 0) + 1
         study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number, ATTEMPT: attempt})
-    return study.get_trials(deepcopy=False) if lost else trials
+    return list(study.get_trials(deepcopy=False)) if lost else list(trials)
 
 
 def failures_in_a_row(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

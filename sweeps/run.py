@@ -97,7 +97,7 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
     from titans_seq.sweeps.report import summary, write_report
     from titans_seq.sweeps.space import Space
     from titans_seq.sweeps.storage import opened
-    from titans_seq.sweeps.study import assigned, started
+    from titans_seq.sweeps.study import assigned, earlier, planned_study
     from titans_seq.sweeps.worker import PARENT
 
     if options.workers < 1:
@@ -115,10 +115,12 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
     name = options.study or options.domain
     claim_folder(options.output, FILES, options.force)
     storage = opened(options.storage, plan.heartbeat, fresh=True)
-    study = started(storage, name, plan, options.resume)
+    study = earlier(storage, name, plan, options.resume)
+    parent = None if study is None else study.user_attrs.get(PARENT)
     began = time.perf_counter()
     parameters = {"domain": plan.domain, "data": task.name, "random_state": plan.seed, "trials": plan.trials}
-    with track(options.tracking_uri, name, f"{name} (study)", parameters, again=study.user_attrs.get(PARENT)) as run:
+    with track(options.tracking_uri, name, f"{name} (study)", parameters, again=parent) as run:
+        study = planned_study(storage, name, plan, study)
         if run.run_id is not None:
             study.set_user_attr(PARENT, run.run_id)
             run.data(task.frame, task.name)
@@ -252,7 +254,8 @@ def _finish(options: SweepRun, task: Task, result: dict[str, Any], run: Run) -> 
     model.save(options.output / "model")
     shutil.rmtree(options.output / SCRATCH, ignore_errors=True)
     result["test"] = task.test(model)
-    run.parameters({f"best_{name}": value for name, value in result["best"]["parameters"].items()})
+    for name, value in parameters.items():  # tags: a study that goes on may find a better one
+        run.tag(f"best_{name}", str(value))
     run.metrics({"best_val_loss": result["best"]["val_loss"], "fit_seconds": result["fit_seconds"]})
     run.metrics({name: result[name] for name in ("complete", "pruned", "failed", "lost")})
     log_scores(run, {"titans": result["test"]})

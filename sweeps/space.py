@@ -56,7 +56,7 @@ class Space:
     def corners(self) -> dict[str, list[Any]]:
         """Both ends of each range, and all choices: if an estimator takes these, it takes what lies between."""
         return {
-            name: list(d.choices) if isinstance(d, CategoricalDistribution) else [d.low, d.high]  # type: ignore[attr-defined]
+            name: list(d.choices) if isinstance(d, CategoricalDistribution) else [d.low, d.high]
             for name, d in self.parameters.items()
         }
 

@@ -17,22 +17,29 @@ PLAN = "plan"
 """User attribute of a study: what it is about."""
 
 
-def started(storage: RDBStorage, name: str, plan: Plan, resume: bool) -> Study:
-    """A new study, or with `resume` the one of that name if it is of the same plan, but for when it ends.
+def earlier(storage: RDBStorage, name: str, plan: Plan, resume: bool) -> Study | None:
+    """The study of that name that goes on, or None if there is none.
 
     Raises:
-        SweepError: the name is in use, or the plan is another one.
+        SweepError: the name is in use and `resume` is off, or the plan is another one, but for when the study ends.
     """
     if name not in optuna.get_all_study_names(storage):
+        return None
+    if not resume:
+        raise SweepError(f"there is a study {name!r} already: go on with it by --resume, or choose another --study")
+    study = found(storage, name)
+    different = plan_of(study).differences(plan)
+    if different:
+        raise SweepError(
+            f"study {name!r} was begun with other values of {', '.join(different)}: choose another --study"
+        )
+    return study
+
+
+def planned_study(storage: RDBStorage, name: str, plan: Plan, study: Study | None = None) -> Study:
+    """A new study, or an earlier one, that holds its plan."""
+    if study is None:
         study = optuna.create_study(study_name=name, storage=storage, pruner=pruner(plan))
-    else:
-        if not resume:
-            raise SweepError(f"there is a study {name!r} already: go on with it by --resume, or choose another --study")
-        study = found(storage, name)
-        different = plan_of(study).differences(plan)
-        if different:
-            raise SweepError(f"study {name!r} was begun with other values of {', '.join(different)}: choose another "
-                             "--study")  # fmt: skip
     study.set_user_attr(PLAN, plan.stored())
     return study
 
@@ -56,7 +63,7 @@ def plan_of(study: Study) -> Plan:
     """What a study is about.
 
     Raises:
-        StorageError: it was not made by `started`.
+        StorageError: it was not made by `planned_study`.
     """
     stored = study.user_attrs.get(PLAN)
     if not isinstance(stored, dict):

@@ -147,7 +147,7 @@ class Worker:
             run.tag("pruned", str(pruned).lower())
         if pruned:
             raise optuna.TrialPruned
-        best = min(filter(math.isfinite, model.history_.validation_loss))
+        best = float(min(filter(math.isfinite, model.history_.validation_loss)))
         if self.folder is not None and best <= best_value(self.study):
             model.save(self.folder / str(trial.number))
         return best
@@ -187,7 +187,7 @@ class Worker:
 def best_value(study: Study) -> float:
     """The lowest validation loss so far; infinite before there is one."""
     try:
-        return study.best_value
+        return float(study.best_value)
     except ValueError:
         return math.inf
 

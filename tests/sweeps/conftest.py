@@ -97,9 +97,7 @@ def postgresql(tmp_path_factory):
     subprocess.run([*other, programs / "initdb", "-D", data, "-A", "trust", "-U", "tester", "-N"], **run)
     server = subprocess.Popen(
         [*other, programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-F"],
-        cwd="/", stdout=subprocess.DEVNULL, stderr=(folder / "log").open("w"),
-    )  # fmt: skip
-    try:
+XXX    try:
         wait_for(lambda: subprocess.run([programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port)],
                                         capture_output=True).returncode == 0, 30)  # fmt: skip
         yield f"postgresql://tester@127.0.0.1:{port}/postgres"

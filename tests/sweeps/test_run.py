@@ -136,12 +136,12 @@ def test_workers_of_other_machines_join(wave_file, place, postgresql, capsys):
     from titans_seq.sweeps.plan import planned
     from titans_seq.sweeps.space import Space
     from titans_seq.sweeps.storage import opened
-    from titans_seq.sweeps.study import assigned, started
+    from titans_seq.sweeps.study import assigned, planned_study
 
     space = Space.parse(["memory_depth=1,2"])
     fixed = assigned([*SMALL, "max_epochs=1"])
     plan = planned("timeseries", wave_file, space, fixed=fixed, horizon=8, trials=2)
-    started(opened(postgresql, fresh=True), "far", plan, resume=False)
+    planned_study(opened(postgresql, fresh=True), "far", plan)
     elsewhere = place / "elsewhere.csv"
     elsewhere.write_bytes(wave_file.read_bytes())
     joined = ["sweep", "worker", "--study", "far", "--storage", postgresql, "--tracking-uri", "off", "--json"]
