@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +71,8 @@ def opened(url: str | None, heartbeat: int = 10, fresh: bool = False) -> RDBStor
     connection: dict[str, Any] = {"timeout": WAIT} if sqlite else {"connect_timeout": 10}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(), FileLock(f"{place.database}.lock") if sqlite else nullcontext():
+            warnings.simplefilter("ignore")  # two processes must not make the same tables
             return optuna.storages.RDBStorage(
                 place.render_as_string(hide_password=False),
                 engine_kwargs={"connect_args": connection, "pool_pre_ping": True},

@@ -47,11 +47,19 @@ def program(*options, place, **environment):
 
 
 def trials(url, study):
-    """All trials of a study, as they stand in the storage."""
+    """All trials of a study, as they stand in the storage; none if there is no such study yet."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.load_study(study_name=study, storage=url).trials
+    from titans_seq.sweeps.storage import opened
+
+    storage = opened(url)
+    try:
+        return optuna.load_study(study_name=study, storage=storage).trials
+    except KeyError:
+        return []
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def wait_for(what, seconds=120):
@@ -95,9 +103,10 @@ def postgresql(tmp_path_factory):
     data = folder / "data"
     run = {"cwd": "/", "check": True, "capture_output": True}
     subprocess.run([*other, programs / "initdb", "-D", data, "-A", "trust", "-U", "tester", "-N"], **run)
-    server = subprocess.Popen(
-        [*other, programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-F"],
-XXX    try:
+    with (folder / "log").open("w") as log:
+        command = [programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-F"]
+        server = subprocess.Popen([*other, *command], cwd="/", stdout=log, stderr=log)
+    try:
         wait_for(lambda: subprocess.run([programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port)],
                                         capture_output=True).returncode == 0, 30)  # fmt: skip
         yield f"postgresql://tester@127.0.0.1:{port}/postgres"
