@@ -1,14 +1,13 @@
 """`titans-seq bench recall`: associative recall with a memory, without one, and without each part of it.
 
-Every model sees the same examples in the same order, and each learning rate of the list; the rate with the lowest
-validation loss counts, whatever the test examples say. Half of the training examples hold as many pairs as their length
-has room for, so that they teach more; validation and test examples are those of the task. Training stops early at a
-validation loss of 0.03. Backbones that are compared have as many parameters as the hybrid: their gated MLP is widened.
+Every network is trained once, on a mixture of all tasks, and tested on each of them. Half of the training examples hold
+as many pairs as their length has room for, so that they teach more; validation and test examples are the tasks' own.
+All see the same examples in the same order. Backbones that are compared have as many parameters as the hybrid: their
+gated MLP is widened.
 """
 
 import statistics
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,31 +43,30 @@ ABLATION: dict[str, dict[str, Any]] = {
 }
 """Rows of the paper's ablation, each one changed field of the first."""
 
+PART = 100
+"""Steps between two looks at the validation examples."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecallBench:
     """Accuracy on associative recall tasks over several seeds, in one run."""
 
     table: Literal["models", "ablation"] = "models"
-    """The backbones on every task, or the parts of the memory on the one with overwritten keys."""
-    tasks: tuple[str, ...] = ()
-    """Tasks whose names contain one of these; none: all of the table."""
+    """The backbones, or the parts of the memory."""
     dim: int = 64
     """Width; 2 layers, 2 heads."""
     window: int = 32
     """Tokens that attention sees, with and without a memory beside it."""
-    chunk_size: int = 32
+    chunk_size: int = 8
     """Of the memory."""
     initial_step: float = 0.05
     """The memory's step size before training."""
-    steps: int = 700
-    """Training steps at the most."""
-    batch: int = 64
-    """Examples of a step."""
-    examples: int = 100_000
-    """Training examples."""
-    learning_rates: tuple[float, ...] = (6e-3,)
-    """Tried one after the other."""
+    steps: int = 1200
+    """Training steps."""
+    tokens: int = 4096
+    """Of a step."""
+    learning_rate: float = 5e-3
+    """Peak rate."""
     seeds: int = 3
     """Runs of each."""
     seed: int = 0
@@ -80,25 +78,22 @@ class RecallBench:
 
     def run(self) -> dict[str, Any]:
         """Do it; returns what the JSON file holds."""
-        claim_results(self, "dim", "window", "chunk_size", "steps", "batch", "examples", "seeds")
-        if not self.learning_rates or min(self.learning_rates) <= 0:
-            raise DataError(f"learning-rates must be positive, not {self.learning_rates}")
+        claim_results(self, "dim", "window", "chunk_size", "steps", "tokens", "seeds")
+        if not self.learning_rate > 0:
+            raise DataError(f"learning-rate must be positive, not {self.learning_rate}")
         models = MODELS if self.table == "models" else ABLATION
-        names = list(TASKS) if self.table == "models" else [list(TASKS)[-1]]
-        names = [name for name in names if not self.tasks or any(wanted in name for wanted in self.tasks)]
-        if not names:
-            raise DataError(f"no task's name contains {' or '.join(self.tasks)}")
-        settings = {k: v for k, v in asdict(self).items() if k not in ("tasks", "output", "json", "seeds", "seed")}
+        configs = {model: self.backbone(changes) for model, changes in models.items()}
+        settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json", "seeds", "seed")}
         ledger = Ledger(self.output, f"recall-{self.table}", settings)
         rows = []
-        for task in names:
-            for model, changes in models.items():
-                config = self.backbone(changes)
-                for seed in range(self.seed, self.seed + self.seeds):
-                    key = {"task": task, "model": model, "seed": seed}
-                    rows.append(ledger.find(**key) or ledger.add({**key, **self.best(task, config, seed)}))
-                    if not self.json:
-                        print(f"{task}, {model}, seed {seed}: {rows[-1]['accuracy']:.4f}", file=sys.stderr)
+        for seed in range(self.seed, self.seed + self.seeds):
+            for model, config in configs.items():
+                key = {"model": model, "seed": seed}
+                row = ledger.find(**key) or ledger.add({**key, **self.once(config, seed)})
+                rows.append(row)
+                if not self.json:
+                    shares = ", ".join(f"{task} {share:.2%}" for task, share in row["accuracy"].items())
+                    print(f"{model}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
         result: dict[str, Any] = {
             "benchmark": f"recall-{self.table}",
             "settings": settings,
@@ -130,53 +125,55 @@ class RecallBench:
         except ValueError as error:
             raise DataError(str(error)) from error
 
-    def best(self, task: str, config: "BackboneConfig", seed: int) -> dict[str, Any]:
-        """One model at every learning rate; the figures of the one with the lowest validation loss."""
-        runs = [self.once(task, config, seed, rate) for rate in self.learning_rates]
-        return min(runs, key=lambda run: run["validation_loss"])
-
-    def once(self, name: str, config: "BackboneConfig", seed: int, rate: float) -> dict[str, Any]:
-        """Train and test one model."""
-        import torch
-
-        from titans_seq.domains.language.mqar import Recall, RecallTask, recall_examples
-        from titans_seq.domains.language.recall import RecallNetwork, recall_accuracy, recall_loader, recall_loss
+    def once(self, config: "BackboneConfig", seed: int) -> dict[str, Any]:
+        """Train one network and test it on every task."""
+        from titans_seq.domains.language.mqar import RecallTask, recall_examples
+        from titans_seq.domains.language.recall import (
+            RecallMixture,
+            RecallNetwork,
+            recall_accuracy,
+            recall_loader,
+            recall_loss,
+        )
         from titans_seq.training import TrainingConfig, seeded, train
 
-        started = time.perf_counter()
-        task = RecallTask(**TASKS[name])
-        an_epoch = self.batch * max(1, min(100, self.steps // 2))
-        epochs = max(1, self.steps * self.batch // an_epoch)
-        half = -(-self.examples // 2)
-        full, training, validation, test = (
-            recall_examples(t, count, 10 * seed + part)
-            for part, (t, count) in enumerate(((task.filled(), half), (task, half), (task, 1000), (task, 3000)))
-        )
-        training = Recall(*(torch.cat(both) for both in zip(training, full, strict=True)))
+        tasks = {name: RecallTask(**fields) for name, fields in TASKS.items()}
+        part = min(PART, self.steps)
+        epochs = -(-self.steps // part)
         with seeded(seed):
-            network = RecallNetwork(config, task.vocabulary)
+            network = RecallNetwork(config, next(iter(tasks.values())).vocabulary)
         history = train(
             network,
             recall_loss,
-            recall_loader(training, self.batch, an_epoch, seed),
-            recall_loader(validation, 250, None, seed),
-            TrainingConfig(max_epochs=epochs, patience=epochs, learning_rate=rate, stop_below=0.03, seed=seed),
-        )
+            recall_loader(RecallMixture(list(tasks.values()), self.tokens, part, 3 * seed)),
+            recall_loader([recall_examples(task, 500, 3 * seed + 1) for task in tasks.values()]),
+            TrainingConfig(
+                max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, seed=seed,
+                progress=sys.stderr.isatty(),
+            ),
+        )  # fmt: skip
         return {
-            "accuracy": recall_accuracy(network, test),
-            "learning_rate": rate,
-            "validation_loss": min(history.validation_loss),
-            "steps": len(history.validation_loss) * an_epoch // self.batch,
+            "accuracy": {
+                name: recall_accuracy(network, recall_examples(task, 3000, 3 * seed + 2))
+                for name, task in tasks.items()
+            },
+            "validation_loss": history.validation_loss,
+            "steps": part * len(history.train_loss),
             "parameters": sum(p.numel() for p in network.parameters()),
-            "seconds": time.perf_counter() - started,
+            "seconds": history.seconds,
         }
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
     """Model -> task -> mean and standard deviation of the accuracy over the seeds."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for model, task in dict.fromkeys((row["model"], row["task"]) for row in rows):
-        values = [row["accuracy"] for row in rows if (row["model"], row["task"]) == (model, task)]
-        spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        found.setdefault(model, {})[task] = {"accuracy": statistics.mean(values), "spread": spread}
+    for model in dict.fromkeys(row["model"] for row in rows):
+        of = [row["accuracy"] for row in rows if row["model"] == model]
+        found[model] = {
+            task: {
+                "accuracy": statistics.mean(accuracy[task] for accuracy in of),
+                "spread": statistics.stdev(accuracy[task] for accuracy in of) if len(of) > 1 else 0.0,
+            }
+            for task in of[0]
+        }
     return found

@@ -3,15 +3,16 @@
 Axes: B batch, T tokens, A answers asked for in a batch.
 """
 
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from titans_seq.backbone import BackboneConfig, TitansBackbone
-from titans_seq.domains.language.mqar import IGNORED, Recall
+from titans_seq.domains.language.mqar import IGNORED, Recall, RecallTask, recall_examples
 
 
 class RecallNetwork(nn.Module):
@@ -30,7 +31,7 @@ class RecallNetwork(nn.Module):
         return logits
 
 
-def recall_loss(network: nn.Module, batch: list[Tensor]) -> Tensor:
+def recall_loss(network: nn.Module, batch: Recall) -> Tensor:
     """Cross entropy over the answers of (tokens, labels)."""
     tokens, labels = batch
     asked = labels != IGNORED
@@ -48,11 +49,31 @@ def recall_accuracy(network: nn.Module, examples: Recall, batch: int = 250) -> f
     return right / total
 
 
-def recall_loader(examples: Recall, batch: int, an_epoch: int | None, seed: int) -> DataLoader[Any]:
-    """Batches (tokens, labels): `an_epoch` examples in random order, other ones in each epoch; None: all, in order."""
-    data = TensorDataset(*examples)
-    if an_epoch is None:
-        return DataLoader(data, batch_size=batch)
-    generator = torch.Generator().manual_seed(seed)
-    sampler = RandomSampler(data, replacement=True, num_samples=an_epoch, generator=generator)
-    return DataLoader(data, batch_size=batch, sampler=sampler, drop_last=True)
+class RecallMixture(IterableDataset[Recall]):
+    """Batches of new examples, each of one task of several; half of a batch holds as many pairs as fit.
+
+    Args:
+        tokens: of a batch; longer examples come in smaller batches.
+        count: batches of a pass.
+    """
+
+    def __init__(self, tasks: Sequence[RecallTask], tokens: int, count: int, seed: int) -> None:
+        super().__init__()
+        self.tasks, self.tokens, self.count = tasks, tokens, count
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Recall]:
+        for _ in range(self.count):
+            task = self.tasks[self.rng.integers(len(self.tasks))]
+            half = max(1, self.tokens // task.length // 2)
+            parts = [recall_examples(t, half, int(self.rng.integers(2**62))) for t in (task.filled(), task)]
+            yield Recall(*(torch.cat(both) for both in zip(*parts, strict=True)))
+
+
+def recall_loader(batches: Iterable[Recall]) -> DataLoader[Recall]:
+    """As `titans_seq.training.train` takes them."""
+    data = batches if isinstance(batches, RecallMixture) else list(batches)
+    return DataLoader(data, batch_size=None)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import torch
 
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.language.mqar import IGNORED, Recall, RecallTask, recall_examples
-from titans_seq.domains.language.recall import RecallNetwork, recall_accuracy, recall_loader, recall_loss
+from titans_seq.domains.language.recall import RecallMixture, RecallNetwork, recall_accuracy, recall_loader, recall_loss
 
 
 @pytest.mark.parametrize(("length", "pairs", "rewrites"), [(64, 4, 0), (128, 8, 0), (64, 4, 4), (64, 4, 2)])
@@ -93,7 +93,7 @@ def test_network_learns_and_is_scored():
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     losses = []
     for _ in range(10):
-        for batch in recall_loader(examples, 32, 64, 0):
+        for batch in recall_loader([Recall(*pair) for pair in zip(*(t.split(32) for t in examples), strict=True)]):
             loss = recall_loss(network, batch)
             optimizer.zero_grad()
             loss.backward()
@@ -109,3 +109,17 @@ def test_network_learns_and_is_scored():
         return torch.nn.functional.one_hot(wanted[asked], task.vocabulary).float()
 
     assert recall_accuracy(oracle, perfect, batch=10) == 1
+
+
+def test_a_mixture_holds_every_task_and_new_examples():
+    tasks = [RecallTask(length=16, pairs=2), RecallTask(length=32, pairs=3)]
+    batches = list(RecallMixture(tasks, 64, 40, 0))
+    assert {b.tokens.shape for b in batches} == {(4, 16), (2, 32)}
+    for tokens, labels in batches:
+        pairs = 2 if tokens.shape[1] == 16 else 3
+        asked = (labels != IGNORED).sum(1)
+        assert (asked[len(asked) // 2 :] == pairs).all()
+        assert (asked[: len(asked) // 2] == tokens.shape[1] // 4).all()
+    again = list(RecallMixture(tasks, 64, 40, 0))
+    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(batches, again, strict=True))
+    assert len({tuple(row) for b in batches for row in b.tokens.tolist()}) == sum(len(b.tokens) for b in batches)
