@@ -5,7 +5,7 @@ STAMP := .venv/installed
 
 .PHONY: demo test lint check format bench-genomics bench-harness bench-language bench-long-horizon bench-needle \
 	bench-recall bench-recall-ablation bench-scaling bench-scan bench-score bench-speed bench-stability \
-	bench-streaming bench-sweeps bench-training-memory bench-training-step bench-windows
+	bench-streaming bench-sweeps bench-training-memory bench-training-step bench-windows example-sweeps
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
 	$(BIN)/titans-seq forecast --horizon 24 --max-epochs 3 --output runs/demo --force
@@ -78,6 +78,19 @@ bench-training-memory: $(STAMP)  ## one training step on 32,768 tokens, plain an
 
 bench-windows: $(STAMP)  ## windows per second beside TimeSeriesDataSet
 	$(BIN)/titans-seq bench windows --output benchmarks/results
+
+example-sweeps: $(STAMP)  ## one sweep per domain on the embedded data, into benchmarks/sweeps
+	$(call sweep,timeseries,max_epochs=4)
+	$(call sweep,genomics,max_epochs=6)
+	$(call sweep,language,layers=2 epoch_steps=100 max_epochs=4)
+
+define sweep
+	$(BIN)/titans-seq sweep run --domain $(1) --set $(2) --trials 16 --workers 2 --study example-$(1) --resume --force \
+		--storage sqlite:///runs/examples.db --output runs/example-$(1) --tracking-uri sqlite:///runs/examples-mlflow.db
+	mkdir -p benchmarks/sweeps/$(1)
+	cd runs/example-$(1) && cp metrics.json trials.csv history.png importances.png ../../benchmarks/sweeps/$(1)/
+
+endef
 
 $(STAMP): pyproject.toml constraints.txt $(wildcard titans_seq/memory/*.cpp titans_seq/memory/*.h)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

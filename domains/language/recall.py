@@ -67,7 +67,7 @@ class RecallMixture(IterableDataset[Recall]):
 
     def __iter__(self) -> Iterator[Recall]:
         for _ in range(self.count):
-            task = self.tasks[self.rng.integers(len(self.tasks))]
+            task = self.tasks[int(self.rng.integers(len(self.tasks)))]
             half = max(1, self.tokens // task.length // 2)
             parts = [recall_examples(t, half, int(self.rng.integers(2**62))) for t in (task.filled(), task)]
             yield Recall(*(torch.cat(both) for both in zip(*parts, strict=True)))
