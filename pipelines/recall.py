@@ -1,6 +1,6 @@
 """`titans-seq bench recall`: associative recall with a memory, without one, and without each part of it.
 
-Every network is trained once, on a mixture of all tasks, and tested on each of them. Half of the training examples hold
+A network learns the tasks of a family together and is tested on each of them. Half of the training examples hold
 as many pairs as their length has room for, so that they teach more; validation and test examples are the tasks' own.
 All see the same examples in the same order. Backbones that are compared have as many parameters as the hybrid: their
 gated MLP is widened.
@@ -20,12 +20,23 @@ from titans_seq.pipelines.output import claim_results, plain_table, write_result
 if TYPE_CHECKING:
     from titans_seq.backbone import BackboneConfig
 
-TASKS: dict[str, dict[str, int]] = {
-    "MQAR (64, 4)": {"length": 64, "pairs": 4},
-    "MQAR (128, 8)": {"length": 128, "pairs": 8},
-    "ForgettingMQAR (64, 4 + 4)": {"length": 64, "pairs": 4, "rewrites": 4},
+
+@dataclass(frozen=True)
+class Family:
+    """Tasks that one network learns together."""
+
+    tasks: dict[str, dict[str, int]]
+    """Name -> fields of `RecallTask`."""
+    chunk_size: int
+    """Of the memory: what is overwritten must have been written before, a chunk ago at the least."""
+    steps: int
+    """Training steps."""
+
+
+FAMILIES = {
+    "mqar": Family({"MQAR (64, 4)": {"length": 64, "pairs": 4}, "MQAR (128, 8)": {"length": 128, "pairs": 8}}, 16, 500),
+    "forgetting": Family({"ForgettingMQAR (64, 4 + 4)": {"length": 64, "pairs": 4, "rewrites": 4}}, 4, 600),
 }
-"""Name -> fields of `RecallTask`."""
 
 MODELS: dict[str, dict[str, Any]] = {
     "lmm": {"variant": "lmm"},
@@ -53,19 +64,19 @@ class RecallBench:
 
     table: Literal["models", "ablation"] = "models"
     """The backbones, or the parts of the memory."""
+    families: tuple[Literal["mqar", "forgetting"], ...] = ("mqar", "forgetting")
+    """Pairs that are shown once, pairs of which some are shown again with another value."""
     dim: int = 64
-    """Width; 2 layers, 2 heads."""
+    """Width; 2 layers, 1 head."""
     window: int = 32
     """Tokens that attention sees, with and without a memory beside it."""
-    chunk_size: int = 8
-    """Of the memory."""
     initial_step: float = 0.05
     """The memory's step size before training."""
-    steps: int = 1200
-    """Training steps."""
+    steps: int | None = None
+    """Training steps; none means each family's own."""
     tokens: int = 4096
     """Of a step."""
-    learning_rate: float = 5e-3
+    learning_rate: float = 4e-3
     """Peak rate."""
     seeds: int = 3
     """Runs of each."""
@@ -78,22 +89,28 @@ class RecallBench:
 
     def run(self) -> dict[str, Any]:
         """Do it; returns what the JSON file holds."""
-        claim_results(self, "dim", "window", "chunk_size", "steps", "tokens", "seeds")
+        claim_results(self, "dim", "window", "tokens", "seeds", *(["steps"] if self.steps is not None else []))
+        if not self.families:
+            raise DataError("families must name at least one")
         if not self.learning_rate > 0:
             raise DataError(f"learning-rate must be positive, not {self.learning_rate}")
         models = MODELS if self.table == "models" else ABLATION
-        configs = {model: self.backbone(changes) for model, changes in models.items()}
-        settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json", "seeds", "seed")}
+        for changes in models.values():
+            self.backbone(changes, 1)  # every setting is checked before hours of work
+        left_out = ("families", "output", "json", "seeds", "seed")
+        settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
+        settings["families"] = {name: asdict(family) for name, family in FAMILIES.items()}
         ledger = Ledger(self.output, f"recall-{self.table}", settings)
         rows = []
-        for seed in range(self.seed, self.seed + self.seeds):
-            for model, config in configs.items():
-                key = {"model": model, "seed": seed}
-                row = ledger.find(**key) or ledger.add({**key, **self.once(config, seed)})
-                rows.append(row)
-                if not self.json:
-                    shares = ", ".join(f"{task} {share:.2%}" for task, share in row["accuracy"].items())
-                    print(f"{model}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
+        for family in self.families:
+            for seed in range(self.seed, self.seed + self.seeds):
+                for model, changes in models.items():
+                    key = {"family": family, "model": model, "seed": seed}
+                    row = ledger.find(**key) or ledger.add({**key, **self.once(FAMILIES[family], changes, seed)})
+                    rows.append(row)
+                    if not self.json:
+                        shares = ", ".join(f"{task} {share:.2%}" for task, share in row["accuracy"].items())
+                        print(f"{model}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
         result: dict[str, Any] = {
             "benchmark": f"recall-{self.table}",
             "settings": settings,
@@ -111,22 +128,21 @@ class RecallBench:
             plain_table(f"answers that are right, {self.seeds} seeds, mean and standard deviation", cells)
         return result
 
-    def backbone(self, changes: dict[str, Any]) -> "BackboneConfig":
+    def backbone(self, changes: dict[str, Any], chunk_size: int) -> "BackboneConfig":
         """The configuration of a row; in the table of models all have the parameters of the hybrid."""
         from titans_seq.backbone import BackboneConfig
         from titans_seq.backbone.presets import parameters, sized
 
         try:
-            size: dict[str, Any] = {"layers": 2, "heads": 2, "mlp_expansion": 1, "memory_expansion": 1} | {
-                name: getattr(self, name) for name in ("dim", "window", "chunk_size", "initial_step")
-            }
+            size: dict[str, Any] = {"layers": 2, "heads": 1, "mlp_expansion": 1, "memory_expansion": 1}
+            size |= {"chunk_size": chunk_size} | {n: getattr(self, n) for n in ("dim", "window", "initial_step")}
             hybrid, config = (BackboneConfig(**size, **c) for c in (MODELS["mag"], changes))
             return sized(config, parameters(hybrid)) if self.table == "models" else config
         except ValueError as error:
             raise DataError(str(error)) from error
 
-    def once(self, config: "BackboneConfig", seed: int) -> dict[str, Any]:
-        """Train one network and test it on every task."""
+    def once(self, family: Family, changes: dict[str, Any], seed: int) -> dict[str, Any]:
+        """Train one network on a family and test it on each of its tasks."""
         from titans_seq.domains.language.mqar import RecallTask, recall_examples
         from titans_seq.domains.language.recall import (
             RecallMixture,
@@ -137,9 +153,10 @@ class RecallBench:
         )
         from titans_seq.training import TrainingConfig, seeded, train
 
-        tasks = {name: RecallTask(**fields) for name, fields in TASKS.items()}
-        part = min(PART, self.steps)
-        epochs = -(-self.steps // part)
+        tasks = {name: RecallTask(**fields) for name, fields in family.tasks.items()}
+        config, steps = self.backbone(changes, family.chunk_size), self.steps or family.steps
+        part = min(PART, steps)
+        epochs = -(-steps // part)
         with seeded(seed):
             network = RecallNetwork(config, next(iter(tasks.values())).vocabulary)
         history = train(
@@ -167,13 +184,9 @@ class RecallBench:
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
     """Model -> task -> mean and standard deviation of the accuracy over the seeds."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for model in dict.fromkeys(row["model"] for row in rows):
-        of = [row["accuracy"] for row in rows if row["model"] == model]
-        found[model] = {
-            task: {
-                "accuracy": statistics.mean(accuracy[task] for accuracy in of),
-                "spread": statistics.stdev(accuracy[task] for accuracy in of) if len(of) > 1 else 0.0,
-            }
-            for task in of[0]
-        }
+    for row in rows:
+        for task in row["accuracy"]:
+            values = [r["accuracy"][task] for r in rows if r["model"] == row["model"] and task in r["accuracy"]]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            found.setdefault(row["model"], {})[task] = {"accuracy": statistics.mean(values), "spread": spread}
     return found

@@ -80,7 +80,7 @@ def test_recall(tmp_path, capsys):
     assert "answers that are right" in capsys.readouterr().out
     (written,) = tmp_path.glob("recall-models-*.json")
     result = json.loads(written.read_text())
-    assert [run["model"] for run in result["runs"]] == ["lmm", "mag", "sliding-window attention"]
+    assert [run["model"] for run in result["runs"]] == 2 * ["lmm", "mag", "sliding-window attention"]
     assert len({run["parameters"] // 1000 for run in result["runs"]}) == 1
     assert set(result["summary"]["lmm"]) == {"MQAR (64, 4)", "MQAR (128, 8)", "ForgettingMQAR (64, 4 + 4)"}
 
@@ -94,7 +94,7 @@ def test_recall(tmp_path, capsys):
         (["bench", "speed", "--only", "nobody"], "no contender's name contains nobody"),
         (["bench", "recall", "--steps", "0"], "steps must be at least 1"),
         (["bench", "recall", "--learning-rate", "-1"], "learning-rate must be positive"),
-        (["bench", "recall", "--dim", "7"], "must be a multiple of heads"),
+        (["bench", "recall", "--initial-step", "-1"], "initial_step must"),
         (["bench", "long-horizon", "--dataset", "nope"], "no data set named 'nope'"),
         (["bench", "long-horizon", "--seeds", "0"], "seeds must be at least 1"),
         (["bench", "long-horizon", "--variant", "foo"], "variant must be"),
