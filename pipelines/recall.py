@@ -34,7 +34,9 @@ class Family:
 
 
 FAMILIES = {
-    "mqar": Family({"MQAR (64, 4)": {"length": 64, "pairs": 4}, "MQAR (128, 8)": {"length": 128, "pairs": 8}}, 16, 500),
+    "mqar": Family(
+        {"MQAR (64, 4)": {"length": 64, "pairs": 4}, "MQAR (128, 8)": {"length": 128, "pairs": 8}}, 16, 1200
+    ),
     "forgetting": Family({"ForgettingMQAR (64, 4 + 4)": {"length": 64, "pairs": 4, "rewrites": 4}}, 4, 600),
 }
 

@@ -19,7 +19,7 @@ from titans_seq.errors import SweepError
 from titans_seq.pipelines.environment import describe
 from titans_seq.pipelines.output import claim_results, plain_table, progress, write_result
 
-SETTINGS = ("max_epochs=3", "patience=3")
+SETTINGS = ("dim=32", "layers=1", "max_epochs=2")
 """Beside the range of learning rates; everything else is the estimator's default, on its embedded data."""
 
 
@@ -27,7 +27,7 @@ SETTINGS = ("max_epochs=3", "patience=3")
 class SweepBench:
     """Overhead of a trial, gain of a second worker, and `sweep status` of a study with thousands of trials."""
 
-    trials: int = 8
+    trials: int = 6
     """Trials of each timed sweep."""
     turns: int = 2
     """Timed sweeps with each number of workers."""
