@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import DownloadColumn, Progress, track
 from rich.table import Table
 
@@ -111,10 +112,10 @@ def score_table(title: str, rows: Mapping[str, Mapping[str, float]], note: str, 
 
 def plain_table(title: str, rows: Mapping[str, Mapping[str, str]]) -> None:
     """Named rows of ready-made cells on standard output."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("")
     for name in next(iter(rows.values())):
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     for label, cells in rows.items():
-        table.add_row(label, *cells.values())
+        table.add_row(escape(label), *map(escape, cells.values()))
     Console().print(table)

@@ -119,7 +119,7 @@ class SweepBench:
         plan = Plan(domain="timeseries", space=space.stored(), trials=self.long)
         study = planned_study(storage, "long", plan)
         study.sampler = optuna.samplers.RandomSampler(seed=0)
-        chosen = {name: values[0] for name, values in space.corners().items()}
+        chosen = {name: space.values(name)[0] for name in space.parameters}
         trial = optuna.trial.create_trial(
             params=chosen,
             distributions=dict(space.parameters),

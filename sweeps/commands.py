@@ -35,15 +35,20 @@ class SweepWorker:
         """Do it; returns the study's counts."""
         from dataclasses import replace
 
+        from titans_seq.pipelines.output import claim_folder
         from titans_seq.sweeps.report import status
+        from titans_seq.sweeps.storage import in_reach
         from titans_seq.sweeps.worker import Worker
 
-        study, storage, plan = _found(self.study, self.storage)
-        if self.data is not None:
-            plan = replace(plan, data=str(self.data.resolve()))
+        if self.output is not None:
+            claim_folder(self.output, (), force=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        Worker(study, storage, plan, plan.open(), self.output, self.tracking_uri).run()
-        return status(study, plan)
+        with in_reach():
+            study, storage, plan = _found(self.study, self.storage)
+            if self.data is not None:
+                plan = replace(plan, data=str(self.data.resolve()))
+            Worker(study, storage, plan, plan.open(), self.output, self.tracking_uri).run()
+            return status(study, plan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +65,11 @@ class SweepStatus:
     def run(self) -> dict[str, Any]:
         """Do it; returns counts."""
         from titans_seq.sweeps.report import count_table, status
+        from titans_seq.sweeps.storage import in_reach
 
-        study, _, plan = _found(self.study, self.storage)
-        result = status(study, plan)
+        with in_reach():
+            study, _, plan = _found(self.study, self.storage)
+            result = status(study, plan)
         if not self.json:
             count_table(result)
         return result
@@ -85,13 +92,15 @@ class SweepBest:
         """Do it; returns what metrics.json holds."""
         from titans_seq.pipelines.output import claim_folder
         from titans_seq.sweeps.report import best_table, summary, write_report
+        from titans_seq.sweeps.storage import in_reach
 
-        study, _, plan = _found(self.study, self.storage)
         if self.output is not None:
             claim_folder(self.output, (), force=True)
-        result = summary(study, plan)
-        if self.output is not None:
-            write_report(self.output, study, result)
+        with in_reach():
+            study, _, plan = _found(self.study, self.storage)
+            result = summary(study, plan)
+            if self.output is not None:
+                write_report(self.output, study, result)
         if not self.json:
             best_table(result)
         return result

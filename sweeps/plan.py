@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+import random
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -61,6 +64,8 @@ class Plan:
                 raise DataError(f"{name} changes what the validation loss means: it can be set, not varied")
             if name in self.fixed:
                 raise DataError(f"{name} is set and varied at once")
+        if "horizon" in self.fixed:
+            raise DataError("horizon has an option of its own: --horizon")
 
     @property
     def ranges(self) -> Space:
@@ -84,14 +89,23 @@ class Plan:
         return {"random_state": self.seed} | dict(self.fixed) | dict(chosen)
 
     def check(self, task: Task) -> None:
-        """Raise DataError unless the estimator takes what is fixed, and both ends of every range beside it."""
-        task.model(self.parameters({}))
-        for name, values in self.ranges.corners().items():
-            for value in values:
-                try:
-                    task.model(self.parameters({name: value}))
-                except DataError as error:
-                    raise DataError(f"{name} cannot be {value!r}: {error}") from error
+        """Raise DataError unless the estimator takes every combination of values, or a thousand drawn from many."""
+        space = self.ranges
+        names, most = list(space.parameters), 1000
+        choices = [space.values(name) for name in names]
+        if math.prod(map(len, choices)) <= most:
+            combinations: Iterable[tuple[Any, ...]] = itertools.product(*choices)
+        else:
+            rng = random.Random(0)
+            ends = [*zip(*([c[0], c[-1]] for c in choices), strict=True)]
+            combinations = [*ends, *(tuple(rng.choice(c) for c in choices) for _ in range(most))]
+        for values in combinations:
+            chosen = dict(zip(names, values, strict=True))
+            try:
+                task.model(self.parameters(chosen))
+            except DataError as error:
+                said = ", ".join(f"{name} {value!r}" for name, value in chosen.items())
+                raise DataError(f"{error} (tried with {said})" if chosen else str(error)) from error
 
     def stored(self) -> dict[str, Any]:
         """As a study keeps it."""
@@ -118,8 +132,11 @@ def planned(domain: str, data: Path | None, space: Space, **options: Any) -> Pla
     """A plan for a file; an empty space is the domain's own."""
     if domain not in TASKS:
         raise DataError(f"domain must be one of {', '.join(TASKS)}, not {domain!r}")
-    chosen = space if space.parameters else Space(
-        {name: d for name, d in SPACES[domain].parameters.items() if name not in options.get("fixed", {})}
-    )  # fmt: skip
+    if space.parameters:
+        defaults = TASKS[domain].estimator()().get_params()
+        chosen = space.floating({name for name, default in defaults.items() if isinstance(default, float)})
+    else:
+        fixed = options.get("fixed", {})
+        chosen = Space({name: d for name, d in SPACES[domain].parameters.items() if name not in fixed})
     path = None if data is None else str(data.resolve())
     return Plan(domain=domain, data=path, data_digest=digest(data), space=chosen.stored(), **options)

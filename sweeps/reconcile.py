@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.study import Study
@@ -80,22 +81,26 @@ def reconcile(study: Study, max_retries: int) -> list[FrozenTrial]:
         for t in trials
         if t.state is TrialState.FAIL
         and ERROR not in t.user_attrs
-        and t.params
+        and chosen(t)
         and t.number not in retried
         and t.user_attrs.get(ATTEMPT, 0) < max_retries
     ]
     for trial in lost:
         attempt = trial.user_attrs.get(ATTEMPT, 0) + 1
-        study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number, ATTEMPT: attempt})
+        study.enqueue_trial(chosen(trial), user_attrs={RETRY_OF: trial.number, ATTEMPT: attempt})
     return list(study.get_trials(deepcopy=False)) if lost else list(trials)
 
 
-def failures_in_a_row(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that ended by an error since one last finished, the latest last."""
-    ended = [t for t in trials if t.state in FINISHED or ERROR in t.user_attrs]
-    ended.sort(key=lambda t: (t.datetime_complete is None, t.datetime_complete, t.number))
+def chosen(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's parameters, also of a retry whose worker died before it had taken all of them over."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def failures_in_a_row(trials: Sequence[FrozenTrial], forgiven: int = 0) -> list[FrozenTrial]:
+    """The latest trials, if they ended by an error; those before number `forgiven` do not count."""
+    ended = [t for t in trials if t.number >= forgiven and (t.state in FINISHED or ERROR in t.user_attrs)]
     row: list[FrozenTrial] = []
-    for trial in reversed(ended):
+    for trial in sorted(ended, key=lambda t: t.number, reverse=True):  # numbers: clocks of machines differ
         if trial.state in FINISHED:
             break
         row.insert(0, trial)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+import math
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titans_seq.errors import SweepError, TitansSeqWarning
+from titans_seq.errors import ModelError, SweepError, TitansSeqWarning
+from titans_seq.files import write_json
 from titans_seq.pipelines.output import claim_folder
 from titans_seq.pipelines.tracked import log_results, log_scores
-from titans_seq.tracking import OFF, Run, track
+from titans_seq.tracking import OFF, track
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
     from titans_seq.sweeps.plan import Plan
     from titans_seq.sweeps.tasks import Task
+    from titans_seq.sweeps.team import Team
 
 FILES = ("metrics.json", "trials.csv", "history.png", "importances.png", "model")
-SCRATCH = "trials"
-"""Folder of the best models so far, while a sweep runs."""
-PATIENCE = 60.0
-"""Seconds that workers are given to end after they were told to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +79,10 @@ class SweepRun:
 
     def run(self) -> dict[str, Any]:
         """Do it; returns what metrics.json holds."""
-        return run_sweep(self)
+        from titans_seq.sweeps.storage import in_reach
+
+        with in_reach(), _interruptible():
+            return run_sweep(self)
 
 
 def run_sweep(options: SweepRun) -> dict[str, Any]:
@@ -89,16 +90,20 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
 
     Raises:
         DataError: wrong input; no study was made then.
-        StorageError: the storage cannot be reached.
+        StorageError: the storage cannot be reached, or was lost; `--resume` goes on when it is back.
         SweepError: the name is in use, the study is of another plan, trials failed in a row, or workers kept dying.
         KeyboardInterrupt: Ctrl-C; trials at hand are free for the next run.
     """
+    from optuna.trial import TrialState
+
     from titans_seq.sweeps.plan import planned
-    from titans_seq.sweeps.report import summary, write_report
+    from titans_seq.sweeps.reconcile import ERROR
+    from titans_seq.sweeps.report import best_table, summary, write_report
     from titans_seq.sweeps.space import Space
-    from titans_seq.sweeps.storage import opened
-    from titans_seq.sweeps.study import assigned, earlier, planned_study
-    from titans_seq.sweeps.worker import PARENT
+    from titans_seq.sweeps.storage import VARIABLE, located, locked, opened
+    from titans_seq.sweeps.study import assigned, checked_name, earlier, planned_study
+    from titans_seq.sweeps.team import Team
+    from titans_seq.sweeps.worker import PARENT, RUN
 
     if options.workers < 1:
         raise SweepError(f"workers must be at least 1, not {options.workers}")
@@ -112,109 +117,56 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
     )
     task = plan.open()
     plan.check(task)
-    name = options.study or options.domain
+    name = checked_name(options.domain if options.study is None else options.study)
     claim_folder(options.output, FILES, options.force)
-    storage = opened(options.storage, plan.heartbeat, fresh=True)
+    place = located(options.storage).render_as_string(hide_password=False)
+    storage = opened(place, plan.heartbeat, fresh=True)
     study = earlier(storage, name, plan, options.resume)
     parent = None if study is None else study.user_attrs.get(PARENT)
+    scratch = options.output / f"trials-{hashlib.sha256(f'{place} {name}'.encode()).hexdigest()[:8]}"
     began = time.perf_counter()
     parameters = {"domain": plan.domain, "data": task.name, "random_state": plan.seed, "trials": plan.trials}
     with track(options.tracking_uri, name, f"{name} (study)", parameters, again=parent) as run:
-        study = planned_study(storage, name, plan, study)
+        with locked(storage, name):
+            study = planned_study(storage, name, plan, earlier(storage, name, plan, options.resume))
         if run.run_id is not None:
             study.set_user_attr(PARENT, run.run_id)
             run.data(task.frame, task.name)
-        uri = OFF if run.run_id is None else options.tracking_uri
-        with _workers(options, name, uri) as team:
+        environment = {VARIABLE: place, "MLFLOW_TRACKING_URI": OFF if run.run_id is None else run.uri}
+        command = ["sweep", "worker", f"--study={name}", f"--output={scratch.resolve()}"]
+        team = Team(command, environment, options.output / "logs", options.workers)
+        with team.at_work():
             _wait(team, study, plan, not options.json and sys.stderr.isatty())
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state is TrialState.FAIL and ERROR not in trial.user_attrs and RUN in trial.user_attrs:
+                run.end(trial.user_attrs[RUN], "KILLED")
         result = summary(study, plan) | {"seconds": round(time.perf_counter() - began, 1), "workers": options.workers}
-        _finish(options, task, result, run)
         write_report(options.output, study, result)
+        if result["best"] is not None:
+            model = _winner(scratch, task, result["best"])
+            model.save(options.output / "model")
+            result["test"] = task.test(model)
+            write_json(options.output / "metrics.json", result)
+            for parameter, value in result["best"]["parameters"].items():
+                run.tag(f"best_{parameter}", str(value))  # not a parameter: a study that goes on may find a better one
+            run.metrics({"best_val_loss": result["best"]["val_loss"]})
+            log_scores(run, {"titans": result["test"]})
+        run.metrics({name: result[name] for name in ("complete", "pruned", "failed", "lost", "fit_seconds")})
         log_results(run, options.output, [file for file in FILES if (options.output / file).exists()])
+        shutil.rmtree(scratch, ignore_errors=True)
     if not options.json:
-        from titans_seq.sweeps.report import best_table
-
         best_table(result)
         print(f"{', '.join(FILES[:-1])} and the best model are in {options.output}")
     return result
 
 
-class Team:
-    """Worker processes, started again when something kills them."""
-
-    def __init__(self, command: list[str], environment: dict[str, str], logs: Path, size: int, restarts: int) -> None:
-        self.command, self.environment, self.logs, self.restarts = command, environment, logs, restarts
-        self.processes = [self._start(n) for n in range(size)]
-
-    def _start(self, number: int) -> subprocess.Popen[bytes]:
-        with self._log(number).open("ab") as log:
-            return subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
-                start_new_session=True,
-            )  # fmt: skip
-
-    def _log(self, number: int) -> Path:
-        return self.logs / f"worker-{number}.log"
-
-    def working(self) -> bool:
-        """Whether any is still at work; what was killed is started again.
-
-        Raises:
-            SweepError: a worker gave up, with its reason; or too many were killed.
-        """
-        for number, process in enumerate(self.processes):
-            code = process.poll()
-            if code in (None, 0):
-                continue
-            if code > 0 or not self.restarts:
-                raise SweepError(self._said(number) or f"worker {number} ended with exit code {code}")
-            self.restarts -= 1
-            warnings.warn(f"worker {number} was killed by signal {-code}: another one takes its place",
-                          TitansSeqWarning, stacklevel=2)  # fmt: skip
-            self.processes[number] = self._start(number)
-        return any(p.poll() is None for p in self.processes)
-
-    def _said(self, number: int) -> str:
-        lines = self._log(number).read_text(encoding="utf-8", errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith("error: ")]
-        return (errors or lines or [""])[-1].removeprefix("error: ")
-
-    def stop(self) -> None:
-        """Tell all to end; kill those that do not."""
-        for process in self.processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + PATIENCE
-        for process in self.processes:
-            try:
-                process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
 @contextmanager
-def _workers(options: SweepRun, name: str, uri: str | None) -> Iterator[Team]:
-    """The workers; none is left behind, whatever happens."""
-    from titans_seq.sweeps.storage import VARIABLE, located
-
-    logs = options.output / "logs"
-    logs.mkdir(exist_ok=True)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    environment = os.environ | {
-        VARIABLE: located(options.storage).render_as_string(hide_password=False),
-        "OMP_NUM_THREADS": str(max(1, cores // options.workers)),
-    }
-    if uri is not None:
-        environment["MLFLOW_TRACKING_URI"] = uri
-    command = [sys.executable, "-m", "titans_seq.cli", "sweep", "worker", "--study", name,
-               "--output", str(options.output / SCRATCH)]  # fmt: skip
-    team = Team(command, environment, logs, options.workers, restarts=10 * options.workers)
+def _interruptible() -> Iterator[None]:
+    """SIGTERM is Ctrl-C inside."""
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        yield team
+        yield
     finally:
-        team.stop()
         signal.signal(signal.SIGTERM, before)
 
 
@@ -239,23 +191,16 @@ def _wait(team: Team, study: Study, plan: Plan, shown: bool) -> None:
             time.sleep(0.5)
 
 
-def _finish(options: SweepRun, task: Task, result: dict[str, Any], run: Run) -> None:
-    """The winner's model to its place, and its scores on what no trial has seen."""
-    if result["best"] is None:
-        return
-    number, parameters = result["best"]["trial"], result["best"]["parameters"]
-    trained = options.output / SCRATCH / str(number)
-    if trained.is_dir():
-        model = task.estimator().load(trained)
-    else:
-        warnings.warn(f"the model of trial {number} is not here: it is trained again", TitansSeqWarning, stacklevel=2)
-        model = task.model(parameters)
-        task.fit(model)
-    model.save(options.output / "model")
-    shutil.rmtree(options.output / SCRATCH, ignore_errors=True)
-    result["test"] = task.test(model)
-    for name, value in parameters.items():  # tags: a study that goes on may find a better one
-        run.tag(f"best_{name}", str(value))
-    run.metrics({"best_val_loss": result["best"]["val_loss"], "fit_seconds": result["fit_seconds"]})
-    run.metrics({name: result[name] for name in ("complete", "pruned", "failed", "lost")})
-    log_scores(run, {"titans": result["test"]})
+def _winner(scratch: Path, task: Task, best: dict[str, Any]) -> Any:
+    """The best trial's model: as its worker kept it, or trained again with the same seed."""
+    with suppress(ModelError):
+        model = task.estimator().load(scratch / str(best["trial"]))
+        chosen, losses = model.get_params(), filter(math.isfinite, model.history_.validation_loss)
+        if chosen | best["parameters"] == chosen and math.isclose(min(losses), best["val_loss"], rel_tol=1e-9):
+            return model
+    warnings.warn(
+        f"the model of trial {best['trial']} is not here: it is trained again", TitansSeqWarning, stacklevel=2
+    )
+    model = task.model(best["parameters"])
+    task.fit(model)
+    return model

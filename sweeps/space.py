@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from optuna.distributions import (
 
 from titans_seq.errors import DataError
 
+SHORT = 64
+"""Whole numbers of a range that are all tried before a sweep begins."""
 WHOLE_LIMIT = 2**53
 """Whole numbers from here on are not exact in a database."""
 
@@ -53,12 +55,23 @@ class Space:
             parameters[name] = _range(text, values) if ":" in values else _choices(text, values)
         return cls(parameters)
 
-    def corners(self) -> dict[str, list[Any]]:
-        """Both ends of each range, and all choices: if an estimator takes these, it takes what lies between."""
-        return {
-            name: list(d.choices) if isinstance(d, CategoricalDistribution) else [d.low, d.high]
-            for name, d in self.parameters.items()
-        }
+    def values(self, name: str) -> list[Any]:
+        """What a parameter may be: all choices or whole numbers of a short range, else both ends and some between."""
+        d = self.parameters[name]
+        if isinstance(d, CategoricalDistribution):
+            return list(d.choices)
+        if isinstance(d, IntDistribution):
+            return list(range(d.low, d.high + 1, max(d.step, (d.high - d.low) // SHORT)))
+        assert isinstance(d, FloatDistribution)
+        return [d.low, d.high]
+
+    def floating(self, names: Collection[str]) -> Space:
+        """The same, ranges of these names running over all numbers between their ends."""
+        parameters = dict(self.parameters)
+        for name, d in self.parameters.items():
+            if name in names and isinstance(d, IntDistribution):
+                parameters[name] = FloatDistribution(d.low, d.high, log=d.log)
+        return Space(parameters)
 
 
 def value(text: str) -> Any:

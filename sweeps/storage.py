@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import sqlalchemy
 from filelock import FileLock
+from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from titans_seq.errors import DataError, StorageError, reason
+from titans_seq.errors import DataError, StorageError, reason, without_secrets
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -36,18 +37,20 @@ def located(url: str | None) -> sqlalchemy.URL:
     Raises:
         DataError: it is not one of SQLite or PostgreSQL.
     """
-    text = url or os.environ.get(VARIABLE) or f"sqlite:///{Path.cwd() / DEFAULT_FILE}"
+    text = url or os.environ.get(VARIABLE)
+    if text is None:
+        return sqlalchemy.URL.create("sqlite", database=str(Path.cwd() / DEFAULT_FILE))
     try:
         found = sqlalchemy.make_url(text)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ValueError) as error:
         raise DataError(
-            f"storage must be a URL such as sqlite:///{DEFAULT_FILE} or postgresql://..., not {text}"
+            f"storage must be a URL such as sqlite:///{DEFAULT_FILE} or postgresql://..., not {without_secrets(text)}"
         ) from error
     kind = found.get_backend_name()
     if kind == "sqlite":
         if not found.database or found.database == ":memory:" or found.database.startswith("file:"):
             raise DataError("a SQLite storage must be a file, so that workers can share it")
-        return found.set(database=str(Path(found.database).absolute()))
+        return found.set(database=str(Path(found.database).resolve()))
     if kind in ("postgresql", "postgres"):
         return found.set(drivername="postgresql+psycopg")
     raise DataError(f"storage must be SQLite or PostgreSQL, not {kind}")
@@ -73,16 +76,34 @@ def opened(url: str | None, heartbeat: int = 10, fresh: bool = False) -> RDBStor
     try:
         with warnings.catch_warnings(), FileLock(f"{place.database}.lock") if sqlite else nullcontext():
             warnings.simplefilter("ignore")  # two processes must not make the same tables
-            return optuna.storages.RDBStorage(
+            storage = optuna.storages.RDBStorage(
                 place.render_as_string(hide_password=False),
-                engine_kwargs={"connect_args": connection, "pool_pre_ping": True},
+                engine_kwargs={"connect_args": connection, "poolclass": sqlalchemy.NullPool},
                 heartbeat_interval=heartbeat,
                 grace_period=3 * heartbeat,
             )
-    except ModuleNotFoundError as error:
+        if not sqlite:
+            sqlalchemy.event.listen(storage.engine, "connect", _in_utc)
+        return storage
+    except ImportError as error:
         raise StorageError("PostgreSQL needs a driver: pip install 'titans-seq[postgresql]'") from error
     except (SQLAlchemyError, RuntimeError, OSError) as error:
         raise StorageError(f"cannot use the storage {said}: {reason(error.__cause__ or error)}") from error
+
+
+def _in_utc(connection: Any, _: Any) -> None:
+    """Optuna keeps signs of life without a time zone: all sessions must have the same, whatever PGTZ says."""
+    connection.execute("set time zone 'UTC'")
+    connection.commit()
+
+
+@contextmanager
+def in_reach() -> Iterator[None]:
+    """While a storage is worked with: losing it is a StorageError."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise StorageError(f"the storage was lost: {reason(error.__cause__ or error)}") from error
 
 
 @contextmanager

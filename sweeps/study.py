@@ -15,6 +15,21 @@ from titans_seq.sweeps.space import value
 
 PLAN = "plan"
 """User attribute of a study: what it is about."""
+FORGIVEN = "forgiven"
+"""User attribute of a study: failures of trials with a smaller number do not count, as somebody chose to go on."""
+LONGEST_NAME = 200
+"""Characters of a study's name."""
+
+
+def checked_name(name: str) -> str:
+    """A study's name.
+
+    Raises:
+        DataError: it is empty, too long, or not printable.
+    """
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or not name.strip():
+        raise DataError(f"a study's name has 1 to {LONGEST_NAME} printable characters, not {name!r:.40}")
+    return name
 
 
 def earlier(storage: RDBStorage, name: str, plan: Plan, resume: bool) -> Study | None:
@@ -25,6 +40,8 @@ def earlier(storage: RDBStorage, name: str, plan: Plan, resume: bool) -> Study |
     """
     if name not in optuna.get_all_study_names(storage):
         return None
+    if _unfinished(study := optuna.load_study(study_name=name, storage=storage)):
+        return study
     if not resume:
         raise SweepError(f"there is a study {name!r} already: go on with it by --resume, or choose another --study")
     study = found(storage, name)
@@ -40,8 +57,15 @@ def planned_study(storage: RDBStorage, name: str, plan: Plan, study: Study | Non
     """A new study, or an earlier one, that holds its plan."""
     if study is None:
         study = optuna.create_study(study_name=name, storage=storage, pruner=pruner(plan))
+    elif trials := study.get_trials(deepcopy=False):
+        study.set_user_attr(FORGIVEN, max(t.number for t in trials) + 1)
     study.set_user_attr(PLAN, plan.stored())
     return study
+
+
+def _unfinished(study: Study) -> bool:
+    """Whether whoever made a study died before its plan stood in it."""
+    return PLAN not in study.user_attrs and not study.get_trials(deepcopy=False)
 
 
 def found(storage: RDBStorage, name: str) -> Study:

@@ -42,8 +42,9 @@ class Task(ABC):
         self.check(model)
         return model
 
+    @staticmethod
     @abstractmethod
-    def estimator(self) -> Any:
+    def estimator() -> Any:
         """The domain's estimator, imported when it is needed."""
 
     @abstractmethod
@@ -76,13 +77,21 @@ class Forecasting(Task):
     def model(self, parameters: Mapping[str, Any]) -> Any:
         return super().model({"horizon": self.horizon} | dict(parameters))
 
-    def estimator(self) -> Any:
+    @staticmethod
+    def estimator() -> Any:
         from titans_seq.domains.timeseries import TitansForecaster
 
         return TitansForecaster
 
     def check(self, model: Any) -> None:
         model.check()
+        sizes = [(len(whole.index), len(part.index)) for whole, part in
+                 zip(self.panel.series, self.training.series, strict=True)]  # fmt: skip
+        if not any(whole - max(0, head - model.context) >= model.context + self.horizon for whole, head in sizes):
+            longest = max(whole - head for whole, head in sizes)
+            raise DataError(
+                f"the held-back end has {longest} steps, the horizon {self.horizon}: hold back more by --test-fraction"
+            )
 
     def fit(self, model: Any, on_epoch: OnEpoch | None = None) -> None:
         model.fit_panel(self.training, on_epoch)
@@ -119,7 +128,8 @@ class Classification(Task):
         letters = [LETTERS[row].tobytes().decode() for row in self.splits.train.rows]
         self.frame = pd.DataFrame({"sequence": letters, "label": self.splits.train.labels})
 
-    def estimator(self) -> Any:
+    @staticmethod
+    def estimator() -> Any:
         from titans_seq.domains.genomics import TitansDNAClassifier
 
         return TitansDNAClassifier
@@ -155,7 +165,8 @@ class LanguageModelling(Task):
         self.train, self.held_back = text[:cut], text[cut:]
         self.frame = pd.DataFrame({"text": self.train.splitlines()})
 
-    def estimator(self) -> Any:
+    @staticmethod
+    def estimator() -> Any:
         from titans_seq.domains.language import TitansLM
 
         return TitansLM
@@ -170,7 +181,7 @@ class LanguageModelling(Task):
         return {"bits_per_byte": model.score(self.held_back)}
 
 
-TASKS: dict[str, Callable[[Path | None, float, int, int], Task]] = {
+TASKS: dict[str, type[Forecasting | Classification | LanguageModelling]] = {
     "timeseries": Forecasting,
     "genomics": Classification,
     "language": LanguageModelling,

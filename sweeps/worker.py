@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
-from titans_seq.errors import StorageError, SweepError, TitansSeqError, TitansSeqWarning, TrackingError, reason
+from titans_seq.errors import ModelError, SweepError, TitansSeqError, TitansSeqWarning, TrackingError, reason
 from titans_seq.pipelines.tracked import log_epoch, log_training
 from titans_seq.sweeps.plan import Plan
 from titans_seq.sweeps.reconcile import ERROR, WORKER, Counts, failures_in_a_row, reconcile
-from titans_seq.sweeps.storage import locked
+from titans_seq.sweeps.storage import in_reach, locked
+from titans_seq.sweeps.study import FORGIVEN, plan_of
 from titans_seq.sweeps.tasks import Task
 from titans_seq.tracking import OFF, Run, track
 
@@ -53,26 +55,28 @@ class Worker:
 
         Raises:
             SweepError: too many trials failed in a row.
+            StorageError: the storage was lost.
             KeyboardInterrupt: Ctrl-C or SIGTERM; the trial at hand is free for others at once.
         """
         import lightning.pytorch  # noqa: F401  seconds, which would else be the first trial's
         import mlflow  # noqa: F401
 
-        while (trial := self._next()) is not None:
-            if isinstance(trial, Trial):
-                self._work(trial)
-            else:
-                time.sleep(min(1.0, self.plan.heartbeat / 2))
+        with in_reach():
+            while (trial := self._next()) is not None:
+                if isinstance(trial, Trial):
+                    self._work(trial)
+                else:
+                    time.sleep(min(1.0, self.plan.heartbeat / 2))
 
     def _next(self) -> Trial | bool | None:
         """A trial to work on; False to wait for what others are at; None if the study is done."""
-        plan = self.plan
         with locked(self.storage, self.study.study_name):
+            plan = self.plan = replace(plan_of(self.study), data=self.plan.data)  # it may have been resumed meanwhile
             trials = reconcile(self.study, plan.max_retries)
             counts = Counts.of(trials)
             if counts.finished >= plan.trials:
                 return None
-            failures = failures_in_a_row(trials)
+            failures = failures_in_a_row(trials, self.study.user_attrs.get(FORGIVEN, 0))
             if len(failures) >= plan.max_failures:
                 raise SweepError(
                     f"{len(failures)} trials failed in a row, the last one ({failures[-1].number}) with: "
@@ -106,9 +110,7 @@ class Worker:
             warnings.warn(
                 f"trial {trial.number} was taken for dead and given to another worker", TitansSeqWarning, stacklevel=2
             )
-        except optuna.exceptions.StorageInternalError as error:
-            raise StorageError(f"the storage was lost: {reason(error.__cause__ or error)}") from error
-        except KeyboardInterrupt:
+        except (optuna.exceptions.StorageInternalError, SQLAlchemyError):
             raise
         except Exception as error:
             said = reason(error) if isinstance(error, TitansSeqError) else f"{type(error).__name__}: {reason(error)}"
@@ -149,7 +151,10 @@ class Worker:
             raise optuna.TrialPruned
         best = float(min(filter(math.isfinite, model.history_.validation_loss)))
         if self.folder is not None and best <= best_value(self.study):
-            model.save(self.folder / str(trial.number))
+            try:
+                model.save(self.folder / str(trial.number))
+            except ModelError as error:
+                warnings.warn(f"the model of trial {trial.number} is not kept: {error}", TitansSeqWarning, stacklevel=2)
         return best
 
     def _run(self, stack: ExitStack, trial: Trial, parameters: dict[str, Any]) -> Run:
@@ -159,7 +164,8 @@ class Worker:
         try:
             run = stack.enter_context(track(uri, self.study.study_name, name, parameters, parent))
         except TrackingError as error:
-            warnings.warn(f"trial {trial.number} is not tracked: {error}", TitansSeqWarning, stacklevel=4)
+            self.tracking_uri = OFF  # every attempt would cost seconds
+            warnings.warn(f"from trial {trial.number} on nothing is tracked: {error}", TitansSeqWarning, stacklevel=4)
             return stack.enter_context(track(OFF, name, name, {}))
         if run.run_id is not None:
             trial.set_user_attr(RUN, run.run_id)

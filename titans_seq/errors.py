@@ -1,5 +1,7 @@
 """What can go wrong, by type; the command line turns each into one line and exit code 2."""
 
+import re
+
 
 class TitansSeqError(Exception):
     """Base of all errors of this package."""
@@ -34,8 +36,13 @@ class SweepError(TitansSeqError, RuntimeError):
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what an error says, or its type if it says nothing."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """The first line of what an error says, or its type if it says nothing; without passwords of addresses."""
+    return without_secrets((str(error) or type(error).__name__).splitlines()[0])
+
+
+def without_secrets(text: str) -> str:
+    """A text whose addresses have no user and password."""
+    return re.sub(r"//[^/\s]*@", "//***@", text)
 
 
 class TitansSeqWarning(UserWarning):

@@ -1,15 +1,17 @@
 """Experiment tracking with MLflow, which may fail without taking the work down. MLflow is imported on first use."""
 
 import logging
+import math
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from titans_seq.errors import TitansSeqWarning, TrackingError, reason
+from titans_seq.errors import TitansSeqWarning, TrackingError, reason, without_secrets
 from titans_seq.version import __version__
 
 DEFAULT_FILE = "mlflow.db"
@@ -25,21 +27,38 @@ VERSION = "titans_seq.version"
 class Run:
     """One tracked run. Once it has begun, a failing server costs a warning, never the work."""
 
-    def __init__(self, client: Any, run_id: str | None) -> None:
+    def __init__(self, client: Any, run_id: str | None, uri: str = OFF) -> None:
         self._client = client
+        self.uri = uri
+        """Where it is tracked."""
         self.run_id = run_id
         """None if nothing is tracked."""
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log finite numbers."""
-        for name, value in values.items():
-            if value == value and abs(value) != float("inf"):
-                self._try("log_metric", name, float(value), step=step)
+        finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
+        if self._client is None or not finite:
+            return
+        from mlflow.entities import Metric
+
+        now = int(1000 * time.time())
+        self._try("log_batch", metrics=[Metric(name, value, now, step) for name, value in finite.items()])
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         """Log what was chosen, once."""
-        for name, value in values.items():
-            self._try("log_param", name, value)
+        if self._client is None or not values:
+            return
+        from mlflow.entities import Param
+
+        self._try("log_batch", params=[Param(name, str(value)) for name, value in values.items()])
+
+    def end(self, run_id: str, status: str) -> None:
+        """End another run, whose process could not."""
+        if self._client is not None:
+            try:
+                self._client.set_terminated(run_id, status)
+            except Exception as error:
+                self._lost(error)
 
     def tag(self, name: str, value: str) -> None:
         """Log a word that is neither a parameter nor a number."""
@@ -159,6 +178,17 @@ def connected(uri: str) -> Any:
     return MlflowClient(uri)
 
 
+def _goes_on(client: Any, run_id: str) -> bool:
+    """Begin a run again, if it is there."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.update_run(run_id, "RUNNING")
+    except MlflowException:
+        return False
+    return True
+
+
 @contextmanager
 def track(
     uri: str | None,
@@ -174,15 +204,15 @@ def track(
         uri: MLflow tracking URI; None for MLFLOW_TRACKING_URI or else `DEFAULT_FILE` here, `OFF` for nothing.
         experiment: made if it does not exist.
         parent: id of the run that this one belongs to.
-        again: id of an earlier run that goes on, with the parameters it began with.
+        again: id of an earlier run that goes on, with the parameters it began with; a new one if it is not there.
 
     Raises:
         TrackingError: the server or database cannot be reached at the start.
     """
+    uri = located(uri)
     if uri == OFF:
         yield Run(None, None)
         return
-    uri = located(uri)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -194,14 +224,11 @@ def track(
             tags = {MLFLOW_RUN_NAME: name, VERSION: __version__}
             if parent is not None:
                 tags[MLFLOW_PARENT_RUN_ID] = parent
-            if again is None:
-                run_id = client.create_run(experiment_id, tags=tags).info.run_id
-            else:
-                run_id = again
-                client.update_run(run_id, "RUNNING")
+            again = again if again is not None and _goes_on(client, again) else None
+            run_id = again or client.create_run(experiment_id, tags=tags).info.run_id
     except Exception as error:
-        raise TrackingError(f"cannot track at {uri}: {reason(error)}") from error
-    run = Run(client, run_id)
+        raise TrackingError(f"cannot track at {without_secrets(uri)}: {reason(error)}") from error
+    run = Run(client, run_id, uri)
     if not again:
         run.parameters(parameters)
     status = "FAILED"

@@ -52,14 +52,10 @@ def trials(url, study):
 
     from titans_seq.sweeps.storage import opened
 
-    storage = opened(url)
     try:
-        return optuna.load_study(study_name=study, storage=storage).trials
+        return optuna.load_study(study_name=study, storage=opened(url)).trials
     except KeyError:
         return []
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
 
 
 def wait_for(what, seconds=120):

@@ -85,6 +85,19 @@ def test_a_trial_whose_worker_died_before_its_first_sign_of_life(study, storage)
     assert (counts.running, counts.lost, counts.waiting) == (0, 1, 1)
 
 
+def test_a_retry_whose_worker_died_while_it_was_taken(study, storage):
+    """Its parameters do not stand in the trial yet, only what they are to be."""
+    first = asked(study, storage)
+    study.tell(first, state=TrialState.FAIL)
+    reconcile(study, 3)
+    study._pop_waiting_trial_id()
+    counts = Counts.of(reconcile(study, 3))
+    assert (counts.running, counts.lost, counts.waiting) == (0, 2, 1)
+    again = asked(study, storage)
+    assert again.params == first.params
+    assert again.user_attrs[ATTEMPT] == 2
+
+
 def test_errors_are_not_tried_again_and_count_in_a_row(study, storage):
     for value in (None, 0.5, None, None):
         trial = asked(study, storage)
@@ -95,6 +108,7 @@ def test_errors_are_not_tried_again_and_count_in_a_row(study, storage):
     counts = Counts.of(trials)
     assert (counts.failed, counts.waiting, counts.complete) == (3, 0, 1)
     assert [t.number for t in failures_in_a_row(trials)] == [2, 3]
+    assert [t.number for t in failures_in_a_row(trials, forgiven=3)] == [3]
 
 
 def test_the_lock_is_held_alone_and_released_by_a_kill(storage, tmp_path):
@@ -115,3 +129,21 @@ def test_the_lock_is_held_alone_and_released_by_a_kill(storage, tmp_path):
         holder.kill()
         holder.wait()
         holder.stdout.close()
+
+
+def test_signs_of_life_do_not_depend_on_time_zones(postgresql, monkeypatch):
+    monkeypatch.setenv("PGTZ", "UTC")
+    here = opened(postgresql, heartbeat=5, fresh=True)
+    study = optuna.create_study(storage=here, study_name="zones")
+    asked(study, here)
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    there = opened(postgresql, heartbeat=5)
+    assert Counts.of(reconcile(optuna.load_study(study_name="zones", storage=there), 3)).running == 1
+
+
+def test_a_missing_driver_is_named(monkeypatch):
+    from titans_seq.errors import StorageError
+
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StorageError, match=r"pip install 'titans-seq\[postgresql\]'"):
+        opened("postgresql://a@127.0.0.1/b")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
-from tests.sweeps.conftest import arguments, children, program, trials, wait_for
+from tests.sweeps.conftest import SMALL, arguments, children, program, trials, wait_for
 from titans_seq.cli import execute
 from titans_seq.sweeps.reconcile import ERROR, RETRY_OF, Counts
 
@@ -64,7 +64,7 @@ def test_a_sweep_from_plan_to_winner(wave_file, place, capsys):
     assert json.loads(capsys.readouterr().out)["complete"] == result["complete"]
     assert execute(["sweep", "best", "--study", "waves", "--output", "best"]) == 0
     assert f"trial {best['trial']} is best" in capsys.readouterr().out
-    again = [*arguments(wave_file, *VARY), "--study", "waves", "--force", "--json"]
+    again = [*arguments(wave_file, *VARY), "--study", "waves", "--force", "--json", "--tracking-uri", "off"]
     assert execute([*again, "--trials", "6"]) == 2
     assert "there is a study 'waves' already" in capsys.readouterr().err
     assert execute([*again, "--trials", "6", "--resume", "--seed", "1"]) == 2
@@ -72,6 +72,31 @@ def test_a_sweep_from_plan_to_winner(wave_file, place, capsys):
     assert execute([*again, "--trials", "6", "--resume"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["complete"] + result["pruned"] == 6
+
+
+def test_the_winner_is_this_studys_own(wave_file, place):
+    """A folder may hold the models of other studies, of other trials of the same number."""
+    from titans_seq.domains.timeseries import TitansForecaster
+    from titans_seq.sweeps.plan import planned
+    from titans_seq.sweeps.run import _winner
+    from titans_seq.sweeps.space import Space
+    from titans_seq.sweeps.study import assigned
+
+    plan = planned("timeseries", wave_file, Space({}), fixed=assigned([*SMALL, "max_epochs=1"]), horizon=8)
+    task = plan.open()
+    other, own = (task.model(plan.parameters({"learning_rate": rate})) for rate in (1e-3, 5e-3))
+    for model in (other, own):
+        task.fit(model)
+    best = {
+        "trial": 0,
+        "parameters": plan.parameters({"learning_rate": 5e-3}),
+        "val_loss": own.history_.validation_loss[0],
+    }
+    other.save(place / "0")
+    with pytest.warns(UserWarning, match="it is trained again"):
+        assert _winner(place, task, best).history_.validation_loss == own.history_.validation_loss
+    own.save(place / "0")
+    assert isinstance(_winner(place, task, best), TitansForecaster)
 
 
 def test_what_is_tried_depends_on_the_seed_alone(wave_file, place, capsys):
@@ -130,7 +155,6 @@ def test_killed_workers_lose_nothing_on_postgresql(wave_file, place, postgresql)
 
 def test_workers_of_other_machines_join(wave_file, place, postgresql, capsys):
     """A worker with a storage and a study's name, and its data in another place."""
-    from tests.sweeps.conftest import SMALL
     from titans_seq.sweeps.plan import planned
     from titans_seq.sweeps.space import Space
     from titans_seq.sweeps.storage import opened
@@ -180,6 +204,9 @@ def test_an_estimator_that_always_fails_ends_the_sweep(place, capsys, tmp_path):
     assert "try a smaller learning_rate" in err
     found = trials(f"sqlite:///{place / 'sweeps.db'}", "timeseries")
     assert [ERROR in t.user_attrs for t in found] == [True] * 3
+    # whoever goes on has mended something: earlier failures do not count
+    assert execute([*arguments(tmp_path / "line.csv"), *options, "--resume"]) == 2
+    assert "3 trials failed in a row, the last one (5) with: " in capsys.readouterr().err
     assert execute(["sweep", "best", "--study", "timeseries"]) == 0
     assert "no trial is complete yet" in capsys.readouterr().out
 
@@ -194,19 +221,27 @@ def test_an_estimator_that_always_fails_ends_the_sweep(place, capsys, tmp_path):
         (["--storage", "sweeps.db"], "must be a URL"),
         (["--tracking-uri", "http://127.0.0.1:9"], "cannot track at"),
         (["--vary", "dim=4:2"], "must rise"),
-        (["--vary", "memory_depth=0:2"], "memory_depth cannot be 0"),
+        (["--vary", "memory_depth=0:2"], "memory_depth 0"),
         (["--trials", "0"], "trials must be at least 1"),
         (["--workers", "0"], "workers must be at least 1"),
         (["--horizon", "0"], "horizon must be at least 1"),
         (["--domain", "music"], "domain must be one of"),
         (["--data", "nothing.csv"], "nothing.csv"),
         (["--set", "dim"], "reads NAME=VALUE"),
+        (["--set", "horizon=8"], "--horizon"),
+        (["--horizon", "80", "--test-fraction", "0.01"], "hold back more"),
+        (["--study", ""], "a study's name"),
+        (["--study", "a" * 201], "a study's name"),
+        (["--storage", "postgresql//u:secret@h/db"], "not postgresql//***@h/db"),
+        (["--storage", "postgresql://u:secret@h:54x/db"], "must be a URL"),
+        (["--tracking-uri", "http://bob:secret@127.0.0.1:9"], "cannot track at http://***@127.0.0.1:9"),
     ],
 )
 def test_wrong_input_is_one_line_and_writes_nothing(options, message, wave_file, place, capsys):
     assert execute([*arguments(wave_file), *options]) == 2
     err = capsys.readouterr().err
     assert message in err
+    assert "secret" not in err
     assert len(err.splitlines()) == 1
     assert not (place / "runs/sweep/metrics.json").exists()
 

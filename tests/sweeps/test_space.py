@@ -50,6 +50,17 @@ def test_ranges_that_are_none(text, message):
         Space.parse([text])
 
 
+def test_what_goes_together_is_checked_together(wave_file):
+    """Heads of 3 do not divide the default width; those that are tried they do."""
+    plan = planned("timeseries", wave_file, Space.parse(["dim=96,192", "heads=3,6", "dropout=0:1"]))
+    task = plan.open()
+    with pytest.raises(DataError, match="dropout"):  # 1 is too much; a number, as the default is one
+        plan.check(task)
+    plan = planned("timeseries", wave_file, Space.parse(["dim=96,192", "heads=3,6", "dropout=0:0.5"]))
+    plan.check(task)
+    assert isinstance(plan.ranges.parameters["dropout"], FloatDistribution)
+
+
 def test_a_name_varies_in_one_way():
     with pytest.raises(DataError, match="two ways"):
         Space.parse(["dim=1:2", "dim=3:4"])
@@ -76,15 +87,18 @@ def test_every_domain_takes_all_of_its_own_space(domain):
 @pytest.mark.parametrize(
     ("ranges", "fixed", "message"),
     [
-        (["memory_depth=0:3"], {}, "memory_depth cannot be 0"),
-        (["variant=lmm,rnn"], {}, "variant cannot be 'rnn'"),
-        (["learning_rate=-1.0:1.0"], {}, "learning_rate cannot be -1.0"),
+        (["memory_depth=0:3"], {}, "memory_depth 0"),
+        (["variant=lmm,rnn"], {}, "variant 'rnn'"),
+        (["learning_rate=-1.0:1.0"], {}, "learning_rate -1.0"),
         (["depth=1:3"], {}, "has no parameter 'depth'"),
         ([], {"depth": 3}, "has no parameter 'depth'"),
         ([], {"dim": "wide"}, "dim"),
         (["random_state=0:3"], {}, "it can be set, not varied"),
         (["loss=mse,mae"], {}, "it can be set, not varied"),
         (["dim=8,16"], {"dim": 8}, "set and varied"),
+        (["dim=32:34"], {}, "dim 33"),
+        (["dim=8,16", "heads=8,16"], {}, "dim 8, heads 16"),
+        ([], {"horizon": 8}, "--horizon"),
     ],
 )
 def test_spaces_that_no_estimator_takes(ranges, fixed, message, wave_file):

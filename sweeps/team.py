@@ -1,0 +1,111 @@
+"""Worker processes of one machine, started again when something kills them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from titans_seq.errors import SweepError, TitansSeqWarning
+
+PATIENCE = 60.0
+"""Seconds that workers are given to end after they were told to."""
+INTERRUPTED = 130
+"""Exit code of a worker that was told to end."""
+RESTARTS = 10
+"""Times that each worker may be killed."""
+
+
+class Team:
+    """Processes of one command line, each with a log of its own.
+
+    Args:
+        command: behind `titans-seq`.
+        logs: folder of the logs; those of an earlier team are replaced.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str], logs: Path, size: int) -> None:
+        self.command = [sys.executable, "-P", "-m", "titans_seq.cli", *command]
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.environment = os.environ | {"OMP_NUM_THREADS": str(max(1, cores // size))} | environment
+        self.logs, self.size, self.restarts = logs, size, RESTARTS * size
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.told: set[str] = set()
+        """Warnings of workers that were passed on."""
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """All processes, of which none is left behind, whatever happens."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        for log in self.logs.glob("worker-*.log"):
+            log.unlink()
+        try:
+            for number in range(self.size):
+                self.processes.append(self._start(number))
+            yield
+        finally:
+            self._stop()
+
+    def working(self) -> bool:
+        """Whether any is still at work; what was killed is started again.
+
+        Raises:
+            SweepError: a worker gave up, with its reason; or too many were killed.
+        """
+        for number, process in enumerate(self.processes):
+            self._pass_on(number)
+            code = process.poll()
+            if code in (None, 0):
+                continue
+            if (code not in range(-64, 0) and code != INTERRUPTED) or not self.restarts:
+                raise SweepError(self._said(number) or f"worker {number} ended with exit code {code}")
+            self.restarts -= 1
+            how = "interrupted" if code == INTERRUPTED else f"killed by signal {-code}"
+            warnings.warn(f"worker {number} was {how}: another one takes its place", TitansSeqWarning, stacklevel=2)
+            self.processes[number] = self._start(number)
+        return any(p.poll() is None for p in self.processes)
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        with self._log(number).open("ab") as log:
+            return subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def _log(self, number: int) -> Path:
+        return self.logs / f"worker-{number}.log"
+
+    def _lines(self, number: int) -> list[str]:
+        return self._log(number).read_text(encoding="utf-8", errors="replace").splitlines()
+
+    def _said(self, number: int) -> str:
+        """The last line of a log, its error if there is one."""
+        lines = self._lines(number)
+        errors = [line for line in lines if line.startswith("error: ")]
+        return (errors or lines or [""])[-1].removeprefix("error: ")
+
+    def _pass_on(self, number: int) -> None:
+        """What a worker warns of, once."""
+        for line in self._lines(number):
+            if line.startswith("warning: ") and line not in self.told:
+                self.told.add(line)
+                warnings.warn(line.removeprefix("warning: "), TitansSeqWarning, stacklevel=2)
+
+    def _stop(self) -> None:
+        """Tell all to end; kill those that do not."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE
+        for process in self.processes:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
