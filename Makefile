@@ -80,12 +80,12 @@ bench-windows: $(STAMP)  ## windows per second beside TimeSeriesDataSet
 	$(BIN)/titans-seq bench windows --output benchmarks/results
 
 example-sweeps: $(STAMP)  ## one sweep per domain on the embedded data, into benchmarks/sweeps
-	$(call sweep,timeseries,max_epochs=4)
-	$(call sweep,genomics,max_epochs=6)
-	$(call sweep,language,layers=2 epoch_steps=100 max_epochs=4)
+	$(call sweep,timeseries,layers=1 max_epochs=1)
+	$(call sweep,genomics,max_epochs=5)
+	$(call sweep,language,layers=2 epoch_steps=60 max_epochs=3)
 
 define sweep
-	$(BIN)/titans-seq sweep run --domain $(1) --set $(2) --trials 16 --workers 2 --study example-$(1) --resume --force \
+	$(BIN)/titans-seq sweep run --domain $(1) --set $(2) --trials 10 --workers 2 --study example-$(1) --resume --force \
 		--storage sqlite:///runs/examples.db --output runs/example-$(1) --tracking-uri sqlite:///runs/examples-mlflow.db
 	mkdir -p benchmarks/sweeps/$(1)
 	cd runs/example-$(1) && cp metrics.json trials.csv history.png importances.png ../../benchmarks/sweeps/$(1)/
