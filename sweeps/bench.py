@@ -1,11 +1,13 @@
 """`titans-seq bench sweeps`: the cost of a trial beside its training, the gain of a second worker, long studies.
 
-One and two workers finish the same number of trials of the same estimator, in turns on the same machine; the time from
-the first trial's begin to the last one's end counts, and the whole command's beside it.
+Sweeps of one worker, with all processors or with one thread, and of two finish the same number of trials of the same
+estimator, in turns on the same machine; the time from the first trial's begin to the last one's end counts, and the
+whole command's beside it.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -22,14 +24,16 @@ from titans_seq.pipelines.output import claim_results, plain_table, progress, wr
 SETTINGS = ("dim=32", "layers=1", "max_epochs=2")
 """Beside the range of learning rates; everything else is the estimator's default, on its embedded data."""
 
+ALONE, SINGLE = "one worker with all processors", "one worker with one thread"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepBench:
     """Overhead of a trial, gain of a second worker, and `sweep status` of a study with thousands of trials."""
 
-    trials: int = 6
+    trials: int = 4
     """Trials of each timed sweep."""
-    turns: int = 2
+    turns: int = 1
     """Timed sweeps with each number of workers."""
     workers: int = 2
     """Compared with one."""
@@ -46,17 +50,19 @@ class SweepBench:
         settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json")}
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            sweeps: dict[int, list[dict[str, float]]] = {1: [], self.workers: []}
+            crowd = f"{self.workers} workers"
+            kinds = {ALONE: (1, {}), SINGLE: (1, {"OMP_NUM_THREADS": "1"}), crowd: (self.workers, {})}
+            sweeps: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
             for turn in progress(range(self.turns), "sweeps", not self.json):
-                for workers in sweeps:
-                    sweeps[workers].append(self.sweep(place, f"{workers} workers, {turn}", workers))
+                for kind, (workers, environment) in kinds.items():
+                    sweeps[kind].append(self.sweep(place, f"{kind}, {turn}", workers, environment))
             status = self.status(place)
-        rates = {n: statistics.median(run["trials_per_minute"] for run in runs) for n, runs in sweeps.items()}
+        rates = {kind: statistics.median(run["trials_per_minute"] for run in runs) for kind, runs in sweeps.items()}
         result: dict[str, Any] = {
             "benchmark": "sweeps",
             "settings": settings,
-            "sweeps": {str(n): runs for n, runs in sweeps.items()},
-            "gain": rates[self.workers] / rates[1],
+            "sweeps": sweeps,
+            "gain": {kind: rates[crowd] / rates[kind] for kind in (ALONE, SINGLE)},
             "overhead_seconds_per_trial": statistics.median(
                 run["overhead"] for runs in sweeps.values() for run in runs
             ),
@@ -66,14 +72,14 @@ class SweepBench:
         write_result(self.output, "sweeps", result)
         if not self.json:
             rows = {
-                f"{self.workers} workers, as many times the trials of one": f"{result['gain']:.2f}",
+                **{f"{crowd}, times the trials of {kind}": f"{gain:.2f}" for kind, gain in result["gain"].items()},
                 "a trial beside its training": f"{result['overhead_seconds_per_trial']:.2f} s",
                 f"status of {self.long:,} trials, whole command": f"{status['seconds']:.2f} s",
             }
             plain_table("sweeps", {name: {"": cell} for name, cell in rows.items()})
         return result
 
-    def sweep(self, place: Path, name: str, workers: int) -> dict[str, float]:
+    def sweep(self, place: Path, name: str, workers: int, environment: dict[str, str]) -> dict[str, float]:
         """One timed sweep, tracked."""
         import optuna
 
@@ -82,7 +88,7 @@ class SweepBench:
             "run", "--domain", "timeseries", "--vary", "learning_rate=1e-3:4e-3:log", "--set", *SETTINGS,
             "--trials", str(self.trials), "--workers", str(workers), "--study", name, "--no-prune",
             "--storage", url, "--output", str(place / name), "--tracking-uri", f"sqlite:///{place / 'mlflow.db'}",
-            place=place,
+            place=place, **environment,
         )  # fmt: skip
         seconds = time.perf_counter() - began
         trials = optuna.load_study(study_name=name, storage=url).trials
@@ -137,9 +143,10 @@ class SweepBench:
         return {"trials": self.long, "seconds": statistics.median(runs), "slowest": max(runs)}
 
 
-def _program(*options: str, place: Path) -> None:
+def _program(*options: str, place: Path, **environment: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "titans_seq.cli", "sweep", *options], cwd=place, capture_output=True, text=True,
+        env=os.environ | environment,
     )  # fmt: skip
     if done.returncode:
         raise SweepError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))

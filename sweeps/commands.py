@@ -48,7 +48,7 @@ class SweepWorker:
             if self.data is not None:
                 plan = replace(plan, data=str(self.data.resolve()))
             Worker(study, storage, plan, plan.open(), self.output, self.tracking_uri).run()
-            return status(study, plan)
+            return status(storage, study, plan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +68,8 @@ class SweepStatus:
         from titans_seq.sweeps.storage import in_reach
 
         with in_reach():
-            study, _, plan = _found(self.study, self.storage)
-            result = status(study, plan)
+            study, storage, plan = _found(self.study, self.storage)
+            result = status(storage, study, plan)
         if not self.json:
             count_table(result)
         return result
@@ -97,8 +97,8 @@ class SweepBest:
         if self.output is not None:
             claim_folder(self.output, (), force=True)
         with in_reach():
-            study, _, plan = _found(self.study, self.storage)
-            result = summary(study, plan)
+            study, storage, plan = _found(self.study, self.storage)
+            result = summary(storage, study, plan)
             if self.output is not None:
                 write_report(self.output, study, result)
         if not self.json:

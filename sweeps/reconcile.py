@@ -8,11 +8,14 @@ whenever it is found without a successor, so nothing depends on who marked it.
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -49,15 +52,32 @@ class Counts:
     @classmethod
     def of(cls, trials: Sequence[FrozenTrial]) -> Counts:
         """Count them."""
-        states = [t.state for t in trials]
-        failed = sum(t.state is TrialState.FAIL and ERROR in t.user_attrs for t in trials)
+        states = Counter(t.state.name for t in trials)
+        return cls._of(states, [t for t in trials if t.state is TrialState.FAIL])
+
+    @classmethod
+    def read(cls, storage: RDBStorage, study: str) -> tuple[Counts, list[FrozenTrial]]:
+        """The counts of a study, and its trials that ended by an error or with their worker; quick for long studies."""
+        number = storage.get_study_id_from_name(study)
+        with storage.engine.connect() as connection:
+            rows = connection.execute(
+                sqlalchemy.text("select state, count(*) from trials where study_id = :number group by state"),
+                {"number": number},
+            )
+            states = Counter({getattr(state, "name", str(state)): int(count) for state, count in rows})
+        gone = storage.get_all_trials(number, deepcopy=False, states=(TrialState.FAIL,)) if states["FAIL"] else []
+        return cls._of(states, gone), list(gone)
+
+    @classmethod
+    def _of(cls, states: Counter[str], gone: Sequence[FrozenTrial]) -> Counts:
+        failed = sum(ERROR in t.user_attrs for t in gone)
         return cls(
-            complete=states.count(TrialState.COMPLETE),
-            pruned=states.count(TrialState.PRUNED),
-            running=states.count(TrialState.RUNNING),
-            waiting=states.count(TrialState.WAITING),
+            complete=states["COMPLETE"],
+            pruned=states["PRUNED"],
+            running=states["RUNNING"],
+            waiting=states["WAITING"],
             failed=failed,
-            lost=states.count(TrialState.FAIL) - failed,
+            lost=len(gone) - failed,
         )
 
 

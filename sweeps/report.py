@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -21,27 +22,27 @@ LEAST = 4
 """Complete trials below which importances say nothing."""
 
 
-def status(study: Study, plan: Plan) -> dict[str, Any]:
-    """Counts of a study's trials and what they cost."""
-    trials = study.get_trials(deepcopy=False)
+def status(storage: RDBStorage, study: Study, plan: Plan) -> dict[str, Any]:
+    """How far a study is."""
+    counts, gone = Counts.read(storage, study.study_name)
     return {
         "study": study.study_name,
         "domain": plan.domain,
         "data": plan.data or "embedded",
         "trials": plan.trials,
-        **asdict(Counts.of(trials)),
-        "retried": sum(RETRY_OF in t.user_attrs for t in trials),
-        "fit_seconds": round(sum(t.user_attrs.get(FIT_SECONDS, 0.0) for t in trials), 1),
-        "overhead_seconds_per_trial": _overhead(trials),
-        "last_error": next((t.user_attrs[ERROR] for t in reversed(trials) if ERROR in t.user_attrs), None),
+        **asdict(counts),
+        "last_error": next((t.user_attrs[ERROR] for t in reversed(gone) if ERROR in t.user_attrs), None),
         "seed": plan.seed,
     }
 
 
-def summary(study: Study, plan: Plan) -> dict[str, Any]:
-    """`status`, best trial and importances."""
-    counts = status(study, plan)
+def summary(storage: RDBStorage, study: Study, plan: Plan) -> dict[str, Any]:
+    """`status`, what the trials cost, the best one and importances."""
+    counts, trials = status(storage, study, plan), study.get_trials(deepcopy=False)
     return counts | {
+        "retried": sum(RETRY_OF in t.user_attrs for t in trials),
+        "fit_seconds": round(sum(t.user_attrs.get(FIT_SECONDS, 0.0) for t in trials), 1),
+        "overhead_seconds_per_trial": _overhead(trials),
         "best": _best(study, plan) if counts["complete"] else None,
         "importances": importances(study, counts["complete"]),
     }

@@ -22,6 +22,7 @@ from titans_seq.pipelines.tracked import log_results, log_scores
 from titans_seq.tracking import OFF, track
 
 if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
     from optuna.study import Study
 
     from titans_seq.sweeps.plan import Plan
@@ -136,11 +137,14 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
         command = ["sweep", "worker", f"--study={name}", f"--output={scratch.resolve()}"]
         team = Team(command, environment, options.output / "logs", options.workers)
         with team.at_work():
-            _wait(team, study, plan, not options.json and sys.stderr.isatty())
+            _wait(team, storage, study, plan, not options.json and sys.stderr.isatty())
         for trial in study.get_trials(deepcopy=False):
             if trial.state is TrialState.FAIL and ERROR not in trial.user_attrs and RUN in trial.user_attrs:
                 run.end(trial.user_attrs[RUN], "KILLED")
-        result = summary(study, plan) | {"seconds": round(time.perf_counter() - began, 1), "workers": options.workers}
+        result = summary(storage, study, plan) | {
+            "seconds": round(time.perf_counter() - began, 1),
+            "workers": options.workers,
+        }
         write_report(options.output, study, result)
         if result["best"] is not None:
             model = _winner(scratch, task, result["best"])
@@ -174,7 +178,7 @@ def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _wait(team: Team, study: Study, plan: Plan, shown: bool) -> None:
+def _wait(team: Team, storage: RDBStorage, study: Study, plan: Plan, shown: bool) -> None:
     """Until the study is done, with a bar on standard error."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn
@@ -186,7 +190,7 @@ def _wait(team: Team, study: Study, plan: Plan, shown: bool) -> None:
     with Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True) as bar:
         row = bar.add_task("trials", total=plan.trials, best="")
         while team.working():
-            counts = Counts.of(study.get_trials(deepcopy=False))
+            counts, _ = Counts.read(storage, study.study_name)
             bar.update(row, completed=counts.finished, best=f"best {best_value(study):.4g}")
             time.sleep(0.5)
 

@@ -33,7 +33,7 @@ class Team:
     def __init__(self, command: list[str], environment: dict[str, str], logs: Path, size: int) -> None:
         self.command = [sys.executable, "-P", "-m", "titans_seq.cli", *command]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.environment = os.environ | {"OMP_NUM_THREADS": str(max(1, cores // size))} | environment
+        self.environment = {"OMP_NUM_THREADS": str(max(1, cores // size))} | dict(os.environ) | environment
         self.logs, self.size, self.restarts = logs, size, RESTARTS * size
         self.processes: list[subprocess.Popen[bytes]] = []
         self.told: set[str] = set()
