@@ -107,6 +107,10 @@ def test_errors_are_not_tried_again_and_count_in_a_row(study, storage):
     trials = reconcile(study, 3)
     counts = Counts.of(trials)
     assert (counts.failed, counts.waiting, counts.complete) == (3, 0, 1)
+    asked(study, storage)
+    read, gone = Counts.read(storage, "s")
+    assert read == Counts.of(study.trials)
+    assert [t.number for t in gone] == [0, 2, 3]
     assert [t.number for t in failures_in_a_row(trials)] == [2, 3]
     assert [t.number for t in failures_in_a_row(trials, forgiven=3)] == [3]
 
@@ -139,6 +143,7 @@ def test_signs_of_life_do_not_depend_on_time_zones(postgresql, monkeypatch):
     monkeypatch.setenv("PGTZ", "Asia/Tokyo")
     there = opened(postgresql, heartbeat=5)
     assert Counts.of(reconcile(optuna.load_study(study_name="zones", storage=there), 3)).running == 1
+    assert Counts.read(there, "zones")[0] == Counts.of(study.trials)
 
 
 def test_a_missing_driver_is_named(monkeypatch):
