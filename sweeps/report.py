@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from titans_seq.files import write_json, write_text, written
 from titans_seq.pipelines.output import plain_table
 from titans_seq.sweeps.plan import Plan
-from titans_seq.sweeps.reconcile import ERROR, RETRY_OF, Counts
+from titans_seq.sweeps.reconcile import ERROR, RETRY_OF, WORKER, Counts
 from titans_seq.sweeps.worker import FIT_SECONDS
 
 LEAST = 4
@@ -66,6 +66,7 @@ def importances(study: Study, complete: int) -> dict[str, float]:
 def write_report(folder: Path, study: Study, result: dict[str, Any]) -> None:
     """metrics.json, trials.csv, history.png and, with enough trials, importances.png."""
     frame = study.trials_dataframe(attrs=("number", "state", "value", "duration", "params", "user_attrs"))
+    frame = frame.drop(columns=f"user_attrs_{WORKER}", errors="ignore")
     frame = frame.rename(columns=lambda name: name.removeprefix("params_").removeprefix("user_attrs_"))
     write_text(folder / "trials.csv", frame.rename(columns={"value": "val_loss"}).to_csv(index=False))
     if result["complete"]:
@@ -126,7 +127,7 @@ def _picture(path: Path, plot: Any, study: Study, **options: Any) -> None:
 
     with warnings.catch_warnings(), matplotlib.rc_context({"backend": "agg"}):
         warnings.simplefilter("ignore")
-        axes = plot(study, **options)
+        axes = plot(study, target_name="validation loss", **options)
         with written(path) as temporary:
             axes.figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
         from matplotlib import pyplot
