@@ -75,11 +75,12 @@ class Space:
 
 
 def value(text: str) -> Any:
-    """A parameter's value as a user writes it: a number, true, false, none, or a word."""
+    """A parameter's value as a user writes it: a number, true, false, None, or a word (such as the variant "none")."""
     text = text.strip()
-    plain = {"true": True, "false": False, "none": None}
-    if text.lower() in plain:
-        return plain[text.lower()]
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if text == "None":
+        return None
     for kind in (int, float):
         try:
             return kind(text)

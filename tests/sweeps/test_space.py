@@ -67,8 +67,8 @@ def test_a_name_varies_in_one_way():
 
 
 def test_values():
-    given = ["1", "1.5", "1e-3", "true", "False", "none", "lmm"]
-    assert [value(v) for v in given] == [1, 1.5, 1e-3, True, False, None, "lmm"]
+    given = ["1", "1.5", "1e-3", "true", "False", "None", "none", "lmm"]
+    assert [value(v) for v in given] == [1, 1.5, 1e-3, True, False, None, "none", "lmm"]
     assert assigned(["dim=8", "dropout=0.1"]) == {"dim": 8, "dropout": 0.1}
     for wrong in (["dim"], ["dim="], ["=8"], ["dim=1", "dim=2"]):
         with pytest.raises(DataError):
