@@ -113,42 +113,25 @@ def _range(text: str, values: str) -> BaseDistribution:
     return FloatDistribution(low, high, log=log)
 
 
+def _own(chunk_sizes: list[int], dims: list[int], slowest: float, fastest: float) -> Space:
+    """The memory's depth, chunk size and gates, and what it lives in."""
+    return Space(
+        {
+            "variant": CategoricalDistribution(["lmm", "mac", "mag", "mal"]),
+            "memory_depth": IntDistribution(1, 3),
+            "chunk_size": CategoricalDistribution(chunk_sizes),
+            "momentum": CategoricalDistribution([True, False]),
+            "forget": CategoricalDistribution([True, False]),
+            "initial_step": FloatDistribution(0.01, 0.3, log=True),
+            "dim": CategoricalDistribution(dims),
+            "learning_rate": FloatDistribution(slowest, fastest, log=True),
+        }
+    )
+
+
 SPACES: dict[str, Space] = {
-    "timeseries": Space(
-        {
-            "variant": CategoricalDistribution(["lmm", "mac", "mag", "mal"]),
-            "memory_depth": IntDistribution(1, 3),
-            "chunk_size": CategoricalDistribution([1, 2, 4, 8]),
-            "momentum": CategoricalDistribution([True, False]),
-            "forget": CategoricalDistribution([True, False]),
-            "initial_step": FloatDistribution(0.01, 0.3, log=True),
-            "dim": CategoricalDistribution([32, 64, 128]),
-            "learning_rate": FloatDistribution(5e-4, 8e-3, log=True),
-        }
-    ),
-    "genomics": Space(
-        {
-            "variant": CategoricalDistribution(["lmm", "mac", "mag", "mal"]),
-            "memory_depth": IntDistribution(1, 3),
-            "chunk_size": CategoricalDistribution([4, 8, 16, 32]),
-            "momentum": CategoricalDistribution([True, False]),
-            "forget": CategoricalDistribution([True, False]),
-            "initial_step": FloatDistribution(0.01, 0.3, log=True),
-            "dim": CategoricalDistribution([16, 32, 64]),
-            "learning_rate": FloatDistribution(1e-3, 1e-2, log=True),
-        }
-    ),
-    "language": Space(
-        {
-            "variant": CategoricalDistribution(["lmm", "mac", "mag", "mal"]),
-            "memory_depth": IntDistribution(1, 3),
-            "chunk_size": CategoricalDistribution([8, 16, 32, 64]),
-            "momentum": CategoricalDistribution([True, False]),
-            "forget": CategoricalDistribution([True, False]),
-            "initial_step": FloatDistribution(0.01, 0.3, log=True),
-            "dim": CategoricalDistribution([64, 128, 192]),
-            "learning_rate": FloatDistribution(1e-3, 1e-2, log=True),
-        }
-    ),
+    "timeseries": _own([1, 2, 4, 8], [32, 64, 128], 5e-4, 8e-3),
+    "genomics": _own([4, 8, 16, 32], [16, 32, 64], 1e-3, 1e-2),
+    "language": _own([8, 16, 32, 64], [64, 128, 192], 1e-3, 1e-2),
 }
-"""Domain -> what a sweep varies if it is not told otherwise: the memory's depth, chunk size and gates, and its home."""
+"""Domain -> what a sweep varies if it is not told otherwise."""
