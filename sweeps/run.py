@@ -100,9 +100,9 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
     from titans_seq.sweeps.plan import planned
     from titans_seq.sweeps.reconcile import ERROR
     from titans_seq.sweeps.report import best_table, summary, write_report
-    from titans_seq.sweeps.space import Space
+    from titans_seq.sweeps.space import Space, assigned
     from titans_seq.sweeps.storage import VARIABLE, located, locked, opened
-    from titans_seq.sweeps.study import assigned, checked_name, earlier, planned_study
+    from titans_seq.sweeps.study import checked_name, earlier, planned_study
     from titans_seq.sweeps.team import Team
     from titans_seq.sweeps.worker import PARENT, RUN
 

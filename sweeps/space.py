@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,13 +46,12 @@ class Space:
             DataError: a range cannot be understood, is empty, or stands there twice.
         """
         parameters: dict[str, BaseDistribution] = {}
-        for text in ranges:
-            name, said, values = (part.strip() for part in text.partition("="))
-            if not name or not said or not values:
-                raise DataError(f"a range reads NAME=1,2,4 or NAME=1:8 or NAME=1e-4:1e-2:log, not {text!r}")
+        for name, values in _pairs(ranges, "a range reads NAME=1,2,4 or NAME=1:8 or NAME=1e-4:1e-2:log"):
             if name in parameters:
                 raise DataError(f"{name} is to vary in two ways")
-            parameters[name] = _range(text, values) if ":" in values else _choices(text, values)
+            parameters[name] = (
+                _range(f"{name}={values}", values) if ":" in values else _choices(f"{name}={values}", values)
+            )
         return cls(parameters)
 
     def values(self, name: str) -> list[Any]:
@@ -87,6 +86,29 @@ def value(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def assigned(settings: Sequence[str]) -> dict[str, Any]:
+    """Parameters from NAME=VALUE.
+
+    Raises:
+        DataError: it reads otherwise, or a name stands there twice.
+    """
+    parameters: dict[str, Any] = {}
+    for name, given in _pairs(settings, "a setting reads NAME=VALUE"):
+        if name in parameters:
+            raise DataError(f"{name} is set twice")
+        parameters[name] = value(given)
+    return parameters
+
+
+def _pairs(texts: Sequence[str], form: str) -> Iterator[tuple[str, str]]:
+    """Names and what stands behind their `=`; DataError, with the form it must have, where there is none."""
+    for text in texts:
+        name, said, given = (part.strip() for part in text.partition("="))
+        if not name or not said or not given:
+            raise DataError(f"{form}, not {text!r}")
+        yield name, given
 
 
 def _choices(text: str, values: str) -> BaseDistribution:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from titans_seq.errors import DataError, StorageError, SweepError
 from titans_seq.sweeps.plan import Plan
-from titans_seq.sweeps.space import value
 
 PLAN = "plan"
 """User attribute of a study: what it is about."""
@@ -44,7 +40,6 @@ def earlier(storage: RDBStorage, name: str, plan: Plan, resume: bool) -> Study |
         return study
     if not resume:
         raise SweepError(f"there is a study {name!r} already: go on with it by --resume, or choose another --study")
-    study = found(storage, name)
     different = plan_of(study).differences(plan)
     if different:
         raise SweepError(
@@ -56,7 +51,7 @@ def earlier(storage: RDBStorage, name: str, plan: Plan, resume: bool) -> Study |
 def planned_study(storage: RDBStorage, name: str, plan: Plan, study: Study | None = None) -> Study:
     """A new study, or an earlier one, that holds its plan."""
     if study is None:
-        study = optuna.create_study(study_name=name, storage=storage, pruner=pruner(plan))
+        study = optuna.create_study(study_name=name, storage=storage)
     elif trials := study.get_trials(deepcopy=False):
         study.set_user_attr(FORGIVEN, max(t.number for t in trials) + 1)
     study.set_user_attr(PLAN, plan.stored())
@@ -98,20 +93,3 @@ def plan_of(study: Study) -> Plan:
 def pruner(plan: Plan) -> optuna.pruners.BasePruner:
     """What gives up a trial that falls behind: after five trials, and never in its first epoch."""
     return optuna.pruners.MedianPruner(5, 1) if plan.prune else optuna.pruners.NopPruner()
-
-
-def assigned(settings: Sequence[str]) -> dict[str, Any]:
-    """Parameters from NAME=VALUE.
-
-    Raises:
-        DataError: it reads otherwise, or a name stands there twice.
-    """
-    parameters: dict[str, Any] = {}
-    for text in settings:
-        name, said, given = (part.strip() for part in text.partition("="))
-        if not name or not said or not given:
-            raise DataError(f"a setting reads NAME=VALUE, not {text!r}")
-        if name in parameters:
-            raise DataError(f"{name} is set twice")
-        parameters[name] = value(given)
-    return parameters

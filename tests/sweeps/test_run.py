@@ -79,8 +79,7 @@ def test_the_winner_is_this_studys_own(wave_file, place):
     from titans_seq.domains.timeseries import TitansForecaster
     from titans_seq.sweeps.plan import planned
     from titans_seq.sweeps.run import _winner
-    from titans_seq.sweeps.space import Space
-    from titans_seq.sweeps.study import assigned
+    from titans_seq.sweeps.space import Space, assigned
 
     plan = planned("timeseries", wave_file, Space({}), fixed=assigned([*SMALL, "max_epochs=1"]), horizon=8)
     task = plan.open()
@@ -156,9 +155,9 @@ def test_killed_workers_lose_nothing_on_postgresql(wave_file, place, postgresql)
 def test_workers_of_other_machines_join(wave_file, place, postgresql, capsys):
     """A worker with a storage and a study's name, and its data in another place."""
     from titans_seq.sweeps.plan import planned
-    from titans_seq.sweeps.space import Space
+    from titans_seq.sweeps.space import Space, assigned
     from titans_seq.sweeps.storage import opened
-    from titans_seq.sweeps.study import assigned, planned_study
+    from titans_seq.sweeps.study import planned_study
 
     space = Space.parse(["memory_depth=1,2"])
     fixed = assigned([*SMALL, "max_epochs=1"])

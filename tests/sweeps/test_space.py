@@ -5,8 +5,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from titans_seq.errors import DataError
 from titans_seq.sweeps.plan import Plan, planned
-from titans_seq.sweeps.space import SPACES, Space, value
-from titans_seq.sweeps.study import assigned
+from titans_seq.sweeps.space import SPACES, Space, assigned, value
 from titans_seq.sweeps.tasks import TASKS
 
 
