@@ -52,7 +52,8 @@ bench-recall: $(STAMP)  ## associative recall: memory, hybrid, sliding-window at
 	$(BIN)/titans-seq bench recall --output benchmarks/results
 
 bench-recall-ablation: $(STAMP)  ## associative recall without each part of the memory, 3 seeds
-	$(BIN)/titans-seq bench recall --table ablation --output benchmarks/results
+	$(BIN)/titans-seq bench recall --table ablation --tasks "ForgettingMQAR (64, 4 + 4)" --steps 600 \
+		--output benchmarks/results
 
 bench-scaling: $(STAMP)  ## cost per token from 2,048 to 131,072 tokens, and decoding token by token
 	$(BIN)/titans-seq bench scaling --output benchmarks/results

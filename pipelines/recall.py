@@ -1,8 +1,8 @@
 """`titans-seq bench recall`: associative recall with a memory, without one, and without each part of it.
 
-A network learns the tasks of a family together and is tested on each of them. Half of the training examples hold
-as many pairs as their length has room for, so that they teach more; validation and test examples are the tasks' own.
-All see the same examples in the same order. Backbones that are compared have as many parameters as the hybrid: their
+A network learns all tasks together and is tested on each of them. Half of the training examples hold as many pairs as
+their length has room for, so that they teach more; validation and test examples are the tasks' own. All networks see the
+same examples in the same order. Backbones that are compared have as many parameters as the hybrid: their
 gated MLP is widened.
 """
 
@@ -10,7 +10,7 @@ import statistics
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from titans_seq.errors import DataError
 from titans_seq.pipelines.environment import describe
@@ -21,24 +21,13 @@ if TYPE_CHECKING:
     from titans_seq.backbone import BackboneConfig
 
 
-@dataclass(frozen=True)
-class Family:
-    """Tasks that one network learns together."""
-
-    tasks: dict[str, dict[str, int]]
-    """Name -> fields of `RecallTask`."""
-    chunk_size: int
-    """Of the memory: what is overwritten must have been written before, a chunk ago at the least."""
-    steps: int
-    """Training steps."""
-
-
-FAMILIES = {
-    "mqar": Family(
-        {"MQAR (64, 4)": {"length": 64, "pairs": 4}, "MQAR (128, 8)": {"length": 128, "pairs": 8}}, 16, 1200
-    ),
-    "forgetting": Family({"ForgettingMQAR (64, 4 + 4)": {"length": 64, "pairs": 4, "rewrites": 4}}, 4, 600),
+Task = Literal["MQAR (64, 4)", "MQAR (128, 8)", "ForgettingMQAR (64, 4 + 4)"]
+TASKS: dict[Task, dict[str, int]] = {
+    "MQAR (64, 4)": {"length": 64, "pairs": 4},
+    "MQAR (128, 8)": {"length": 128, "pairs": 8},
+    "ForgettingMQAR (64, 4 + 4)": {"length": 64, "pairs": 4, "rewrites": 4},
 }
+"""Name -> fields of `RecallTask`: pairs that are shown once; pairs that are all shown again with another value."""
 
 MODELS: dict[str, dict[str, Any]] = {
     "lmm": {"variant": "lmm"},
@@ -66,16 +55,18 @@ class RecallBench:
 
     table: Literal["models", "ablation"] = "models"
     """The backbones, or the parts of the memory."""
-    families: tuple[Literal["mqar", "forgetting"], ...] = ("mqar", "forgetting")
-    """Pairs that are shown once, pairs of which some are shown again with another value."""
+    tasks: tuple[Task, ...] = get_args(Task)
+    """What one network learns together; (length, pairs), or (length, pairs + values that are overwritten)."""
     dim: int = 64
     """Width; 2 layers, 1 head."""
     window: int = 32
     """Tokens that attention sees, with and without a memory beside it."""
+    chunk_size: int = 4
+    """Of the memory: what is overwritten must have been written before, a chunk ago at the least."""
     initial_step: float = 0.05
     """The memory's step size before training."""
-    steps: int | None = None
-    """Training steps; none means each family's own."""
+    steps: int = 1000
+    """Training steps."""
     tokens: int = 4096
     """Of a step."""
     learning_rate: float = 4e-3
@@ -91,28 +82,27 @@ class RecallBench:
 
     def run(self) -> dict[str, Any]:
         """Do it; returns what the JSON file holds."""
-        claim_results(self, "dim", "window", "tokens", "seeds", *(["steps"] if self.steps is not None else []))
-        if not self.families:
-            raise DataError("families must name at least one")
+        claim_results(self, "dim", "window", "tokens", "seeds", "steps", "chunk_size")
+        if not self.tasks:
+            raise DataError("tasks must name at least one")
         if not self.learning_rate > 0:
             raise DataError(f"learning-rate must be positive, not {self.learning_rate}")
         models = MODELS if self.table == "models" else ABLATION
         for changes in models.values():
-            self.backbone(changes, 1)  # every setting is checked before hours of work
-        left_out = ("families", "output", "json", "seeds", "seed")
+            self.backbone(changes)  # every setting is checked before hours of work
+        left_out = ("output", "json", "seeds", "seed")
         settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
-        settings["families"] = {name: asdict(family) for name, family in FAMILIES.items()}
         ledger = Ledger(self.output, f"recall-{self.table}", settings)
         rows = []
-        for family in self.families:
-            for seed in range(self.seed, self.seed + self.seeds):
-                for model, changes in models.items():
-                    key = {"family": family, "model": model, "seed": seed}
-                    row = ledger.find(**key) or ledger.add({**key, **self.once(FAMILIES[family], changes, seed)})
-                    rows.append(row)
-                    if not self.json:
-                        shares = ", ".join(f"{task} {share:.2%}" for task, share in row["accuracy"].items())
-                        print(f"{model}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
+        for seed in range(self.seed, self.seed + self.seeds):
+            for model, changes in models.items():
+                row = ledger.find(model=model, seed=seed) or ledger.add(
+                    {"model": model, "seed": seed, **self.once(changes, seed)}
+                )
+                rows.append(row)
+                if not self.json:
+                    shares = ", ".join(f"{task} {share:.2%}" for task, share in row["accuracy"].items())
+                    print(f"{model}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
         result: dict[str, Any] = {
             "benchmark": f"recall-{self.table}",
             "settings": settings,
@@ -130,21 +120,21 @@ class RecallBench:
             plain_table(f"answers that are right, {self.seeds} seeds, mean and standard deviation", cells)
         return result
 
-    def backbone(self, changes: dict[str, Any], chunk_size: int) -> "BackboneConfig":
+    def backbone(self, changes: dict[str, Any]) -> "BackboneConfig":
         """The configuration of a row; in the table of models all have the parameters of the hybrid."""
         from titans_seq.backbone import BackboneConfig
         from titans_seq.backbone.presets import parameters, sized
 
         try:
             size: dict[str, Any] = {"layers": 2, "heads": 1, "mlp_expansion": 1, "memory_expansion": 1}
-            size |= {"chunk_size": chunk_size} | {n: getattr(self, n) for n in ("dim", "window", "initial_step")}
+            size |= {n: getattr(self, n) for n in ("dim", "window", "chunk_size", "initial_step")}
             hybrid, config = (BackboneConfig(**size, **c) for c in (MODELS["mag"], changes))
             return sized(config, parameters(hybrid)) if self.table == "models" else config
         except ValueError as error:
             raise DataError(str(error)) from error
 
-    def once(self, family: Family, changes: dict[str, Any], seed: int) -> dict[str, Any]:
-        """Train one network on a family and test it on each of its tasks."""
+    def once(self, changes: dict[str, Any], seed: int) -> dict[str, Any]:
+        """Train one network on the tasks and test it on each of them."""
         from titans_seq.domains.language.mqar import RecallTask, recall_examples
         from titans_seq.domains.language.recall import (
             RecallMixture,
@@ -155,10 +145,10 @@ class RecallBench:
         )
         from titans_seq.training import TrainingConfig, seeded, train
 
-        tasks = {name: RecallTask(**fields) for name, fields in family.tasks.items()}
-        config, steps = self.backbone(changes, family.chunk_size), self.steps or family.steps
-        part = min(PART, steps)
-        epochs = -(-steps // part)
+        tasks = {name: RecallTask(**TASKS[name]) for name in self.tasks}
+        config = self.backbone(changes)
+        part = min(PART, self.steps)
+        epochs = -(-self.steps // part)
         with seeded(seed):
             network = RecallNetwork(config, next(iter(tasks.values())).vocabulary)
         history = train(
@@ -188,7 +178,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:
         for task in row["accuracy"]:
-            values = [r["accuracy"][task] for r in rows if r["model"] == row["model"] and task in r["accuracy"]]
+            values = [r["accuracy"][task] for r in rows if r["model"] == row["model"]]
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
             found.setdefault(row["model"], {})[task] = {"accuracy": statistics.mean(values), "spread": spread}
     return found
