@@ -65,7 +65,7 @@ class RecallBench:
     """Of the memory: what is overwritten must have been written before, a chunk ago at the least."""
     initial_step: float = 0.05
     """The memory's step size before training."""
-    steps: int = 1000
+    steps: int = 1200
     """Training steps."""
     tokens: int = 4096
     """Of a step."""

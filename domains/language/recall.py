@@ -52,6 +52,8 @@ def recall_accuracy(network: nn.Module, examples: Recall, batch: int = 250) -> f
 class RecallMixture(IterableDataset[Recall]):
     """Batches of new examples, each of one task of several; half of a batch holds as many pairs as fit.
 
+    Tasks whose keys are written again, the harder ones, come twice as often as others.
+
     Args:
         tokens: of a batch; longer examples come in smaller batches.
         count: batches of a pass.
@@ -60,6 +62,8 @@ class RecallMixture(IterableDataset[Recall]):
     def __init__(self, tasks: Sequence[RecallTask], tokens: int, count: int, seed: int) -> None:
         super().__init__()
         self.tasks, self.tokens, self.count = tasks, tokens, count
+        weights = np.array([2.0 if task.rewrites else 1.0 for task in tasks])
+        self.shares = weights / weights.sum()
         self.rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:
@@ -67,7 +71,7 @@ class RecallMixture(IterableDataset[Recall]):
 
     def __iter__(self) -> Iterator[Recall]:
         for _ in range(self.count):
-            task = self.tasks[int(self.rng.integers(len(self.tasks)))]
+            task = self.tasks[int(self.rng.choice(len(self.tasks), p=self.shares))]
             half = max(1, self.tokens // task.length // 2)
             parts = [recall_examples(t, half, int(self.rng.integers(2**62))) for t in (task.filled(), task)]
             yield Recall(*(torch.cat(both) for both in zip(*parts, strict=True)))
