@@ -6,6 +6,7 @@ same examples in the same order. Backbones that are compared have as many parame
 gated MLP is widened.
 """
 
+import re
 import statistics
 import sys
 from dataclasses import asdict, dataclass
@@ -92,7 +93,9 @@ class RecallBench:
             self.backbone(changes)  # every setting is checked before hours of work
         left_out = ("output", "json", "seeds", "seed")
         settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
-        ledger = Ledger(self.output, f"recall-{self.table}", settings)
+        some = "" if set(self.tasks) == set(TASKS) else re.sub(r"\W+", "-", f" {' '.join(self.tasks)}").lower().rstrip("-")
+        name = f"recall-{self.table}{some}"
+        ledger = Ledger(self.output, name, settings)
         rows = []
         for seed in range(self.seed, self.seed + self.seeds):
             for model, changes in models.items():
@@ -104,13 +107,13 @@ class RecallBench:
                     shares = ", ".join(f"{task} {share:.2%}" for task, share in row["accuracy"].items())
                     print(f"{model}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
         result: dict[str, Any] = {
-            "benchmark": f"recall-{self.table}",
+            "benchmark": name,
             "settings": settings,
             "summary": summary(rows),
             "runs": rows,
             **describe(),
         }
-        write_result(self.output, result["benchmark"], result)
+        write_result(self.output, name, result)
         ledger.close()
         if not self.json:
             cells = {

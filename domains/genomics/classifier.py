@@ -185,7 +185,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if network.words is not None:
             (known, other) = ((part.rows, part.classes.numpy()) for part in parts)
             own = None if weights is None else weights.numpy()[known[1]]
-            network.words.start(known, other, own, self.strand == "both")
+            parts[0].words = torch.from_numpy(network.words.start(known, other, own, self.strand == "both"))
 
         def remember(history: History) -> None:
             self.classes_, self.network_, self.history_ = classes, network, history

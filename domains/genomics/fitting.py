@@ -36,16 +36,19 @@ class Batch:
     """(B, L) uint8, padded behind."""
     classes: Tensor
     """(B,) int64."""
+    words: Tensor | None = None
+    """(B, K) logits of the words, by regressions that were not fitted to these sequences."""
 
     def __len__(self) -> int:
         return len(self.classes)
 
 
 class Examples(Dataset[Batch]):
-    """Rows and the numbers of their classes."""
+    """Rows, the numbers of their classes, and the logits of their words, where a network takes them."""
 
     def __init__(self, rows: Rows, classes: NDArray[np.int64]) -> None:
         self.rows, self.classes = rows, torch.from_numpy(classes)
+        self.words: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,7 +58,8 @@ class Examples(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """A padded batch."""
-        return Batch(torch.from_numpy(padded([self.rows[i] for i in indices])), self.classes[indices])
+        codes = torch.from_numpy(padded([self.rows[i] for i in indices]))
+        return Batch(codes, self.classes[indices], None if self.words is None else self.words[indices])
 
     def loader(self, batch_size: int, shuffle: bool = False, seed: int = 0) -> DataLoader[Batch]:
         """Batches; no sequence is dropped."""
@@ -86,7 +90,8 @@ def fit_network(
     def loss(net: nn.Module, batch: Batch) -> Tensor:
         own = None if weights is None else weights.to(batch.classes.device)
         spread = smoothing if net.training else 0.0
-        return F.cross_entropy(net(batch.codes), batch.classes, own, label_smoothing=spread)
+        out = net(batch.codes) if batch.words is None else net(batch.codes, batch.words)
+        return F.cross_entropy(out, batch.classes, own, label_smoothing=spread)
 
     longest = max(map(len, validation.rows))
     return train(

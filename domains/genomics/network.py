@@ -19,8 +19,6 @@ from titans_seq.domains.genomics.words import Words
 Strand = Literal["both", "given"]
 Mixer = Literal["backbone", "convolution", "none"]
 LONGEST_WORD = 8
-WORDS_SHARE = 0.5
-"""Weight of the regression on words: on the sequences it was fitted to it is surer than it should be."""
 SECTION_WIDTH, SECTION_HIDDEN = 8, 128
 """Features of a place along the sequence, and of the layer behind all places."""
 FLOOR = -1e4
@@ -106,17 +104,21 @@ class DNANetwork(nn.Module):
         self.sections = Sections(config) if config.sections else None
         self.words = Words(config.words, config.classes) if config.words else None
 
-    def forward(self, codes: Tensor) -> Tensor:
-        """Codes (B, L), padded behind with `alphabet.PAD`, to logits (B, K)."""
+    def forward(self, codes: Tensor, words: Tensor | None = None) -> Tensor:
+        """Codes (B, L), padded behind with `alphabet.PAD`, to logits (B, K).
+
+        Args:
+            words: logits (B, K) that stand for those of the words, in training.
+        """
         codes = codes.long()
         if self.config.strand == "given":
-            return self.read(codes)
+            return self.read(codes, words)
         if not self.training:
             return (self.read(codes) + self.read(other_strand(codes))) / 2
         turned = torch.rand(len(codes), 1, device=codes.device) < 0.5
-        return self.read(other_strand(codes).where(turned, codes))
+        return self.read(other_strand(codes).where(turned, codes), words)
 
-    def read(self, codes: Tensor) -> Tensor:
+    def read(self, codes: Tensor, words: Tensor | None = None) -> Tensor:
         """Logits (B, K) of codes (B, L) int64 as they stand."""
         seen = codes
         if self.training and self.config.letter_dropout:
@@ -127,7 +129,9 @@ class DNANetwork(nn.Module):
         out: Tensor = self.head(self.dropout(self.norm(self.pooled(h, real))))
         if self.sections is not None:
             out = out + self.sections(h, real)
-        return out if self.words is None else out + WORDS_SHARE * self.words(codes)
+        if self.words is None:
+            return out
+        return out + (self.words(codes) if words is None else words)
 
     def tokens(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (B, L) int64 to tokens (B, T, C) and where they are real (B, T) bool; zero elsewhere."""

@@ -4,7 +4,7 @@ Axes: N sequences, B sequences of a batch, L letters, W places of a word, V word
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
@@ -21,6 +22,9 @@ from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN, reverse_complemen
 
 STRENGTHS = (1e-5, 1e-4, 3e-4, 1e-3, 1e-2)
 """Inverse strengths of the penalty to choose from."""
+
+FOLDS = 5
+"""Regressions that each leave out a part of the training sequences."""
 
 
 class Words(nn.Module):
@@ -50,31 +54,37 @@ class Words(nn.Module):
         validation: tuple[Sequence[NDArray[np.uint8]], NDArray[np.int64]],
         weights: NDArray[np.float64] | None,
         both: bool,
-    ) -> None:
+    ) -> NDArray[np.float32]:
         """Set it to a logistic regression; the validation loss chooses how strong its penalty is.
 
         Args:
             training, validation: rows and class numbers (N,).
             weights: of the training sequences (N,).
             both: count the words of both strands.
+
+        Returns:
+            Logits (N, K) of the training sequences, each by a regression that was fitted without it: on what it was
+            fitted to, a regression is surer than on anything else.
         """
         scale = StandardScaler(with_mean=False)
         known = scale.fit_transform(self._shares(training[0], both))
         other = scale.transform(self._shares(validation[0], both))
         classes = self.weight.shape[1]
-        best = np.inf
+        best, chosen = np.inf, STRENGTHS[0]
         for strength in STRENGTHS:
-            model = LogisticRegression(C=strength, max_iter=300)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                model.fit(known, training[1], weights)
+            model = _regression(strength, known, training[1], weights)
             loss = log_loss(validation[1], model.predict_proba(other), labels=np.arange(classes))
             if loss < best:
-                best, slope, level = loss, model.coef_ / scale.scale_, model.intercept_
-        if classes == 2:
-            slope, level = np.vstack([-slope, slope]) / 2, np.concatenate([-level, level]) / 2
-        self.weight.copy_(torch.from_numpy(slope.T))
+                best, chosen = loss, strength
+                slope, level = _centred(model.coef_), _centred(model.intercept_)
+        self.weight.copy_(torch.from_numpy((slope / scale.scale_).T))
         self.bias.copy_(torch.from_numpy(level))
+        unseen = np.zeros((len(training[1]), classes), dtype=np.float32)
+        for seen, rest in _folds(training[1]):
+            own = None if weights is None else weights[seen]
+            model = _regression(chosen, known[seen], training[1][seen], own)
+            unseen[rest] = known[rest] @ _centred(model.coef_).T + _centred(model.intercept_)
+        return unseen
 
     def _shares(self, rows: Sequence[NDArray[np.uint8]], both: bool) -> sparse.csr_matrix:
         counts = count_words(rows, self.letters)
@@ -82,6 +92,26 @@ class Words(nn.Module):
             counts = counts + count_words([reverse_complement(row) for row in rows], self.letters)
         total = np.maximum(np.asarray(counts.sum(1)), 1)
         return sparse.csr_matrix(counts.multiply(1 / total))
+
+
+def _regression(
+    strength: float, shares: sparse.csr_matrix, labels: NDArray[np.int64], weights: NDArray[np.float64] | None
+) -> LogisticRegression:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression(C=strength, max_iter=300).fit(shares, labels, weights)
+
+
+def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of two classes a regression knows the second one's logit alone: (1, ...) to (2, ...)."""
+    return np.concatenate([-values, values]) / 2 if len(values) == 1 else values
+
+
+def _folds(labels: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """What is seen and what is not, all classes on both sides; nothing where a class has one sequence."""
+    count = min(FOLDS, int(np.bincount(labels).min()))
+    if count > 1:
+        yield from StratifiedKFold(count, shuffle=True, random_state=0).split(labels, labels)
 
 
 def count_words(rows: Sequence[NDArray[np.uint8]], letters: int) -> sparse.csr_matrix:

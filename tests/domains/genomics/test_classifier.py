@@ -122,6 +122,33 @@ def test_starts_from_logistic_regression_on_words(examples):
     np.testing.assert_allclose((got[:, 1] - got[:, 0]).numpy(), model.decision_function(scaled), atol=1e-2)
 
 
+def test_words_of_training_sequences_are_judged_unseen():
+    """Labels of chance: a regression knows what it was fitted to, and nothing of what it was not."""
+    import torch
+    from sklearn.metrics import roc_auc_score
+
+    from titans_seq.domains.genomics.encoder import encoded
+    from titans_seq.domains.genomics.words import Words
+
+    rng = np.random.default_rng(0)
+    rows = encoded(["".join(rng.choice(list("ACGT"), 30)) for _ in range(200)])
+    y = rng.permutation(np.arange(200) % 2)
+    words = Words(4, 2)
+    unseen = words.start((rows, y), (rows, y), None, False)
+    seen = words(torch.from_numpy(np.stack(rows)).long())
+    assert unseen.shape == (200, 2)
+    assert roc_auc_score(y, seen[:, 1] - seen[:, 0]) > 0.95
+    assert abs(roc_auc_score(y, unseen[:, 1] - unseen[:, 0]) - 0.5) < 0.15
+
+
+def test_a_class_of_one_sequence_leaves_no_part_out():
+    from titans_seq.domains.genomics.encoder import encoded
+    from titans_seq.domains.genomics.words import Words
+
+    rows = encoded(["ACGT", "AACC", "GGTT"])
+    assert not Words(1, 2).start((rows, np.array([0, 0, 1])), (rows, np.array([0, 0, 1])), None, True).any()
+
+
 def test_words_of_a_sequence():
     from titans_seq.domains.genomics.encoder import encoded
     from titans_seq.domains.genomics.words import count_words
