@@ -50,7 +50,8 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pool: letters that become one token.
         sections: places along a sequence, from its start to its end, whose features have a way to the answer of their
             own; for sequences that are aligned, as at a start of transcription. 0: position carries no meaning.
-        words: length of the words (k-mers) whose counts have a linear way to the answer of their own; 0: none.
+        words: length of the words (k-mers) whose counts have a linear way to the answer of their own; up to 2 letters
+            less where that validates better; 0: none.
         letter_dropout, dropout: share of letters made unknown, and of features set to zero, in training.
         label_smoothing: share of each target spread over all classes in training.
         class_weight: None, "balanced", or class -> weight.

@@ -23,12 +23,15 @@ from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN, reverse_complemen
 STRENGTHS = (1e-5, 1e-4, 3e-4, 1e-3, 1e-2)
 """Inverse strengths of the penalty to choose from."""
 
+SHORTER = 2
+"""By how many letters words may be shorter than was asked for: fewer words need less data."""
+
 FOLDS = 5
 """Regressions that each leave out a part of the training sequences."""
 
 
 class Words(nn.Module):
-    """Logits that are linear in the shares of all words of k letters; zero until `start` has set it, then fixed."""
+    """Logits that are linear in the shares of all words of k letters, or of their first ones; zero until `start` has set it, then fixed."""
 
     weight: Tensor
     bias: Tensor
@@ -55,7 +58,7 @@ class Words(nn.Module):
         weights: NDArray[np.float64] | None,
         both: bool,
     ) -> NDArray[np.float32]:
-        """Set it to a logistic regression; the validation loss chooses how strong its penalty is.
+        """Set it to a logistic regression; the validation loss chooses its penalty, and whether shorter words do better.
 
         Args:
             training, validation: rows and class numbers (N,).
@@ -66,40 +69,52 @@ class Words(nn.Module):
             Logits (N, K) of the training sequences, each by a regression that was fitted without it: on what it was
             fitted to, a regression is surer than on anything else.
         """
-        scale = StandardScaler(with_mean=False)
-        known = scale.fit_transform(self._shares(training[0], both))
-        other = scale.transform(self._shares(validation[0], both))
+        counted = [self._counts(part[0], both) for part in (training, validation)]
         classes = self.weight.shape[1]
-        best, chosen = np.inf, STRENGTHS[0]
-        for strength in STRENGTHS:
-            model = _regression(strength, known, training[1], weights)
-            loss = log_loss(validation[1], model.predict_proba(other), labels=np.arange(classes))
-            if loss < best:
-                best, chosen = loss, strength
-                slope, level = _centred(model.coef_), _centred(model.intercept_)
-        self.weight.copy_(torch.from_numpy((slope / scale.scale_).T))
+        best = np.inf
+        for letters in range(max(1, self.letters - SHORTER), self.letters + 1):
+            known, other = (_shares(counts, letters) for counts in counted)
+            scale = StandardScaler(with_mean=False).fit(known)
+            known, other = scale.transform(known), scale.transform(other)
+            model = LogisticRegression(max_iter=300, warm_start=True)
+            for strength in STRENGTHS:
+                loss = log_loss(
+                    validation[1],
+                    _fitted(model.set_params(C=strength), known, training[1], weights).predict_proba(other),
+                    labels=np.arange(classes),
+                )
+                if loss < best:
+                    best, chosen, shares = loss, strength, known
+                    slope, level = _centred(model.coef_) / scale.scale_, _centred(model.intercept_)
+        shorter = np.arange(4**self.letters) % slope.shape[1]  # the first letters of each word
+        self.weight.copy_(torch.from_numpy(slope.T[shorter]))
         self.bias.copy_(torch.from_numpy(level))
         unseen = np.zeros((len(training[1]), classes), dtype=np.float32)
         for seen, rest in _folds(training[1]):
             own = None if weights is None else weights[seen]
-            model = _regression(chosen, known[seen], training[1][seen], own)
-            unseen[rest] = known[rest] @ _centred(model.coef_).T + _centred(model.intercept_)
+            model = _fitted(LogisticRegression(C=chosen, max_iter=300), shares[seen], training[1][seen], own)
+            unseen[rest] = shares[rest] @ _centred(model.coef_).T + _centred(model.intercept_)
         return unseen
 
-    def _shares(self, rows: Sequence[NDArray[np.uint8]], both: bool) -> sparse.csr_matrix:
+    def _counts(self, rows: Sequence[NDArray[np.uint8]], both: bool) -> sparse.csr_matrix:
         counts = count_words(rows, self.letters)
-        if both:
-            counts = counts + count_words([reverse_complement(row) for row in rows], self.letters)
-        total = np.maximum(np.asarray(counts.sum(1)), 1)
-        return sparse.csr_matrix(counts.multiply(1 / total))
+        return counts + count_words([reverse_complement(row) for row in rows], self.letters) if both else counts
 
 
-def _regression(
-    strength: float, shares: sparse.csr_matrix, labels: NDArray[np.int64], weights: NDArray[np.float64] | None
+def _shares(counts: sparse.csr_matrix, letters: int) -> sparse.csr_matrix:
+    """Shares (N, 4 ** letters) of the first letters of words that were counted (N, V)."""
+    words = counts.shape[1]
+    first = sparse.csr_matrix((np.ones(words), (np.arange(words), np.arange(words) % 4**letters)))
+    total = np.maximum(np.asarray(counts.sum(1)), 1)
+    return sparse.csr_matrix((counts @ first).multiply(1 / total))
+
+
+def _fitted(
+    model: LogisticRegression, shares: sparse.csr_matrix, labels: NDArray[np.int64], weights: NDArray[np.float64] | None
 ) -> LogisticRegression:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=strength, max_iter=300).fit(shares, labels, weights)
+        return model.fit(shares, labels, weights)
 
 
 def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
