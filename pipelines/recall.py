@@ -50,6 +50,10 @@ PART = 100
 """Steps between two looks at the validation examples."""
 
 
+ALONE = 300
+"""First steps on overwritten keys alone, if they are among the tasks."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecallBench:
     """Accuracy on associative recall tasks over several seeds, in one run."""
@@ -66,7 +70,7 @@ class RecallBench:
     """Of the memory: what is overwritten must have been written before, a chunk ago at the least."""
     initial_step: float = 0.05
     """The memory's step size before training."""
-    steps: int = 1200
+    steps: int = 1000
     """Training steps."""
     tokens: int = 4096
     """Of a step."""
@@ -157,7 +161,7 @@ class RecallBench:
         history = train(
             network,
             recall_loss,
-            recall_loader(RecallMixture(list(tasks.values()), self.tokens, part, 3 * seed)),
+            recall_loader(RecallMixture(list(tasks.values()), self.tokens, part, 3 * seed, ALONE)),
             recall_loader([recall_examples(task, 500, 3 * seed + 1) for task in tasks.values()]),
             TrainingConfig(
                 max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, seed=seed,

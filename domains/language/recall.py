@@ -52,18 +52,20 @@ def recall_accuracy(network: nn.Module, examples: Recall, batch: int = 250) -> f
 class RecallMixture(IterableDataset[Recall]):
     """Batches of new examples, each of one task of several; half of a batch holds as many pairs as fit.
 
-    Tasks whose keys are written again, the harder ones, come twice as often as others.
+    Tasks whose keys are written again come alone at first: they have the most to recall, so that a network learns from
+    them soonest that there is anything to recall.
 
     Args:
         tokens: of a batch; longer examples come in smaller batches.
         count: batches of a pass.
+        alone: first batches that are of tasks whose keys are written again, if there are any.
     """
 
-    def __init__(self, tasks: Sequence[RecallTask], tokens: int, count: int, seed: int) -> None:
+    def __init__(self, tasks: Sequence[RecallTask], tokens: int, count: int, seed: int, alone: int = 0) -> None:
         super().__init__()
-        self.tasks, self.tokens, self.count = tasks, tokens, count
-        weights = np.array([2.0 if task.rewrites else 1.0 for task in tasks])
-        self.shares = weights / weights.sum()
+        self.tasks, self.tokens, self.count, self.alone = tasks, tokens, count, alone
+        self.first = [task for task in tasks if task.rewrites] or tasks
+        self.drawn = 0
         self.rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:
@@ -71,7 +73,9 @@ class RecallMixture(IterableDataset[Recall]):
 
     def __iter__(self) -> Iterator[Recall]:
         for _ in range(self.count):
-            task = self.tasks[int(self.rng.choice(len(self.tasks), p=self.shares))]
+            tasks = self.first if self.drawn < self.alone else self.tasks
+            task = tasks[int(self.rng.integers(len(tasks)))]
+            self.drawn += 1
             half = max(1, self.tokens // task.length // 2)
             parts = [recall_examples(t, half, int(self.rng.integers(2**62))) for t in (task.filled(), task)]
             yield Recall(*(torch.cat(both) for both in zip(*parts, strict=True)))
