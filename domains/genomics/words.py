@@ -31,16 +31,19 @@ FOLDS = 5
 
 
 class Words(nn.Module):
-    """Logits that are linear in the shares of all words of k letters, or of their first ones; zero until `start` has set it, then fixed."""
+    """Logits that are linear in the shares of all words of k letters, or of their first letters.
 
-    weight: Tensor
-    bias: Tensor
+    Zero until `start` has set them, then fixed.
+    """
+
+    slope: Tensor
+    level: Tensor
 
     def __init__(self, letters: int, classes: int) -> None:
         super().__init__()
         self.letters = letters
-        self.register_buffer("weight", torch.zeros(4**letters, classes))
-        self.register_buffer("bias", torch.zeros(classes))
+        self.register_buffer("slope", torch.zeros(4**letters, classes))
+        self.register_buffer("level", torch.zeros(classes))
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes (B, L) int64 to (B, K)."""
@@ -49,7 +52,7 @@ class Words(nn.Module):
         whole = (word < UNKNOWN).all(-1)
         index = (word * 4 ** torch.arange(self.letters, device=codes.device)).sum(-1).masked_fill(~whole, 0)
         share = whole / whole.sum(1, keepdim=True).clamp_min(1)
-        return F.embedding_bag(index, self.weight, mode="sum", per_sample_weights=share.to(self.weight)) + self.bias
+        return F.embedding_bag(index, self.slope, mode="sum", per_sample_weights=share.to(self.slope)) + self.level
 
     def start(
         self,
@@ -58,7 +61,7 @@ class Words(nn.Module):
         weights: NDArray[np.float64] | None,
         both: bool,
     ) -> NDArray[np.float32]:
-        """Set it to a logistic regression; the validation loss chooses its penalty, and whether shorter words do better.
+        """Set them to a logistic regression; the validation loss chooses its penalty, and shorter words if they do better.
 
         Args:
             training, validation: rows and class numbers (N,).
@@ -70,7 +73,7 @@ class Words(nn.Module):
             fitted to, a regression is surer than on anything else.
         """
         counted = [self._counts(part[0], both) for part in (training, validation)]
-        classes = self.weight.shape[1]
+        classes = self.slope.shape[1]
         best = np.inf
         for letters in range(max(1, self.letters - SHORTER), self.letters + 1):
             known, other = (_shares(counts, letters) for counts in counted)
@@ -87,8 +90,8 @@ class Words(nn.Module):
                     best, chosen, shares = loss, strength, known
                     slope, level = _centred(model.coef_) / scale.scale_, _centred(model.intercept_)
         shorter = np.arange(4**self.letters) % slope.shape[1]  # the first letters of each word
-        self.weight.copy_(torch.from_numpy(slope.T[shorter]))
-        self.bias.copy_(torch.from_numpy(level))
+        self.slope.copy_(torch.from_numpy(slope.T[shorter]))
+        self.level.copy_(torch.from_numpy(level))
         unseen = np.zeros((len(training[1]), classes), dtype=np.float32)
         for seen, rest in _folds(training[1]):
             own = None if weights is None else weights[seen]
