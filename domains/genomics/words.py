@@ -61,7 +61,7 @@ class Words(nn.Module):
         weights: NDArray[np.float64] | None,
         both: bool,
     ) -> NDArray[np.float32]:
-        """Set them to a logistic regression; the validation loss chooses its penalty, and shorter words if they do better.
+        """Set them to a logistic regression; the validation loss chooses its penalty, and shorter words where they win.
 
         Args:
             training, validation: rows and class numbers (N,).
