@@ -38,7 +38,9 @@ class Task:
 
 
 TASKS = {
-    "promoter-300-tata": Task("gue-promoter-300-tata", {"strand": "given", "pool": 4, "sections": 64, "max_epochs": 12}),
+    "promoter-300-tata": Task(
+        "gue-promoter-300-tata", {"strand": "given", "pool": 4, "sections": 64, "max_epochs": 12}
+    ),
     "core-promoter-all": Task("gue-core-promoter-all", {"strand": "given", "pool": 2, "sections": 35, "max_epochs": 2}),
     "enhancers-cohn": Task("human-enhancers-cohn-test", {"strand": "both", "max_epochs": 3}),
 }

@@ -97,7 +97,9 @@ class RecallBench:
             self.backbone(changes)  # every setting is checked before hours of work
         left_out = ("output", "json", "seeds", "seed")
         settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
-        some = "" if set(self.tasks) == set(TASKS) else re.sub(r"\W+", "-", f" {' '.join(self.tasks)}").lower().rstrip("-")
+        some = (
+            "" if set(self.tasks) == set(TASKS) else re.sub(r"\W+", "-", f" {' '.join(self.tasks)}").lower().rstrip("-")
+        )
         name = f"recall-{self.table}{some}"
         ledger = Ledger(self.output, name, settings)
         rows = []
