@@ -1,9 +1,9 @@
 """`titans-seq bench recall`: associative recall with a memory, without one, and without each part of it.
 
-A network learns all tasks together and is tested on each of them. Half of the training examples hold as many pairs as
-their length has room for, so that they teach more; validation and test examples are the tasks' own. All networks see the
-same examples in the same order. Backbones that are compared have as many parameters as the hybrid: their
-gated MLP is widened.
+A network learns all tasks together and is tested on each of them; overwritten keys come alone at first. Half of the
+training examples hold as many pairs as their length has room for, so that they teach more; validation and test examples
+are the tasks' own. All networks see the same examples in the same order. Backbones that are compared have as many
+parameters as the hybrid: their gated MLP is widened.
 """
 
 import re
