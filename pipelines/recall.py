@@ -97,10 +97,8 @@ class RecallBench:
             self.backbone(changes)  # every setting is checked before hours of work
         left_out = ("output", "json", "seeds", "seed")
         settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
-        some = (
-            "" if set(self.tasks) == set(TASKS) else re.sub(r"\W+", "-", f" {' '.join(self.tasks)}").lower().rstrip("-")
-        )
-        name = f"recall-{self.table}{some}"
+        some = () if set(self.tasks) == set(TASKS) else self.tasks
+        name = re.sub(r"\W+", "-", " ".join(("recall", self.table, *some))).lower().rstrip("-")
         ledger = Ledger(self.output, name, settings)
         rows = []
         for seed in range(self.seed, self.seed + self.seeds):

@@ -123,3 +123,11 @@ def test_a_mixture_holds_every_task_and_new_examples():
     again = list(RecallMixture(tasks, 64, 40, 0))
     assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(batches, again, strict=True))
     assert len({tuple(row) for b in batches for row in b.tokens.tolist()}) == sum(len(b.tokens) for b in batches)
+
+
+def test_overwritten_keys_come_alone_at_first():
+    """Counted over passes: what was drawn in one is not drawn alone again in the next."""
+    mixture = RecallMixture([RecallTask(length=16, pairs=2), RecallTask(length=32, pairs=3, rewrites=3)], 64, 30, 0, 40)
+    first, second = ([batch.tokens.shape[1] for batch in mixture] for _ in range(2))
+    assert set(first + second[:10]) == {32}
+    assert set(second[10:]) == {16, 32}
