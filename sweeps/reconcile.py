@@ -7,9 +7,11 @@ whenever it is found without a successor, so nothing depends on who marked it.
 
 from __future__ import annotations
 
+import os
+import socket
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,10 +92,7 @@ def reconcile(study: Study, max_retries: int) -> list[FrozenTrial]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
-    trials = study.get_trials(deepcopy=False)
-    for trial in trials:
-        if trial.state is TrialState.RUNNING and WORKER not in trial.user_attrs:
-            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+    release(study, ())
     trials = study.get_trials(deepcopy=False)
     retried = {t.user_attrs.get(RETRY_OF) for t in trials}
     lost = [
@@ -109,6 +108,18 @@ def reconcile(study: Study, max_retries: int) -> list[FrozenTrial]:
         attempt = trial.user_attrs.get(ATTEMPT, 0) + 1
         study.enqueue_trial(chosen(trial), user_attrs={RETRY_OF: trial.number, ATTEMPT: attempt})
     return list(study.get_trials(deepcopy=False)) if lost else list(trials)
+
+
+def worker_name(process: int | None = None) -> str:
+    """What `WORKER` holds for a process of this machine, by its number; for this one if none is given."""
+    return f"{socket.gethostname()}:{os.getpid() if process is None else process}"
+
+
+def release(study: Study, workers: Collection[str]) -> None:
+    """Mark the trials of workers that have ended as failed, under the lock: nobody waits for their sign of life."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get(WORKER) in (None, *workers):
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def chosen(trial: FrozenTrial) -> dict[str, Any]:

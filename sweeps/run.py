@@ -98,7 +98,7 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
     from optuna.trial import TrialState
 
     from titans_seq.sweeps.plan import planned
-    from titans_seq.sweeps.reconcile import ERROR
+    from titans_seq.sweeps.reconcile import ERROR, release
     from titans_seq.sweeps.report import best_table, summary, write_report
     from titans_seq.sweeps.space import Space, assigned
     from titans_seq.sweeps.storage import VARIABLE, located, locked, opened
@@ -136,8 +136,12 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
         environment = {VARIABLE: place, "MLFLOW_TRACKING_URI": OFF if run.run_id is None else run.uri}
         command = ["sweep", "worker", f"--study={name}", f"--output={scratch.resolve()}"]
         team = Team(command, environment, options.output / "logs", options.workers)
-        with team.at_work():
-            _wait(team, storage, study, plan, not options.json and sys.stderr.isatty())
+        try:
+            with team.at_work():
+                _wait(team, storage, study, plan, not options.json and sys.stderr.isatty())
+        finally:
+            with suppress(Exception), locked(storage, name):  # the storage may be what was lost
+                release(study, team.names)
         for trial in study.get_trials(deepcopy=False):
             if trial.state is TrialState.FAIL and ERROR not in trial.user_attrs and RUN in trial.user_attrs:
                 run.end(trial.user_attrs[RUN], "KILLED")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from titans_seq.errors import SweepError, TitansSeqWarning
+from titans_seq.sweeps.reconcile import worker_name
 
 PATIENCE = 60.0
 """Seconds that workers are given to end after they were told to."""
@@ -36,6 +37,8 @@ class Team:
         self.environment = {"OMP_NUM_THREADS": str(max(1, cores // size))} | dict(os.environ) | environment
         self.logs, self.size, self.restarts = logs, size, RESTARTS * size
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.names: set[str] = set()
+        """What the processes are called in their trials, also those that were replaced."""
         self.told: set[str] = set()
         """Warnings of workers that were passed on."""
 
@@ -73,10 +76,12 @@ class Team:
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         with self._log(number).open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
                 start_new_session=True,
             )  # fmt: skip
+        self.names.add(worker_name(process.pid))
+        return process
 
     def _log(self, number: int) -> Path:
         return self.logs / f"worker-{number}.log"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import socket
 import threading
 import time
 import warnings
@@ -24,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from titans_seq.errors import ModelError, SweepError, TitansSeqError, TitansSeqWarning, TrackingError, reason
 from titans_seq.pipelines.tracked import log_epoch, log_training
 from titans_seq.sweeps.plan import Plan
-from titans_seq.sweeps.reconcile import ERROR, WORKER, Counts, failures_in_a_row, reconcile
+from titans_seq.sweeps.reconcile import ERROR, WORKER, Counts, failures_in_a_row, reconcile, worker_name
 from titans_seq.sweeps.storage import in_reach, locked
 from titans_seq.sweeps.study import FORGIVEN, plan_of
 from titans_seq.sweeps.tasks import Task
@@ -94,7 +92,7 @@ class Worker:
             warnings.simplefilter("ignore")  # Optuna would have heartbeats with its own loop only
             trial = self.study.ask(dict(self.plan.ranges.parameters))
         self.storage.record_heartbeat(trial._trial_id)
-        trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
+        trial.set_user_attr(WORKER, worker_name())
         return trial
 
     def _work(self, trial: Trial) -> None:

@@ -173,12 +173,16 @@ def test_workers_of_other_machines_join(wave_file, place, postgresql, capsys):
     assert "is not what the study began with" in capsys.readouterr().err
 
 
-def test_ctrl_c_leaves_a_study_that_goes_on(wave_file, place, capsys):
+@pytest.mark.parametrize("killed", [False, True], ids=["told", "killed"])
+def test_ctrl_c_leaves_a_study_that_goes_on(killed, wave_file, place, capsys):
+    """Also where a worker had no time to let its trial go."""
     url = made(place)
     options = ["--trials", "3", "--study", "killed", "--tracking-uri", "off"]
     sweep = program(*arguments(wave_file, *VARY, epochs=15), *options, place=place)
     wait_for(lambda: any(t.intermediate_values for t in trials(url, "killed")))
     team = children(sweep)
+    if killed:
+        os.kill(team[0].pid, signal.SIGKILL)
     os.kill(sweep.pid, signal.SIGINT)
     _, err = sweep.communicate(timeout=90)
     assert sweep.returncode == 130
