@@ -2,9 +2,11 @@
 
 Every network sees the same examples in the same order; lengths beyond the trained one are never trained on. A needle
 counts as found if the greedy answer holds its value (see `domains.language.needle`). Memories begin as induction heads
-that forget little (`LanguageConfig`): otherwise most of the training goes into finding that out.
+that forget little (`LanguageConfig`): otherwise most of the training goes into finding that out. Writing has a price in
+training (`AnswerLoss`): otherwise nothing in 512 bytes teaches a memory not to write over a needle later.
 """
 
+import math
 import statistics
 import sys
 import time
@@ -43,7 +45,7 @@ class NeedleBench:
     """Width."""
     layers: int = 2
     """Blocks."""
-    heads: int = 2
+    heads: int = 1
     """Heads of each block."""
     window: int = 64
     """Bytes that attention sees, with and without a memory beside it."""
@@ -51,8 +53,10 @@ class NeedleBench:
     """Of the memory."""
     initial_forget: float = 1e-5
     """Share of the memory that a byte forgets at first."""
-    steps: int = 1000
-    """Training steps at the most; training stops early at a loss of 0.01 nats per byte of the answer."""
+    write_cost: float = 3
+    """Nats added to the training's loss per unit of the memories' mean step size: what is written must be worth it."""
+    steps: int = 600
+    """Training steps."""
     batch: int = 8
     """Examples of a step."""
     tests: int = 100
@@ -75,6 +79,8 @@ class NeedleBench:
         claim_results(self, "parameters", "steps", "batch", "tests", "seeds")
         if not 0 < self.initial_forget < 1:
             raise DataError(f"initial-forget must lie between 0 and 1, not {self.initial_forget}")
+        if not 0 <= self.write_cost < math.inf:
+            raise DataError(f"write-cost must be at least 0, not {self.write_cost}")
         if not self.variants or not self.lengths:
             raise DataError("variants and lengths must name at least one each")
         for variant in self.variants:
@@ -148,7 +154,6 @@ class NeedleBench:
         from titans_seq.domains.language.needle import needle_examples
         from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
         from titans_seq.domains.language.retrieval import (
-            STOP,
             AnswerLoss,
             NeedleBatches,
             needle_accuracy,
@@ -159,7 +164,7 @@ class NeedleBench:
         from titans_seq.training import TrainingConfig, seeded, train
 
         haystack = None if self.kind == "passkey" else embedded_text()
-        task = self.task(self.trained, len(f" {10**6}{STOP}"))
+        task = self.task(self.trained, len(f" {10**6}"))
         part = min(PART, self.steps)
         epochs = -(-self.steps // part)
         with seeded(seed):
@@ -173,11 +178,11 @@ class NeedleBench:
             )
         history = train(
             network,
-            AnswerLoss(),
+            AnswerLoss(self.write_cost),
             needle_loader(NeedleBatches(task, self.batch, part, 3 * seed, haystack)),
             needle_loader(NeedleBatches(task, 32, 2, 3 * seed + 1, haystack, fixed=True)),
             TrainingConfig(
-                max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, stop_below=0.01, seed=seed,
+                max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, seed=seed,
                 progress=sys.stderr.isatty(),
             ),
         )  # fmt: skip

@@ -1,9 +1,10 @@
 """Networks that learn to find needles, and what share they find.
 
-Axes: B batch, T tokens.
+Axes: B batch, T tokens, H heads.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,7 @@ from titans_seq.domains.language.needle import Needle, NeedleTask, found, needle
 from titans_seq.domains.language.network import LanguageNetwork
 from titans_seq.domains.language.segments import next_token_loss
 from titans_seq.domains.language.vocabulary import BYTES
-
-STOP = "."
-"""Behind the value, as in the needle."""
+from titans_seq.memory import NeuralMemory
 
 
 @dataclass
@@ -35,7 +34,7 @@ class Answered:
 
 def answered(examples: Sequence[Needle]) -> Answered:
     """Examples of one length as tensors."""
-    replies = [f" {e.value}{STOP}" for e in examples]
+    replies = [f" {e.value}" for e in examples]
     rows = [np.frombuffer((e.prompt + r).encode(), np.uint8) for e, r in zip(examples, replies, strict=True)]
     tokens = torch.from_numpy(np.stack(rows).astype(np.int64))
     answers = torch.zeros(tokens.shape[0], tokens.shape[1] - 1, dtype=torch.bool)
@@ -70,16 +69,41 @@ def needle_loader(batches: NeedleBatches) -> DataLoader[Answered]:
 
 
 class AnswerLoss:
-    """Mean cross entropy of the answers, nats per byte; in training the rest of the text counts a little too."""
+    """Mean cross entropy of the answers, nats per byte; in training, writing costs.
 
-    def __init__(self, rest: float = 0.1) -> None:
-        self.rest = rest
+    A needle is lost less to forgetting than to all that is written over it. A price on the step size teaches a memory
+    to write what is asked for and little else, so that it keeps it over texts much longer than those of the training.
+
+    Args:
+        write_cost: nats times the mean step size theta of all memories, heads and tokens.
+    """
+
+    def __init__(self, write_cost: float = 0.0) -> None:
+        self.write_cost = write_cost
 
     def __call__(self, network: nn.Module, batch: Answered) -> Tensor:
-        logits, _ = network(batch.tokens[:, :-1])
-        losses = next_token_loss(logits, batch.tokens[:, 1:])
-        answers = losses[batch.answers].mean()
-        return answers + self.rest * losses[~batch.answers].mean() if network.training and self.rest else answers
+        with step_sizes(network) as sizes:
+            logits, _ = network(batch.tokens[:, :-1])
+        loss = next_token_loss(logits, batch.tokens[:, 1:])[batch.answers].mean()
+        if not network.training or not sizes:
+            return loss
+        return loss + self.write_cost * torch.stack([theta.mean() for theta in sizes]).mean()
+
+
+@contextmanager
+def step_sizes(network: nn.Module) -> Iterator[list[Tensor]]:
+    """A list to which each call of a memory inside appends its step sizes theta (B, T, H), with their graph."""
+    sizes = list[Tensor]()
+
+    def keep(_module: nn.Module, _inputs: object, gates: Tensor) -> None:
+        sizes.append(torch.sigmoid(gates.unflatten(-1, (3, -1))[..., 0, :]))
+
+    hooks = [m.gates.register_forward_hook(keep) for m in network.modules() if isinstance(m, NeuralMemory)]
+    try:
+        yield sizes
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @torch.inference_mode()
