@@ -22,6 +22,7 @@ from titans_seq.domains.language.retrieval import (
     answered,
     needle_accuracy,
     needle_loader,
+    step_sizes,
 )
 from titans_seq.errors import DataError
 from titans_seq.training import TrainingConfig, seeded, train
@@ -173,3 +174,34 @@ def test_a_network_trains_on_needles(variant):
     assert history.validation_loss[-1] < 3.5, "digits are known to be digits"
     assert history.validation_loss[-1] < history.validation_loss[0]
     assert needle_accuracy(network, needle_examples(NeedleTask(length=600, even=True), 4, 2), 16) <= 1
+
+
+@pytest.mark.parametrize(("variant", "memories"), [("lmm", 2), ("mac", 2), ("mag", 2), ("mal", 2), ("attention", 0)])
+def test_step_sizes_are_those_of_all_memories(variant, memories):
+    config = BackboneConfig(variant=variant, dim=16, layers=2, heads=2, window=8, chunk_size=4, initial_step=0.1)
+    network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=config))
+    with step_sizes(network) as sizes:
+        network(torch.randint(256, (3, 20)))
+    network(torch.randint(256, (3, 20)))  # no longer watched
+    assert len(sizes) >= memories
+    assert bool(sizes) == bool(memories)
+    for theta in sizes:
+        assert theta.shape[::2] == (3, 2)
+        assert theta.mean().item() == pytest.approx(0.1, rel=0.2)
+
+
+def test_a_price_makes_a_memory_write_less():
+    task, found = NeedleTask(length=512, answer_bytes=8, even=True), {}
+    for cost in (0.0, 10.0):
+        with seeded(0):
+            config = BackboneConfig(dim=16, layers=1, heads=2, chunk_size=16)
+            network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=config))
+        training, validation = NeedleBatches(task, 4, 12, 0), NeedleBatches(task, 4, 1, 1, fixed=True)
+        options = TrainingConfig(max_epochs=2, learning_rate=1e-2)
+        loss = AnswerLoss(cost)
+        train(network, loss, needle_loader(training), needle_loader(validation), options)
+        with step_sizes(network) as sizes:
+            network(validation.kept[0].tokens)
+        found[cost] = sizes[0].mean().item()
+        assert loss(network.eval(), validation.kept[0]) == AnswerLoss()(network, validation.kept[0]), "in training only"
+    assert found[10.0] < 0.8 * found[0.0]
