@@ -53,13 +53,14 @@ class NeedleBench:
     """Of the memory."""
     initial_forget: float = 1e-5
     """Share of the memory that a byte forgets at first."""
-    write_cost: float = 3
-    """Nats added to the training's loss per unit of the memories' mean step size: what is written must be worth it."""
+    write_cost: float = 0.8
+    """Nats added to the training's loss per unit of the memories' mean root of the step size: what is written must be
+    worth it."""
     steps: int = 600
     """Training steps."""
     batch: int = 8
     """Examples of a step."""
-    tests: int = 100
+    tests: int = 50
     """Examples of each length."""
     learning_rate: float = 3e-3
     """Peak rate."""

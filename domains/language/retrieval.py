@@ -73,9 +73,10 @@ class AnswerLoss:
 
     A needle is lost less to forgetting than to all that is written over it. A price on the step size teaches a memory
     to write what is asked for and little else, so that it keeps it over texts much longer than those of the training.
+    The price is concave, so that a few large steps cost less than many small ones.
 
     Args:
-        write_cost: nats times the mean step size theta of all memories, heads and tokens.
+        write_cost: nats times the mean root of the step size theta, over all memories, heads and tokens.
     """
 
     def __init__(self, write_cost: float = 0.0) -> None:
@@ -87,7 +88,7 @@ class AnswerLoss:
         loss = next_token_loss(logits, batch.tokens[:, 1:])[batch.answers].mean()
         if not network.training or not sizes:
             return loss
-        return loss + self.write_cost * torch.stack([theta.mean() for theta in sizes]).mean()
+        return loss + self.write_cost * torch.stack([theta.sqrt().mean() for theta in sizes]).mean()
 
 
 @contextmanager
