@@ -30,7 +30,7 @@ bench-genomics: $(STAMP)  ## GUE promoters and Cohn enhancers beside k-mers, a C
 
 bench-harness: $(STAMP)  ## a model of wikitext-2 through lm-evaluation-harness: wikitext, LAMBADA, PIQA
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,harness]'
-	$(BIN)/titans-seq lm --data "$$($(BIN)/titans-seq data path wikitext2-train)" --output runs/wikitext2 --force
+	$(BIN)/titans-seq lm --data "$$($(BIN)/titans-seq data path wikitext2-train)" --max-epochs 4 --output runs/wikitext2 --force
 	$(BIN)/titans-seq bench harness --model runs/wikitext2/model --output benchmarks/results
 
 bench-language: $(STAMP)  ## tinyshakespeare, every backbone beside attention, memory carried or not, 3 seeds
