@@ -56,7 +56,7 @@ class NeedleBench:
     write_cost: float = 0.8
     """Nats added to the training's loss per unit of the memories' mean root of the step size: what is written must be
     worth it."""
-    steps: int = 600
+    steps: int = 1000
     """Training steps."""
     batch: int = 8
     """Examples of a step."""
