@@ -5,7 +5,7 @@ STAMP := .venv/installed
 
 .PHONY: demo test lint check format bench-genomics bench-harness bench-language bench-long-horizon bench-needle \
 	bench-recall bench-recall-ablation bench-scaling bench-scan bench-score bench-speed bench-stability \
-	bench-streaming bench-sweeps bench-training-memory bench-training-step bench-windows example-sweeps
+	bench-streaming bench-sweeps bench-training-memory bench-training-step bench-windows example-surprise example-sweeps
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
 	$(BIN)/titans-seq forecast --horizon 24 --max-epochs 3 --output runs/demo --force
@@ -79,6 +79,13 @@ bench-training-memory: $(STAMP)  ## one training step on 32,768 tokens, plain an
 
 bench-windows: $(STAMP)  ## windows per second beside TimeSeriesDataSet
 	$(BIN)/titans-seq bench windows --output benchmarks/results
+
+example-surprise: $(STAMP)  ## lines of Shakespeare planted in wikitext-2, read by the model of bench-harness
+	head -c 1500 "$$($(BIN)/titans-seq data path tinyshakespeare)" > runs/passage.txt
+	$(BIN)/titans-seq surprise --model runs/wikitext2/model --data "$$($(BIN)/titans-seq data path wikitext2-valid)" \
+		--start 100000 --plant runs/passage.txt --output runs/surprise --force
+	mkdir -p benchmarks/surprise
+	cp runs/surprise/metrics.json runs/surprise/surprise.png benchmarks/surprise/
 
 example-sweeps: $(STAMP)  ## one sweep per domain on the embedded data, into benchmarks/sweeps
 	$(call sweep,timeseries,layers=1 max_epochs=1)

@@ -26,7 +26,7 @@ class Surprise:
     characters: int = 20_000
     """Characters to read at the most."""
     span: int = 64
-    """Tokens of the running mean in the picture."""
+    """Tokens of the running mean, in the picture and in `running_auc`."""
     output: Path = Path("runs/surprise")
     """Folder for the results."""
     force: bool = False
@@ -59,7 +59,7 @@ class Surprise:
         planted = (begin, begin + size) if passage else None
         metrics: dict[str, Any] = {"data": self.data.name, "tokens": len(trace), "mean": trace.mean().to_dict()}
         if planted is not None:
-            metrics |= {"planted": planted, "contrast": contrast(trace, planted)}
+            metrics |= {"planted": planted, "contrast": contrast(trace, planted, self.span)}
         write_text(self.output / "surprise.csv", trace.to_csv(index_label="token"))
         plot_surprise(self.output / "surprise.png", trace, planted, f"{self.data.name}: surprise", self.span)
         write_json(self.output / "metrics.json", metrics)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from titans_seq.domains.language.surprise import running
 from titans_seq.files import written
 from titans_seq.training import History
 
@@ -49,11 +50,12 @@ def plot_losses(
 def plot_surprise(path: Path, trace: pd.DataFrame, planted: tuple[int, int] | None, title: str, span: int = 64) -> None:
     """Both columns of `TitansLM.surprise`, as running means over `span` tokens; `planted` is a range to shade."""
     columns = [c for c in trace if trace[c].notna().any()]
+    means = running(trace, span)
     figure = _figure(9, 2.2 * len(columns) + 0.8)
     for number, column in enumerate(columns):
         axes = figure.add_subplot(len(columns), 1, number + 1)
         axes.plot(trace[column], color="0.85", lw=0.4)
-        axes.plot(trace[column].rolling(span, center=True, min_periods=1).mean(), f"C{number}", lw=1.4)
+        axes.plot(means[column], f"C{number}", lw=1.4)
         if planted is not None:
             axes.axvspan(*planted, color="C3", alpha=0.15, label="foreign passage")
         axes.set_ylabel({"bits": "bits per token", "memory": "memory's surprise"}[str(column)])

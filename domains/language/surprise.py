@@ -40,21 +40,29 @@ def traced(network: LanguageNetwork, tokens: Iterable[Tensor]) -> tuple[NDArray[
     return losses, torch.stack(memories).mean(0)[-len(losses) :].numpy()  # in front: persistent tokens, and the first
 
 
-def contrast(trace: pd.DataFrame, planted: tuple[int, int]) -> dict[str, dict[str, float]]:
+def running(trace: pd.DataFrame, span: int) -> pd.DataFrame:
+    """Means over `span` tokens, each token in the middle of its own."""
+    return trace.rolling(span, center=True, min_periods=1).mean()
+
+
+def contrast(trace: pd.DataFrame, planted: tuple[int, int], span: int = 64) -> dict[str, dict[str, float]]:
     """How far the tokens of a range stand out of the rest, per column of `TitansLM.surprise`.
 
     Returns:
-        means inside and outside, and `auc`: the chance that a token inside exceeds one outside (0.5: no difference).
+        means inside and outside, `auc`: the chance that a token inside exceeds one outside (0.5: no difference), and
+        `running_auc`: the same of running means over `span` tokens.
     """
     from sklearn.metrics import roc_auc_score
 
     inside = np.zeros(len(trace), dtype=bool)
     inside[slice(*planted)] = True
+    means = running(trace, span)
     return {
         str(column): {
             "inside": float(values[inside].mean()),
             "outside": float(values[~inside].mean()),
             "auc": float(roc_auc_score(inside, values)),
+            "running_auc": float(roc_auc_score(inside, means[column])),
         }
         for column, values in ((c, trace[c].to_numpy()) for c in trace)
         if not np.isnan(values).any()

@@ -21,6 +21,7 @@ def test_a_foreign_passage_stands_out_of_its_surroundings(small_lm, english, tmp
     found = contrast(trace, (start, start + size))["bits"]
     assert found["inside"] > 1.5 * found["outside"]
     assert found["auc"] > 0.7
+    assert found["running_auc"] > found["auc"]
     # no stretch of the same length elsewhere is as surprising
     means = trace["bits"].rolling(size).mean().dropna()
     assert abs(int(means.idxmax()) + 1 - (start + size)) < size / 4
@@ -63,4 +64,7 @@ def test_the_memory_is_watched_where_it_writes(variant, persistent):
 
 def test_contrast_of_known_numbers():
     trace = pd.DataFrame({"bits": [1.0, 1, 5, 7, 1], "memory": [np.nan] * 5})
-    assert contrast(trace, (2, 4)) == {"bits": {"inside": 6.0, "outside": 1.0, "auc": 1.0}}
+    assert contrast(trace, (2, 4), 1) == {"bits": {"inside": 6.0, "outside": 1.0, "auc": 1.0, "running_auc": 1.0}}
+    assert contrast(trace, (2, 4), 3)["bits"]["running_auc"] == 1.0
+    # means over three: 1, 7/3, 13/3, 13/3, 4, so of six pairs three are in order and one is a tie
+    assert contrast(trace, (1, 3), 3)["bits"]["running_auc"] == pytest.approx(3.5 / 6)
