@@ -30,7 +30,7 @@ bench-genomics: $(STAMP)  ## GUE promoters and Cohn enhancers beside k-mers, a C
 
 bench-harness: $(STAMP)  ## a model of wikitext-2 through lm-evaluation-harness: wikitext, LAMBADA, PIQA
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,harness]'
-	$(BIN)/titans-seq lm --data "$$($(BIN)/titans-seq data path wikitext2-train)" --max-epochs 4 --output runs/wikitext2 --force
+	$(BIN)/titans-seq lm --data "$$($(BIN)/titans-seq data path wikitext2-train)" --carry --max-epochs 4 --output runs/wikitext2 --force
 	$(BIN)/titans-seq bench harness --model runs/wikitext2/model --output benchmarks/results
 
 bench-language: $(STAMP)  ## tinyshakespeare, every backbone beside attention, memory carried or not, 3 seeds
@@ -90,7 +90,7 @@ example-surprise: $(STAMP)  ## lines of Shakespeare planted in wikitext-2, read 
 example-sweeps: $(STAMP)  ## one sweep per domain on the embedded data, into benchmarks/sweeps
 	$(call sweep,timeseries,layers=1 max_epochs=1)
 	$(call sweep,genomics,max_epochs=5)
-	$(call sweep,language,layers=2 epoch_steps=60 max_epochs=3)
+	$(call sweep,language,layers=2 epoch_steps=60 max_epochs=3 carry=true)
 
 define sweep
 	$(BIN)/titans-seq sweep run --domain $(1) --set $(2) --trials 10 --workers 2 --study example-$(1) --resume --force \

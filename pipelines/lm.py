@@ -36,7 +36,7 @@ class LanguageModel:
     """Tokens that attention sees."""
     chunk_size: int = 16
     """Tokens whose gradients the memory takes at the same weights."""
-    carry: bool = True
+    carry: bool = False
     """Carry the memory from one training segment to the next."""
     batch_size: int = 12
     """Segments of a step."""

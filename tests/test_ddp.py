@@ -75,7 +75,7 @@ def curve():
 
 def language():
     size = {"dim": 16, "layers": 1, "heads": 2, "window": 8, "chunk_size": 4, "context": 16, "batch_size": 3}
-    model = TitansLM(**size, epoch_steps=8, max_epochs=2, learning_rate=1e-2).fit(TEXT)
+    model = TitansLM(**size, carry=True, epoch_steps=8, max_epochs=2, learning_rate=1e-2).fit(TEXT)
     return told(model.history_) | {"bits": model.score("to be")}
 
 

@@ -49,7 +49,8 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
             `MemoryConfig`.
         context: tokens of a training segment.
         carry: train on segments that follow one another and carry the memory across (truncated backpropagation
-            through time); off: segments from anywhere, each with a memory that begins anew.
+            through time); off: segments from anywhere, each with a memory that begins anew, which is measured to
+            learn better (README).
         batch_size: segments of a step.
         epoch_steps: steps from one look at the validation text to the next.
         max_epochs, patience, learning_rate, weight_decay, max_minutes: see `TrainingConfig`.
@@ -95,7 +96,7 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
         initial_step: float | None = None,
         conv_kernel: int = 4,
         context: int = 64,
-        carry: bool = True,
+        carry: bool = False,
         batch_size: int = 12,
         epoch_steps: int = 250,
         max_epochs: int = 8,

@@ -70,7 +70,7 @@ def test_all_results_are_there(place, book, english, capsys):
 
 
 def test_the_embedded_text_json_and_force(place, english, capsys):
-    command = ["lm", *FAST, "--variant", "lmm", "--no-carry", "--output", "out", "--tracking-uri", "off", "--json"]
+    command = ["lm", *FAST, "--variant", "lmm", "--carry", "--output", "out", "--tracking-uri", "off", "--json"]
     assert execute(command) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["data"] == "pydoc_data.topics"
