@@ -1,10 +1,9 @@
 """Networks that learn to find needles, and what share they find.
 
-Axes: B batch, T tokens, H heads.
+Axes: B batch, T tokens.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from titans_seq.domains.language.needle import Needle, NeedleTask, found, needle
 from titans_seq.domains.language.network import LanguageNetwork
 from titans_seq.domains.language.segments import next_token_loss
 from titans_seq.domains.language.vocabulary import BYTES
-from titans_seq.memory import NeuralMemory
+from titans_seq.memory.recorded import step_sizes
 
 
 @dataclass
@@ -89,22 +88,6 @@ class AnswerLoss:
         if not network.training or not sizes:
             return loss
         return loss + self.write_cost * torch.stack([theta.sqrt().mean() for theta in sizes]).mean()
-
-
-@contextmanager
-def step_sizes(network: nn.Module) -> Iterator[list[Tensor]]:
-    """A list to which each call of a memory inside appends its step sizes theta (B, T, H), with their graph."""
-    sizes = list[Tensor]()
-
-    def keep(_module: nn.Module, _inputs: object, gates: Tensor) -> None:
-        sizes.append(torch.sigmoid(gates.unflatten(-1, (3, -1))[..., 0, :]))
-
-    hooks = [m.gates.register_forward_hook(keep) for m in network.modules() if isinstance(m, NeuralMemory)]
-    try:
-        yield sizes
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @torch.inference_mode()

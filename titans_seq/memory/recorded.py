@@ -1,4 +1,7 @@
-"""The surprise of every memory inside a network, while the network runs. Axes: B batch, T tokens, H heads."""
+"""Surprise and step sizes of all memories inside a network, while the network runs.
+
+Axes: B batch, T tokens, H heads.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,3 +36,19 @@ def recorded(module: nn.Module) -> Iterator[list[list[Tensor]]]:
     finally:
         for memory in found:
             del memory.step
+
+
+@contextmanager
+def step_sizes(network: nn.Module) -> Iterator[list[Tensor]]:
+    """A list to which each call of a memory inside appends its step sizes theta (B, T, H), with their graph."""
+    sizes = list[Tensor]()
+
+    def keep(_module: nn.Module, _inputs: object, gates: Tensor) -> None:
+        sizes.append(torch.sigmoid(gates.unflatten(-1, (3, -1))[..., 0, :]))
+
+    hooks = [m.gates.register_forward_hook(keep) for m in network.modules() if isinstance(m, NeuralMemory)]
+    try:
+        yield sizes
+    finally:
+        for hook in hooks:
+            hook.remove()

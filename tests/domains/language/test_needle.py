@@ -22,9 +22,9 @@ from titans_seq.domains.language.retrieval import (
     answered,
     needle_accuracy,
     needle_loader,
-    step_sizes,
 )
 from titans_seq.errors import DataError
+from titans_seq.memory.recorded import step_sizes
 from titans_seq.training import TrainingConfig, seeded, train
 
 ESSAY = "He wrote on. She read it all! Was it any good? Some of it was. The rest was not worth the ink it took. " * 3
