@@ -25,7 +25,7 @@ from titans_seq.shares import share
 from titans_seq.training import History, TrainingConfig, train
 
 TEXT = "To be, or not to be, that is the question. " * 30
-CONFIG = TrainingConfig(max_epochs=9, learning_rate=0.03, stop_below=0.6, average=0.9)
+CONFIG = TrainingConfig(max_epochs=30, learning_rate=0.03, patience=1, average=0.9)
 
 
 @dataclass

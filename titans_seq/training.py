@@ -35,9 +35,6 @@ class TrainingConfig:
     patience: int = 3
     """Epochs without a better validation loss before training stops."""
 
-    stop_below: float | None = None
-    """Validation loss at which training stops, its work done; None: never."""
-
     learning_rate: float = 1e-3
     """Peak rate of AdamW; a tenth of the steps of the first epoch warm up, then a cosine falls to a hundredth."""
 
@@ -165,7 +162,7 @@ def train(
         return mean.lerp(new, 1 - decay) if mean.is_floating_point() else new
 
     callbacks: list[Any] = [
-        EarlyStopping("val_loss", patience=config.patience, check_finite=True, stopping_threshold=config.stop_below),
+        EarlyStopping("val_loss", patience=config.patience, check_finite=True),
         Keep(),
     ]
     if config.average is not None:  # stands in the network while it is validated, and `Keep` finds it there
