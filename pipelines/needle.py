@@ -54,8 +54,8 @@ class NeedleBench:
     initial_forget: float = 1e-5
     """Share of the memory that a byte forgets at first."""
     write_cost: float = 0.8
-    """Nats added to the training's loss per unit of the memories' mean root of the step size: what is written must be
-    worth it."""
+    """Nats per unit of the memories' mean root of the step size, added to the training's loss in proportion to the
+    probability of the answers: what is written must be worth it."""
     steps: int = 1000
     """Training steps."""
     batch: int = 8

@@ -72,7 +72,8 @@ class AnswerLoss:
 
     A needle is lost less to forgetting than to all that is written over it. A price on the step size teaches a memory
     to write what is asked for and little else, so that it keeps it over texts much longer than those of the training.
-    The price is concave, so that a few large steps cost less than many small ones.
+    The price is concave, so that a few large steps cost less than many small ones, and in proportion to the probability
+    of the answers: a network that does not know them yet would learn not to write before it has learned to recall.
 
     Args:
         write_cost: nats times the mean root of the step size theta, over all memories, heads and tokens.
@@ -87,7 +88,8 @@ class AnswerLoss:
         loss = next_token_loss(logits, batch.tokens[:, 1:])[batch.answers].mean()
         if not network.training or not sizes:
             return loss
-        return loss + self.write_cost * torch.stack([theta.sqrt().mean() for theta in sizes]).mean()
+        written = torch.stack([theta.sqrt().mean() for theta in sizes]).mean()
+        return loss + self.write_cost * torch.exp(-loss.detach()) * written
 
 
 @torch.inference_mode()

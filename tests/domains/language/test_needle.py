@@ -1,5 +1,6 @@
 """Needles in haystacks, against the published definition, and networks that look for them."""
 
+import math
 import re
 import uuid
 
@@ -192,7 +193,7 @@ def test_step_sizes_are_those_of_all_memories(variant, memories):
 
 def test_a_price_makes_a_memory_write_less():
     task, found = NeedleTask(length=512, answer_bytes=8, even=True), {}
-    for cost in (0.0, 10.0):
+    for cost in (0.0, 100.0):
         with seeded(0):
             config = BackboneConfig(dim=16, layers=1, heads=2, chunk_size=16)
             network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=config))
@@ -203,5 +204,17 @@ def test_a_price_makes_a_memory_write_less():
         with step_sizes(network) as sizes:
             network(validation.kept[0].tokens)
         found[cost] = sizes[0].mean().item()
-        assert loss(network.eval(), validation.kept[0]) == AnswerLoss()(network, validation.kept[0]), "in training only"
-    assert found[10.0] < 0.8 * found[0.0]
+    assert found[100.0] < 0.8 * found[0.0]
+
+
+@pytest.mark.parametrize(("variant", "memories"), [("lmm", 2), ("attention", 0)])
+def test_the_price_is_in_proportion_to_the_probability_of_the_answers(variant, memories):
+    config = BackboneConfig(variant=variant, dim=16, layers=2, heads=2, window=8, chunk_size=16, initial_step=0.09)
+    network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=config))
+    batch = NeedleBatches(NeedleTask(length=512, answer_bytes=8, even=True), 2, 1, 0, fixed=True).kept[0]
+    plain, priced = (AnswerLoss(cost)(network, batch).item() for cost in (0.0, 2.0))
+    if not memories:
+        assert priced == plain
+    else:
+        assert priced - plain == pytest.approx(2 * math.exp(-plain) * 0.3, rel=0.05)
+    assert AnswerLoss(2.0)(network.eval(), batch) == AnswerLoss()(network, batch), "in training only"
