@@ -53,6 +53,8 @@ class NeedleBench:
     """Of the memory."""
     initial_forget: float = 1e-5
     """Share of the memory that a byte forgets at first."""
+    max_step: float = 1.0
+    """Step size of the memory at the most."""
     write_cost: float = 0.8
     """Nats per unit of the memories' mean root of the step size, added to the training's loss in proportion to the
     probability of the answers: what is written must be worth it."""
@@ -89,7 +91,7 @@ class NeedleBench:
         for length in (self.trained, *self.lengths):
             self.task(length)
         settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json", "seeds", "seed", "variants")}
-        name = f"needle-{self.kind}"
+        name = f"needle-{self.kind}" + (f"-max-step-{self.max_step:g}" if self.max_step < 1 else "")
         ledger = Ledger(self.output, name, settings)
         for seed in range(self.seed, self.seed + self.seeds):
             for variant in self.variants:
@@ -145,6 +147,7 @@ class NeedleBench:
                 heads=self.heads,
                 window=self.window,
                 chunk_size=self.chunk_size,
+                max_step=self.max_step,
             )
             return sized(config, self.parameters - (BYTES + 1) * self.dim)
         except ValueError as error:

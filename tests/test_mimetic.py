@@ -1,10 +1,13 @@
 """Initial values: keys begin as queries, outputs undo values, steps as configured; fresh mixers recall."""
 
+import math
+
 import pytest
 import torch
 
 from titans_seq import MemoryConfig, NeuralMemory
 from titans_seq.backbone.attention import Attention
+from titans_seq.memory.recorded import step_sizes
 
 
 @pytest.mark.parametrize("mixer", [NeuralMemory(MemoryConfig(dim=16, heads=2)), Attention(16, 2, None)])
@@ -40,3 +43,35 @@ def test_steps_begin_as_configured(step, expected):
 def test_steps_out_of_range(step):
     with pytest.raises(ValueError, match="initial_step must lie between 0 and 1"):
         MemoryConfig(dim=16, heads=2, initial_step=step)
+
+
+@pytest.mark.parametrize(("step", "most", "expected"), [(None, 0.25, 0.5 / 16), (None, 0.02, 0.01), (0.05, 0.25, 0.05)])
+def test_steps_stay_below_the_most(step, most, expected):
+    memory = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=8, initial_step=step, max_step=most)).double()
+    x = torch.randn(2, 24, 16, dtype=torch.float64)
+    with step_sizes(memory) as sizes, torch.no_grad():
+        memory(x)
+        memory.gates.bias[:2] = 100
+        saturated, _ = memory(x)
+    torch.testing.assert_close(sizes[0].mean().item(), expected, rtol=0.2, atol=0)
+    torch.testing.assert_close(sizes[1], torch.full_like(sizes[1], most))
+    other = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=8)).double()
+    other.load_state_dict(memory.state_dict())
+    with torch.no_grad():
+        other.gates.weight[:2] = 0
+        other.gates.bias[:2] = math.log(most / (1 - most))
+        torch.testing.assert_close(other(x)[0], saturated, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_step": 0.0}, "max_step must be above 0 and at most 1, not 0.0"),
+        ({"max_step": 1.5}, "max_step must be above 0 and at most 1, not 1.5"),
+        ({"max_step": float("nan")}, "max_step must be above 0"),
+        ({"max_step": 0.1, "initial_step": 0.1}, "initial_step must be below max_step"),
+    ],
+)
+def test_most_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        MemoryConfig(dim=16, heads=2, **options)

@@ -64,6 +64,9 @@ class BackboneConfig:
     initial_step: float | None = None
     """The memory's step size before training; see `MemoryConfig.initial_step`."""
 
+    max_step: float = 1.0
+    """The memory's step size at the most; see `MemoryConfig.max_step`."""
+
     conv_kernel: int = 4
     """Width of the causal depthwise convolutions; 1 means none."""
 
@@ -114,6 +117,7 @@ class BackboneConfig:
             forget=self.forget,
             forget_to=self.forget_to,
             initial_step=self.initial_step,
+            max_step=self.max_step,
             conv_kernel=self.conv_kernel,
             activation=self.memory_activation,
             clip=self.clip,

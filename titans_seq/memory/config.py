@@ -51,6 +51,13 @@ class MemoryConfig:
     Tasks that hang on single tokens, such as recall, learn sooner from steps of about 0.05.
     """
 
+    max_step: float = 1.0
+    """theta never exceeds this: it is max_step times the sigmoid of its gate.
+
+    At 1, as the paper has it, a training with hardly any forgetting can run up theta until the memory overshoots
+    at every chunk and its gradients say nothing any more; 0.25 has kept such a training on its way.
+    """
+
     conv_kernel: int = 4
     """Width of the causal depthwise convolutions after the q, k and v projections; 1 means none."""
 
@@ -89,8 +96,12 @@ class MemoryConfig:
             raise ValueError(f"activation must be silu or gelu, not {self.activation!r}")
         if self.forget_to not in ("initial", "zero"):
             raise ValueError(f"forget_to must be initial or zero, not {self.forget_to!r}")
+        if not 0 < self.max_step <= 1:
+            raise ValueError(f"max_step must be above 0 and at most 1, not {self.max_step!r}")
         if self.initial_step is not None and not 0 < self.initial_step < 1:
             raise ValueError(f"initial_step must lie between 0 and 1 or be None, not {self.initial_step!r}")
+        if self.initial_step is not None and self.initial_step >= self.max_step:
+            raise ValueError(f"initial_step must be below max_step ({self.max_step!r}), not {self.initial_step!r}")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip must be positive or None, not {self.clip!r}")
         if self.checkpoint_tokens is not None and (

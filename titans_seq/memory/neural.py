@@ -82,7 +82,8 @@ class NeuralMemory(nn.Module):
         The projections begin as `mimetic` sets them.
         """
         eta = 0.5 if self.config.momentum else 0.0
-        theta = self.config.initial_step or (1 - eta) / (2 * self.config.chunk_size)
+        theta = self.config.initial_step or min((1 - eta) / (2 * self.config.chunk_size), self.config.max_step / 2)
+        theta /= self.config.max_step
         with torch.no_grad():
             nn.init.normal_(self.project.weight, std=self.config.dim**-0.5)
             mimetic(self.project.weight, self.output.weight)
@@ -167,6 +168,8 @@ class NeuralMemory(nn.Module):
         tail = next_tail(projected[..., : 3 * config.dim], before, config.conv_kernel, lengths)
         gates = torch.sigmoid(self.gates(x).to(x.dtype))  # in bfloat16 their products would drift
         theta, eta, alpha = gates.unflatten(-1, (3, -1)).permute(2, 0, 3, 1)
+        if config.max_step != 1:
+            theta = config.max_step * theta
         tokens = Tokens(
             q=q,
             k=k,

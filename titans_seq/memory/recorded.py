@@ -5,6 +5,7 @@ Axes: B batch, T tokens, H heads.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,10 +44,11 @@ def step_sizes(network: nn.Module) -> Iterator[list[Tensor]]:
     """A list to which each call of a memory inside appends its step sizes theta (B, T, H), with their graph."""
     sizes = list[Tensor]()
 
-    def keep(_module: nn.Module, _inputs: object, gates: Tensor) -> None:
-        sizes.append(torch.sigmoid(gates.unflatten(-1, (3, -1))[..., 0, :]))
+    def keep(most: float, _module: nn.Module, _inputs: object, gates: Tensor) -> None:
+        sizes.append(most * torch.sigmoid(gates.unflatten(-1, (3, -1))[..., 0, :]))
 
-    hooks = [m.gates.register_forward_hook(keep) for m in network.modules() if isinstance(m, NeuralMemory)]
+    memories = [m for m in network.modules() if isinstance(m, NeuralMemory)]
+    hooks = [m.gates.register_forward_hook(partial(keep, m.config.max_step)) for m in memories]
     try:
         yield sizes
     finally:
