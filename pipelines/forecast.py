@@ -70,7 +70,7 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
     from titans_seq.domains.timeseries.plots import plot_forecast
     from titans_seq.domains.timeseries.prepare import prepare, tensors
     from titans_seq.domains.timeseries.table import EMBEDDED, read_table
-    from titans_seq.training import seeded
+    from titans_seq.training import temporary_seed
 
     for name in ("horizon", "context"):
         if getattr(options, name) < 1:
@@ -106,7 +106,7 @@ def run_forecast(options: Forecast) -> dict[str, Any]:
         run.data(frame, source.name)
         folder = options.output / "model"
         model.fit_panel(training, after_epoch(run, folder), data)
-        with seeded(options.seed):
+        with temporary_seed(options.seed):
             dlinear = DLinear(options.context, options.horizon)
         history = fit_network(dlinear, data, options.horizon, "mse", model.batch_size, fitting)
         season = panel.season if panel.season < min(len(s.index) for s in training.series) else 1

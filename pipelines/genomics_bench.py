@@ -164,13 +164,13 @@ class GenomicsBench:
         from titans_seq.domains.genomics.baselines import SmallCNN
         from titans_seq.domains.genomics.encoder import encoded
         from titans_seq.domains.genomics.fitting import Examples, fit_network, logits
-        from titans_seq.training import seeded
+        from titans_seq.training import temporary_seed
 
         rows = {name: encoded(codes) for name, (codes, _) in pieces.items()}
         known = np.unique(pieces["train"][1])
         examples = [Examples(rows[n], np.searchsorted(known, pieces[n][1])) for n in ("train", "dev")]
         _, training = estimator.set_params(learning_rate=self.cnn_learning_rate, weight_decay=0.0).check(len(known))
-        with seeded(estimator.random_state):
+        with temporary_seed(estimator.random_state):
             network = SmallCNN(max(len(row) for part in rows.values() for row in part), len(known))
         history = fit_network(network, examples[0], examples[1], estimator.batch_size, None, 0.0, training)
         return softmax(logits(network, rows["test"]).astype(np.float64), axis=1), _training(network, history)

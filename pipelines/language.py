@@ -128,13 +128,13 @@ class LanguageBench:
         from titans_seq.domains.language import TitansLM
 
         model = TitansLM(
-            variant, vocabulary="symbols", dim=self.dim, layers=self.layers, window=self.window,
+            variant=variant, vocabulary="symbols", dim=self.dim, layers=self.layers, window=self.window,
             chunk_size=self.chunk_size, memory_expansion=self.memory_expansion, context=self.context, carry=carry,
             batch_size=self.batch,
             epoch_steps=self.epoch_steps, max_epochs=self.epochs, patience=self.epochs,
             learning_rate=self.learning_rate, random_state=seed, verbose=sys.stderr.isatty(),
         )  # fmt: skip
-        config, _ = model.check()
+        config = model.check()
         try:
             config = sized(config, self.parameters - SYMBOLS * self.dim)
         except ValueError as error:

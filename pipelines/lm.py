@@ -83,7 +83,7 @@ def run_lm(options: LanguageModel) -> dict[str, Any]:
 
     from titans_seq.domains.language.baselines import baseline_bits
     from titans_seq.domains.language.evaluation import window_loss
-    from titans_seq.domains.language.model import TitansLM
+    from titans_seq.domains.language.language_model import TitansLM
     from titans_seq.domains.language.plots import plot_history
     from titans_seq.domains.language.sampling import Sampling
     from titans_seq.domains.language.text import EMBEDDED, embedded_text, read_text, sha256
@@ -105,7 +105,7 @@ def run_lm(options: LanguageModel) -> dict[str, Any]:
     train, test = text[:cut], text[cut:]
     for part in (text, train):
         model.check_text(part)
-    vocabulary = Vocabulary.of(options.vocabulary, train)
+    vocabulary = Vocabulary.from_text(options.vocabulary, train)
     prompt = options.prompt or train[-64:]
     for part in (prompt, test):
         vocabulary.encode(part)
@@ -127,7 +127,7 @@ def run_lm(options: LanguageModel) -> dict[str, Any]:
         seconds = round(model.history_.seconds, 1)
         baselines = baseline_bits(train, test)
         models = {
-            f"titans {options.variant}": {"bits_per_byte": model.score(test), "seconds": seconds},
+            f"titans {options.variant}": {"bits_per_byte": model.bits_per_byte(test), "seconds": seconds},
             f"titans {options.variant}, windows of {options.context}": {
                 "bits_per_byte": nats / math.log(2) * len(tokens) / len(utf8(test)),
                 "seconds": seconds,

@@ -62,7 +62,7 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
     from titans_seq.domains.timeseries.prepare import Prepared, Scaling
     from titans_seq.domains.timeseries.table import read_csv
     from titans_seq.domains.timeseries.windows import Windows
-    from titans_seq.training import seeded
+    from titans_seq.training import temporary_seed
 
     claim_results(options, "context", "horizon", "seeds")
     TitansForecaster(options.horizon, options.context, options.variant, max_epochs=options.max_epochs).check()
@@ -94,9 +94,9 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
             verbose=sys.stderr.isatty(),
         )  # fmt: skip
         shape, config = model.check()
-        with seeded(seed):
+        with temporary_seed(seed):
             titans = ForecastNetwork(shape)
-        with seeded(seed):
+        with temporary_seed(seed):
             dlinear = DLinear(context, horizon)
         size = model.batch_size
         runs = {

@@ -165,13 +165,13 @@ class NeedleBench:
         )
         from titans_seq.domains.language.text import embedded_text
         from titans_seq.domains.language.vocabulary import BYTES
-        from titans_seq.training import TrainingConfig, seeded, train
+        from titans_seq.training import TrainingConfig, temporary_seed, train
 
         haystack = None if self.kind == "passkey" else embedded_text()
         task = self.task(self.trained, len(f" {10**6}"))
         part = min(PART, self.steps)
         epochs = -(-self.steps // part)
-        with seeded(seed):
+        with temporary_seed(seed):
             network = LanguageNetwork(
                 LanguageConfig(
                     vocabulary=BYTES + 1,
@@ -186,8 +186,8 @@ class NeedleBench:
             needle_loader(NeedleBatches(task, self.batch, part, 3 * seed, haystack)),
             needle_loader(NeedleBatches(task, 32, 2, 3 * seed + 1, haystack, fixed=True)),
             TrainingConfig(
-                max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, seed=seed,
-                progress=sys.stderr.isatty(),
+                max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, random_state=seed,
+                verbose=sys.stderr.isatty(),
             ),
         )  # fmt: skip
         started = time.perf_counter()

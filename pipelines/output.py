@@ -29,9 +29,9 @@ def claim_folder(folder: Path, files: Collection[str], force: bool) -> None:
     if there and not force:
         raise DataError(f"{folder} already holds {', '.join(there)}: choose another --output, or --force")
     if "model" in files and (folder / "model").exists():
-        from titans_seq.saving import replaceable
+        from titans_seq.saving import is_replaceable
 
-        if not replaceable(folder / "model"):
+        if not is_replaceable(folder / "model"):
             raise DataError(f"{folder / 'model'} is not a saved model: choose another --output")
     try:
         folder.mkdir(parents=True, exist_ok=True)

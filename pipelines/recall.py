@@ -150,13 +150,13 @@ class RecallBench:
             recall_loader,
             recall_loss,
         )
-        from titans_seq.training import TrainingConfig, seeded, train
+        from titans_seq.training import TrainingConfig, temporary_seed, train
 
         tasks = {name: RecallTask(**TASKS[name]) for name in self.tasks}
         config = self.backbone(changes)
         part = min(PART, self.steps)
         epochs = -(-self.steps // part)
-        with seeded(seed):
+        with temporary_seed(seed):
             network = RecallNetwork(config, next(iter(tasks.values())).vocabulary)
         history = train(
             network,
@@ -164,8 +164,8 @@ class RecallBench:
             recall_loader(RecallMixture(list(tasks.values()), self.tokens, part, 3 * seed, ALONE)),
             recall_loader([recall_examples(task, 500, 3 * seed + 1) for task in tasks.values()]),
             TrainingConfig(
-                max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, seed=seed,
-                progress=sys.stderr.isatty(),
+                max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, random_state=seed,
+                verbose=sys.stderr.isatty(),
             ),
         )  # fmt: skip
         return {

@@ -70,7 +70,7 @@ class Scoring:
 
         chapters = embedded_text().encode("ascii", "replace").decode()
         options: dict[str, Any] = {"dim": self.dim, "layers": self.layers, "random_state": self.seed}
-        model = TitansLM(variant, epoch_steps=1, max_epochs=1, **options).fit(chapters[:5000])
+        model = TitansLM(variant=variant, epoch_steps=1, max_epochs=1, **options).fit(chapters[:5000])
         process, resident, stamps = psutil.Process(), list[int](), list[float]()
 
         def text() -> Iterator[str]:
@@ -81,7 +81,7 @@ class Scoring:
                 stamps.append(time.perf_counter())
 
         started = time.perf_counter()
-        bits = model.score(text())
+        bits = model.bits_per_byte(text())
         seconds = time.perf_counter() - started
         part = max(1, len(resident) // 20)
         early, late = median(resident[part : 2 * part]), median(resident[-part:])

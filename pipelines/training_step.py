@@ -84,7 +84,7 @@ def measure(make: Callable[[int, int], Case], steps: int, seed: int) -> dict[str
             moments.append(time.perf_counter())
         return loss(net, batch)
 
-    train(network, noted, batches, batches, TrainingConfig(max_epochs=1, seed=seed))
+    train(network, noted, batches, batches, TrainingConfig(max_epochs=1, random_state=seed))
     warm = min(5, steps // 2)
     step = median(b - a for a, b in pairwise(moments[warm:]))
     network, loss, batches = make(steps, seed)
@@ -132,11 +132,11 @@ def forecaster(steps: int, seed: int) -> Case:
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
     from titans_seq.domains.timeseries.network import ForecastNetwork
     from titans_seq.domains.timeseries.windows import Windows
-    from titans_seq.training import seeded
+    from titans_seq.training import temporary_seed
 
     model = TitansForecaster(96, 96)
     shape, _ = model.check()
-    with seeded(seed):
+    with temporary_seed(seed):
         network = ForecastNetwork(shape)
         values = torch.randn(steps * model.batch_size + 191, 7).cumsum(0)
     return network, window_loss(96, model.loss), Windows([values], 192, 96).loader(model.batch_size)
@@ -149,11 +149,11 @@ def language_model(steps: int, seed: int) -> Case:
     from titans_seq.domains.language import TitansLM
     from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
     from titans_seq.domains.language.segments import ConsecutiveSegments, NextTokenLoss, loader
-    from titans_seq.training import seeded
+    from titans_seq.training import temporary_seed
 
     model = TitansLM()
-    backbone, _ = model.check()
-    with seeded(seed):
+    backbone = model.check()
+    with temporary_seed(seed):
         network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=backbone))
         tokens = torch.randint(256, (100_000,))
     return network, NextTokenLoss(), loader(ConsecutiveSegments(tokens, model.context, model.batch_size, steps, seed))

@@ -178,7 +178,7 @@ class LanguageModelling(Task):
         model.fit(self.train, on_epoch=on_epoch)
 
     def test(self, model: Any) -> dict[str, float]:
-        return {"bits_per_byte": model.score(self.held_back)}
+        return {"bits_per_byte": model.bits_per_byte(self.held_back)}
 
 
 TASKS: dict[str, type[Forecasting | Classification | LanguageModelling]] = {

@@ -88,5 +88,5 @@ def small_lm(english):
     from titans_seq.domains.language import TitansLM
 
     size = {"dim": 32, "layers": 1, "heads": 2, "window": 16, "chunk_size": 8}
-    model = TitansLM("mag", **size, carry=True, epoch_steps=150, max_epochs=2, batch_size=8, learning_rate=5e-3)
+    model = TitansLM(variant="mag", **size, carry=True, epoch_steps=150, max_epochs=2, batch_size=8, learning_rate=5e-3)
     return model.fit(english[:60_000])

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader
 
 from titans_seq.domains.language import TitansLM
 from titans_seq.errors import TrainingError
-from titans_seq.shares import share
 from titans_seq.training import History, TrainingConfig, train
+from titans_seq.training.processes import take_share
 
 TEXT = "To be, or not to be, that is the question. " * 30
 CONFIG = TrainingConfig(max_epochs=30, learning_rate=0.03, patience=1, average=0.9)
@@ -63,7 +63,7 @@ def loss(network, batch):
 
 def told(history):
     weights = {name: t.flatten().tolist() for name, t in history.best.items()}
-    return history.stored() | {"best": weights}
+    return history.to_dict() | {"best": weights}
 
 
 def curve():
@@ -76,7 +76,7 @@ def curve():
 def language():
     size = {"dim": 16, "layers": 1, "heads": 2, "window": 8, "chunk_size": 4, "context": 16, "batch_size": 3}
     model = TitansLM(**size, carry=True, epoch_steps=8, max_epochs=2, learning_rate=1e-2).fit(TEXT)
-    return told(model.history_) | {"bits": model.score("to be")}
+    return told(model.history_) | {"bits": model.bits_per_byte("to be")}
 
 
 def chance():
@@ -184,7 +184,7 @@ def test_ctrl_c_leaves_both_with_the_best(found):
 @pytest.mark.parametrize(("rows", "count"), [(1, 2), (4, 2), (5, 2), (2, 3), (7, 3)])
 def test_shares_add_up_to_the_batch(rows, count):
     x = torch.randn(rows, 3, dtype=torch.float64)
-    parts = [share(Pairs(x, -x), rank, count) for rank in range(count)]
+    parts = [take_share(Pairs(x, -x), rank, count) for rank in range(count)]
     mean = sum(weight * part.x.mean() for part, weight in parts) / count
     torch.testing.assert_close(mean, x.mean())
     assert all(len(part) >= 1 and torch.equal(part.y, -part.x) for part, _ in parts)

@@ -59,7 +59,7 @@ def change(folder, **values):
         (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "not JSON"),
         (lambda f: (f / "config.json").write_text("[]"), "is not a model"),
         (lambda f: change(f, format="other"), "is not a model"),
-        (lambda f: change(f, format_version=99), "has format 99"),
+        (lambda f: change(f, format_version=99), "saved in format 99"),
         (lambda f: change(f, kind="Other"), "holds a Other"),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda f: (f / "model.safetensors").write_bytes(b""), "is damaged"),

@@ -19,7 +19,7 @@ from titans_seq.files import write_json
 from titans_seq.version import __version__
 
 FORMAT = "titans-seq"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LARGEST_CONFIG = 64 * 2**20
 """Bytes; a longer config.json is refused unread."""
@@ -38,7 +38,7 @@ def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any
         ModelError: the folder holds something that is not a saved model, or cannot be written.
     """
     folder = Path(folder)
-    if not replaceable(folder):
+    if not is_replaceable(folder):
         raise ModelError(f"{folder} exists and is not a saved model: choose another folder")
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, "version": __version__}
     try:
@@ -49,7 +49,7 @@ def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any
     try:
         fresh.chmod(0o755)
         write_json(fresh / CONFIG, header | config)
-        save_file(owned(tensors.items()), fresh / WEIGHTS)
+        save_file(copy_tensors(tensors.items()), fresh / WEIGHTS)
         (fresh / WEIGHTS).chmod(0o644)
         if folder.exists():
             _exchange(fresh, folder)
@@ -62,8 +62,8 @@ def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any
     return folder
 
 
-def owned(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """Named tensors as safetensors takes them: contiguous, on the processor, none sharing memory with another."""
+def copy_tensors(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Return named tensors as safetensors needs them: contiguous, on the processor, none sharing memory."""
     return {name: t.detach().cpu().contiguous().clone() for name, t in tensors}
 
 
@@ -82,10 +82,10 @@ def _exchange(fresh: Path, folder: Path) -> None:
 
 
 def load_folder(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read what `save_folder` wrote; nothing in the folder is executed.
+    """Read a folder that `save_folder` wrote; nothing in it is executed.
 
     Raises:
-        ModelError: there is no model, it is damaged, of another kind, or of a later format.
+        ModelError: there is no model, it is damaged, of another kind, or of another format.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -100,16 +100,16 @@ def load_folder(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, An
 
 
 @contextmanager
-def unpacking(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """While what `load_folder` gave is turned into a model: what does not fit together is a ModelError."""
+def translate_load_errors(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn errors that parts of a saved model cause when they do not fit together into a ModelError."""
     try:
         yield
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
         raise ModelError(f"{folder} is damaged or was changed: {reason(error)}") from error
 
 
-def restored(build: Callable[[], N], weights: dict[str, Tensor]) -> N:
-    """The network that `build` describes with these tensors, in evaluation mode; nothing is allocated before they fit.
+def build_network(build: Callable[[], N], weights: dict[str, Tensor]) -> N:
+    """Return the network of `build` with these tensors, in evaluation mode; nothing is allocated before they fit.
 
     Raises:
         ValueError: names, shapes or dtypes are not those of the network.
@@ -124,10 +124,10 @@ def restored(build: Callable[[], N], weights: dict[str, Tensor]) -> N:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a saved model of any kind, its `kind` among it.
+    """Return the configuration of a saved model of any kind, `kind` included.
 
     Raises:
-        ModelError: there is no model, it is damaged, or of a later format.
+        ModelError: there is no model, it is damaged, or of another format.
     """
     path = folder / CONFIG
     try:
@@ -143,16 +143,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise ModelError(f"{folder} is not a model of {FORMAT}")
     if config.get("format_version") != FORMAT_VERSION:
-        raise ModelError(f"{folder} has format {config.get('format_version')!r}, this version reads {FORMAT_VERSION}")
+        raise ModelError(
+            f"{folder} was saved in format {config.get('format_version')!r} by version {config.get('version')} of "
+            f"titans-seq; this version reads format {FORMAT_VERSION} only: train the model again"
+        )
     return config
 
 
-def replaceable(folder: Path) -> bool:
-    """Whether `save_folder` may write there: nothing, or an earlier model, stands in its way."""
-    return not folder.exists() or _replaceable(folder)
-
-
-def _replaceable(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
-    return {p.name for p in folder.iterdir()} <= {CONFIG, WEIGHTS}
+def is_replaceable(folder: Path) -> bool:
+    """Return whether `save_folder` may write there: nothing, or an earlier model, stands in its way."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and {p.name for p in folder.iterdir()} <= {CONFIG, WEIGHTS}

@@ -15,7 +15,7 @@ from titans_seq.backbone import BackboneConfig, TitansBackbone
 from titans_seq.errors import ModelError
 from titans_seq.files import written
 from titans_seq.memory import MemoryConfig, NeuralMemory
-from titans_seq.saving import owned
+from titans_seq.saving import copy_tensors
 from titans_seq.state import State, check_state, template
 
 FORMAT, VERSION = "titans-seq-state", "2"
@@ -34,7 +34,7 @@ def save_state(state: State, path: str | os.PathLike[str], config: Config) -> Pa
     header = {"format": FORMAT, "version": VERSION, "kind": _kind(config), "config": json.dumps(asdict(config))}
     try:
         with written(path) as temporary:
-            save_file(owned(state.named_tensors()), temporary, metadata=header)
+            save_file(copy_tensors(state.named_tensors()), temporary, metadata=header)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot write {path}: {error}") from error
     return path

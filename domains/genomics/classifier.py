@@ -20,8 +20,8 @@ from titans_seq.domains.genomics.fitting import Examples, Rows, check_lengths, f
 from titans_seq.domains.genomics.labels import checked_labels, restored_classes, stored_classes
 from titans_seq.domains.genomics.network import DNAConfig, DNANetwork
 from titans_seq.errors import DataError, TitansSeqWarning, reason
-from titans_seq.saving import load_folder, restored, save_folder, unpacking
-from titans_seq.training import History, TrainingConfig, seeded
+from titans_seq.saving import build_network, load_folder, save_folder, translate_load_errors
+from titans_seq.training import History, TrainingConfig, temporary_seed
 from titans_seq.validation import check_whole
 
 PLAIN = ("convolution", "none")
@@ -181,7 +181,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         parts = self._parts(rows, numbers, classes, validation)
         weights = self._weights(classes, numbers)
         lengths = np.array([len(row) for row in rows])
-        with seeded(self.random_state):
+        with temporary_seed(self.random_state):
             network = DNANetwork(config)
         if network.words is not None:
             (known, other) = ((part.rows, part.classes.numpy()) for part in parts)
@@ -248,7 +248,7 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "parameters": parameters,
             "classes": stored_classes(self.classes_),
             "lengths": list(self.lengths_),
-            "training": self.history_.stored(),
+            "training": self.history_.to_dict(),
         }
         return save_folder(folder, type(self).__name__, config, self.network_.state_dict())
 
@@ -260,13 +260,13 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ModelError: there is no such model, or it is damaged.
         """
         config, weights = load_folder(folder, cls.__name__)
-        with unpacking(folder):
+        with translate_load_errors(folder):
             model = cls(**config["parameters"])
             classes = restored_classes(config["classes"])
             network_config, _ = model.check(len(classes))
-            network = restored(lambda: DNANetwork(network_config), weights)
+            network = build_network(lambda: DNANetwork(network_config), weights)
             shortest, median, longest = (int(n) for n in config["lengths"])
-            history = History.of(config["training"])
+            history = History.from_dict(config["training"])
         model.classes_, model.network_, model.history_ = classes, network, history
         model.lengths_ = shortest, median, longest
         return model
@@ -320,8 +320,8 @@ class TitansDNAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 weight_decay=self.weight_decay,
                 average=self.average,
                 max_minutes=self.max_minutes,
-                seed=int(self.random_state),
-                progress=self.verbose,
+                random_state=int(self.random_state),
+                verbose=self.verbose,
             )
         except (TypeError, ValueError) as error:
             raise DataError(str(error)) from error

@@ -97,7 +97,7 @@ def fit_network(
     return train(
         network,
         loss,
-        training.loader(batch_size, shuffle=True, seed=config.seed),
+        training.loader(batch_size, shuffle=True, seed=config.random_state),
         validation.loader(max(1, min(4 * batch_size, LETTERS // longest))),
         config,
         on_epoch,

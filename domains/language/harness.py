@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from titans_seq.domains.language.evaluation import PIECE, stream_losses
-from titans_seq.domains.language.model import TitansLM
+from titans_seq.domains.language.language_model import TitansLM
 from titans_seq.domains.language.text import read_text
 from titans_seq.errors import DataError, reason
 

@@ -25,9 +25,9 @@ class Vocabulary:
     """Text to tokens and back; one more token, `end`, stands before the first document and behind each.
 
     Example:
-        >>> Vocabulary.of("bytes", "").encode("né").tolist()
+        >>> Vocabulary.from_text("bytes", "").encode("né").tolist()
         [110, 195, 169]
-        >>> letters = Vocabulary.of("symbols", "banana")
+        >>> letters = Vocabulary.from_text("symbols", "banana")
         >>> letters.encode("nab").tolist(), letters.decode(letters.encode("nab")), letters.size
         ([2, 0, 1], 'nab', 4)
     """
@@ -36,7 +36,7 @@ class Vocabulary:
     """The characters, in order; None: bytes."""
 
     @classmethod
-    def of(cls, kind: Kind, text: str) -> Self:
+    def from_text(cls, kind: Kind, text: str) -> Self:
         """Bytes, or the characters of a text.
 
         Raises:

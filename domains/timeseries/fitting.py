@@ -37,7 +37,7 @@ def fit_network(
     return train(
         network,
         window_loss(horizon, loss, data.train.columns),
-        data.train.loader(batch_size, shuffle=True, seed=config.seed),
+        data.train.loader(batch_size, shuffle=True, seed=config.random_state),
         data.validation.loader(4 * batch_size),
         config,
         on_epoch,

@@ -41,7 +41,7 @@ from titans_seq.domains.timeseries.prepare import Prepared, Scaling, prepare
 from titans_seq.domains.timeseries.settings import settings
 from titans_seq.domains.timeseries.surprise import surprise_frame
 from titans_seq.errors import DataError
-from titans_seq.training import History, TrainingConfig, seeded
+from titans_seq.training import History, TrainingConfig, temporary_seed
 from titans_seq.validation import check_whole
 
 
@@ -205,7 +205,7 @@ class TitansForecaster(BaseEstimator):  # type: ignore[misc]
             data = prepare(panel, self.context, self.horizon, *shares, beside)
         elif beside is not None and data.train.columns != beside.columns:
             raise DataError("the windows were prepared without the model's covariates")
-        with seeded(self.random_state):
+        with temporary_seed(self.random_state):
             network = ForecastNetwork(config)
 
         def remember(history: History) -> None:

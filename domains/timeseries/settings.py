@@ -64,8 +64,8 @@ def settings(model: TitansForecaster) -> tuple[ForecastConfig, TrainingConfig]:
             patience=model.patience,
             learning_rate=model.learning_rate,
             max_minutes=model.max_minutes,
-            seed=int(model.random_state),
-            progress=model.verbose,
+            random_state=int(model.random_state),
+            verbose=model.verbose,
         )
     except (TypeError, ValueError) as error:
         raise DataError(str(error)) from error

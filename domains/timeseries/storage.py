@@ -17,7 +17,7 @@ from titans_seq.domains.timeseries.inputs import in_front, past_of
 from titans_seq.domains.timeseries.network import ForecastNetwork
 from titans_seq.domains.timeseries.panel import Panel, Series
 from titans_seq.domains.timeseries.prepare import Scaling
-from titans_seq.saving import load_folder, restored, save_folder, unpacking
+from titans_seq.saving import build_network, load_folder, save_folder, translate_load_errors
 from titans_seq.training import History
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def save(model: TitansForecaster, folder: str | os.PathLike[str]) -> Path:
         "index_name": panel.series[0].index.name,
         "timezone": str(panel.series[0].index.tz) if panel.series[0].index.tz is not None else None,
         "series": [{"name": s.name, "last": s.index[-1].isoformat()} for s in panel.series],
-        "training": model.history_.stored(),
+        "training": model.history_.to_dict(),
     }
     tensors = {f"network.{name}": t for name, t in model.network_.state_dict().items()}
     tensors |= {"past": past_of(panel, model.context), "mean": model.scaling_.mean, "scale": model.scaling_.scale}
@@ -56,7 +56,7 @@ def restore(model_type: type[TitansForecaster], folder: str | os.PathLike[str]) 
         ModelError: there is no such model, or it is damaged.
     """
     config, weights = load_folder(folder, model_type.__name__)
-    with unpacking(folder):
+    with translate_load_errors(folder):
         model = model_type(**config["parameters"])
         network_config, _ = model.check()
         if any(t.dtype != torch.float32 for t in weights.values()):
@@ -65,7 +65,7 @@ def restore(model_type: type[TitansForecaster], folder: str | os.PathLike[str]) 
         if beside is not None:
             network_config = with_covariates(network_config, beside, len(config["channels"]))
         own = {n.removeprefix("network."): t for n, t in weights.items() if n.startswith("network.")}
-        network = restored(lambda: ForecastNetwork(network_config), own)
+        network = build_network(lambda: ForecastNetwork(network_config), own)
         scaling = Scaling(weights["mean"], weights["scale"])
         panel = _stored_panel(config, weights["past"])
         expected = (len(panel.series), len(panel.channels))
@@ -77,7 +77,7 @@ def restore(model_type: type[TitansForecaster], folder: str | os.PathLike[str]) 
             calibration.check(len(panel.channels), network_config.horizon)
         if beside is not None and tuple(weights["covariates"].shape[:2]) != tuple(weights["past"].shape[:2]):
             raise ValueError(f"the covariates are {tuple(weights['covariates'].shape)}")
-        history = History.of(config["training"])
+        history = History.from_dict(config["training"])
     model.network_, model.history_, model.calibration_ = network, history, calibration
     model.panel_, model.scaling_ = panel, scaling
     model.covariates_, model.known_ = beside, known

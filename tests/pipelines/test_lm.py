@@ -16,7 +16,7 @@ import torch
 from tests.pipelines.tracked import check_run
 from titans_seq.cli import execute
 from titans_seq.domains.language import TitansLM
-from titans_seq.domains.language import model as language_model
+from titans_seq.domains.language import language_model
 from titans_seq.domains.language.text import sha256
 
 FAST = ["--dim", "16", "--layers", "1", "--window", "16", "--epoch-steps", "3", "--max-epochs", "1", "--sample", "20"]
@@ -53,7 +53,7 @@ def test_all_results_are_there(place, book, english, capsys):
     assert metrics["characters"] == {"train": 18_000, "test": 2_000}
     models = metrics["models"]
     model = TitansLM.load(out / "model")
-    assert models["titans mag"]["bits_per_byte"] == pytest.approx(model.score(english[18_000:20_000]))
+    assert models["titans mag"]["bits_per_byte"] == pytest.approx(model.bits_per_byte(english[18_000:20_000]))
     assert models["titans mag, windows of 64"]["bits_per_byte"] > 0
     assert models["5-gram"]["bits_per_byte"] < models["unigram"]["bits_per_byte"]
     assert (out / "loss.png").read_bytes()[:4] == b"\x89PNG"
@@ -215,7 +215,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_model(place, book, monkeyp
     command = ["lm", "--data", book, *FAST, "--max-epochs", "5", "--tracking-uri", "off"]
     assert execute([*command, "--output", "out"]) == 0
     assert "warning: the loss was not finite in epoch 2, step 5" in capsys.readouterr().err
-    assert math.isfinite(TitansLM.load(place / "out" / "model").score("to be"))
+    assert math.isfinite(TitansLM.load(place / "out" / "model").bits_per_byte("to be"))
     seen.extend([True] * 10)
     assert execute([*command, "--output", "other"]) == 2
     assert "error: the loss was not finite in epoch 1, step 1" in capsys.readouterr().err
@@ -243,5 +243,5 @@ def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, book):
     log = (place / "log").read_text()
     assert "Traceback" not in log
     assert "interrupted" in log
-    assert TitansLM.load(place / "out" / "model").score("to be") > 0
+    assert TitansLM.load(place / "out" / "model").bits_per_byte("to be") > 0
     assert not (place / "out" / "metrics.json").exists()

@@ -63,7 +63,7 @@ def test_log_likelihoods(small_lm):
 def test_rolled_log_likelihood_is_one_stream(small_lm, english):
     text = english[75_000:79_000]
     (nats,) = harness(small_lm).loglikelihood_rolling([asked(text)], disable_tqdm=True)
-    assert -nats / math.log(2) / len(text.encode()) == pytest.approx(small_lm.score(text), rel=1e-6)
+    assert -nats / math.log(2) / len(text.encode()) == pytest.approx(small_lm.bits_per_byte(text), rel=1e-6)
 
 
 def test_windows_forget(small_lm, english):
@@ -133,7 +133,7 @@ def test_stock_tasks_on_local_files(small_lm, sources):
 def uniform(vocabulary=257):
     """A model that knows nothing at all: every token is as likely as each other."""
     size = {"dim": 16, "layers": 1, "heads": 2, "window": 8, "chunk_size": 4, "context": 16, "epoch_steps": 1}
-    model = TitansLM("lmm", **size, max_epochs=1).fit("to be or not to be. " * 10)
+    model = TitansLM(variant="lmm", **size, max_epochs=1).fit("to be or not to be. " * 10)
     with torch.no_grad():
         model.network_.backbone.norm.weight.zero_()
     return model
@@ -142,7 +142,7 @@ def uniform(vocabulary=257):
 def test_a_model_that_knows_nothing_scores_at_chance(sources):
     model = uniform()
     found = run(harness(model), sources)
-    assert model.score("any text") == pytest.approx(math.log2(257), rel=1e-5)
+    assert model.bits_per_byte("any text") == pytest.approx(math.log2(257), rel=1e-5)
     assert found["lambada"]["acc"] == 0
     rolled = harness(model).loglikelihood_rolling([asked("x" * 100)], disable_tqdm=True)[0]
     assert rolled == pytest.approx(-100 * math.log(257), rel=1e-5)
@@ -150,7 +150,7 @@ def test_a_model_that_knows_nothing_scores_at_chance(sources):
 
 def test_a_random_model_scores_at_chance_on_real_choices(real_data, small_lm):
     size = {"dim": 16, "layers": 1, "heads": 2, "window": 8, "chunk_size": 4, "context": 16, "epoch_steps": 1}
-    random = TitansLM("lmm", **size, max_epochs=1, learning_rate=1e-9).fit("to be or not to be. " * 10)
+    random = TitansLM(variant="lmm", **size, max_epochs=1, learning_rate=1e-9).fit("to be or not to be. " * 10)
     language = real_data / "language"
     sources = {"piqa": language / "piqa_valid.jsonl", "wikitext": language / "wikitext2_test.txt"}
     found = run(harness(random), sources, limit=300)

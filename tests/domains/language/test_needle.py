@@ -26,7 +26,7 @@ from titans_seq.domains.language.retrieval import (
 )
 from titans_seq.errors import DataError
 from titans_seq.memory.recorded import step_sizes
-from titans_seq.training import TrainingConfig, seeded, train
+from titans_seq.training import TrainingConfig, temporary_seed, train
 
 ESSAY = "He wrote on. She read it all! Was it any good? Some of it was. The rest was not worth the ink it took. " * 3
 
@@ -165,7 +165,7 @@ def test_accuracy_counts_what_is_found():
 
 @pytest.mark.parametrize("variant", ["lmm", "mac"])
 def test_a_network_trains_on_needles(variant):
-    with seeded(0):
+    with temporary_seed(0):
         config = BackboneConfig(variant=variant, dim=16, layers=1, heads=2, window=16, chunk_size=16)
         network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=config))
     task = NeedleTask(length=512, answer_bytes=8, even=True)
@@ -194,7 +194,7 @@ def test_step_sizes_are_those_of_all_memories(variant, memories):
 def test_a_price_makes_a_memory_write_less():
     task, found = NeedleTask(length=512, answer_bytes=8, even=True), {}
     for cost in (0.0, 100.0):
-        with seeded(0):
+        with temporary_seed(0):
             config = BackboneConfig(dim=16, layers=1, heads=2, chunk_size=16)
             network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=config))
         training, validation = NeedleBatches(task, 4, 12, 0), NeedleBatches(task, 4, 1, 1, fixed=True)

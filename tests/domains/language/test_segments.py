@@ -17,14 +17,14 @@ from titans_seq.domains.language.segments import (
     loader,
     next_token_loss,
 )
-from titans_seq.training import seeded
+from titans_seq.training import temporary_seed
 
 TEXT = torch.arange(100, dtype=torch.int16)
 
 
 def network(variant="mag", **changes):
     size = {"dim": 16, "layers": 2, "heads": 2, "window": 8, "chunk_size": 4}
-    with seeded(0):
+    with temporary_seed(0):
         config = BackboneConfig(variant=variant, **size | changes)
         return LanguageNetwork(LanguageConfig(vocabulary=100, backbone=config))
 

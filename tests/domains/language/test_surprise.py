@@ -31,14 +31,18 @@ def test_a_foreign_passage_stands_out_of_its_surroundings(small_lm, english, tmp
 
 def test_bits_add_up_to_the_score(small_lm, english):
     text = english[90_000:92_000]
-    assert small_lm.surprise(text)["bits"].sum() / len(text.encode()) == pytest.approx(small_lm.score(text), rel=1e-4)
+    assert small_lm.surprise(text)["bits"].sum() / len(text.encode()) == pytest.approx(
+        small_lm.bits_per_byte(text), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "attention"])
 @pytest.mark.parametrize("persistent", [0, 3])
 def test_the_memory_is_watched_where_it_writes(variant, persistent):
     size = {"dim": 16, "layers": 2, "heads": 2, "window": 8, "chunk_size": 4, "context": 16, "epoch_steps": 2}
-    model = TitansLM(variant, **size, max_epochs=1, persistent_tokens=persistent).fit("to be or not to be. " * 10)
+    model = TitansLM(variant=variant, **size, max_epochs=1, persistent_tokens=persistent).fit(
+        "to be or not to be. " * 10
+    )
     text = "that is the question"
     trace = model.surprise(text)
     assert list(trace) == ["bits", "memory"]

@@ -1,14 +1,11 @@
 """The scikit-learn style language model. Axes: T tokens."""
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -27,36 +24,33 @@ from titans_seq.domains.language.surprise import traced
 from titans_seq.domains.language.text import Text, pieces, read_text
 from titans_seq.domains.language.vocabulary import Vocabulary, utf8
 from titans_seq.errors import DataError
-from titans_seq.saving import load_folder, restored, save_folder, unpacking
-from titans_seq.training import History, TrainingConfig, seeded, train
+from titans_seq.estimator import TitansEstimator
+from titans_seq.training import TrainingConfig, temporary_seed
 from titans_seq.validation import check_whole
 
 RESTART = 1 / 16
 """Chance per batch that a row that reads on goes elsewhere and begins anew: it reads 16 segments on average."""
 
 
-class TitansLM(BaseEstimator):  # type: ignore[misc]
+class TitansLM(
+    TitansEstimator,
+    configs=(BackboneConfig, TrainingConfig),
+    derived=("checkpoint_tokens",),
+    defaults={
+        "variant": "mag",
+        "dim": 128,
+        "layers": 4,
+        "chunk_size": 16,
+        "batch_size": 12,
+        "learning_rate": 3e-3,
+        "max_epochs": 8,
+        "validation_fraction": 0.02,
+    },
+):
     """A language model whose memory lasts: it reads a text of any length from first to last byte in constant memory.
 
     Texts are str, files (`pathlib.Path`, UTF-8), or str in pieces (any iterable). The last part of the text that `fit`
     sees validates training.
-
-    Args:
-        variant: backbone, see `BackboneConfig.variant`.
-        vocabulary: "bytes" reads any text; "symbols" knows the characters of the training text only.
-        dim, layers, heads, window, persistent_tokens, mlp_expansion, dropout: see `BackboneConfig`.
-        memory_depth, memory_expansion, chunk_size, momentum, forget, initial_step, conv_kernel: the memory, see
-            `MemoryConfig`.
-        context: tokens of a training segment.
-        carry: train on segments that follow one another and carry the memory across (truncated backpropagation
-            through time); off: segments from anywhere, each with a memory that begins anew, which is measured to
-            learn better (README).
-        batch_size: segments of a step.
-        epoch_steps: steps from one look at the validation text to the next.
-        max_epochs, patience, learning_rate, weight_decay, max_minutes: see `TrainingConfig`.
-        validation_fraction: share of the text, at its end, that validates.
-        random_state: seed; the same seed on the same machine gives the same numbers, bit for bit.
-        verbose: show a progress bar.
 
     Attributes:
         vocabulary_: the tokens.
@@ -65,7 +59,8 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
 
     Example:
         >>> model = TitansLM(dim=16, layers=1, heads=2, context=16, epoch_steps=2, max_epochs=1)
-        >>> model.fit("to be or not to be, that is the question. " * 20).score("to be") > 0
+        >>> model = model.fit("to be or not to be, that is the question. " * 20)
+        >>> 0 < model.bits_per_byte("to be") == -model.score("to be")
         True
         >>> model.generate("to be", max_new_tokens=0)
         Traceback (most recent call last):
@@ -74,68 +69,22 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
 
     vocabulary_: Vocabulary
     network_: LanguageNetwork
-    history_: History
 
-    def __init__(
-        self,
-        variant: str = "mag",
-        *,
-        vocabulary: str = "bytes",
-        dim: int = 128,
-        layers: int = 4,
-        heads: int = 4,
-        window: int = 64,
-        persistent_tokens: int = 0,
-        mlp_expansion: float = 2,
-        dropout: float = 0.0,
-        memory_depth: int = 2,
-        memory_expansion: float = 2,
-        chunk_size: int = 16,
-        momentum: bool = True,
-        forget: bool = True,
-        initial_step: float | None = None,
-        conv_kernel: int = 4,
-        context: int = 64,
-        carry: bool = False,
-        batch_size: int = 12,
-        epoch_steps: int = 250,
-        max_epochs: int = 8,
-        patience: int = 3,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 0.01,
-        max_minutes: float | None = None,
-        validation_fraction: float = 0.02,
-        random_state: int = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.variant = variant
-        self.vocabulary = vocabulary
-        self.dim = dim
-        self.layers = layers
-        self.heads = heads
-        self.window = window
-        self.persistent_tokens = persistent_tokens
-        self.mlp_expansion = mlp_expansion
-        self.dropout = dropout
-        self.memory_depth = memory_depth
-        self.memory_expansion = memory_expansion
-        self.chunk_size = chunk_size
-        self.momentum = momentum
-        self.forget = forget
-        self.initial_step = initial_step
-        self.conv_kernel = conv_kernel
-        self.context = context
-        self.carry = carry
-        self.batch_size = batch_size
-        self.epoch_steps = epoch_steps
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.max_minutes = max_minutes
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
-        self.verbose = verbose
+    vocabulary: str = "bytes"
+    """"bytes" reads any text; "symbols" knows the characters of the training text only."""
+
+    context: int = 64
+    """Tokens of a training segment."""
+
+    carry: bool = False
+    """Train on segments that follow one another and carry the memory across (truncated backpropagation through time);
+    off: segments from anywhere, each with a memory that begins anew, which was measured to learn better."""
+
+    epoch_steps: int = 250
+    """Training steps of an epoch, which ends with a look at the validation text."""
+
+    if TYPE_CHECKING:
+        window: int | None
 
     def fit(self, text: Text, y: None = None, on_epoch: Callable[[Self, bool], object] | None = None) -> Self:
         """Learn from a text.
@@ -150,35 +99,29 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
                 epoch before is kept.
             KeyboardInterrupt: after Ctrl-C; the model is then fitted with the best weights so far, if there are any.
         """
-        backbone, training = self.check()
+        backbone = self.check()
         text = read_text(text)
         self.check_text(text)
-        vocabulary = Vocabulary.of(self.vocabulary, text)  # type: ignore[arg-type]
+        vocabulary = Vocabulary.from_text(self.vocabulary, text)  # type: ignore[arg-type]
         tokens, held_back = self._split(_framed(vocabulary, text))
-        with seeded(self.random_state):
+        with temporary_seed(self.random_state):
             network = LanguageNetwork(LanguageConfig(vocabulary=vocabulary.size, backbone=backbone))
-
-        def remember(history: History) -> None:
-            self.vocabulary_, self.network_, self.history_ = vocabulary, network, history
-
-        def after_epoch(history: History) -> None:
-            if on_epoch is not None and history.best is not None:
-                remember(history)
-                on_epoch(self, history.best_epoch == len(history.validation_loss) - 1)
-
         size = (self.context, self.batch_size, self.epoch_steps, self.random_state)
         segments = ConsecutiveSegments(tokens, *size, RESTART) if self.carry else RandomSegments(tokens, *size)
         validation = EvenSegments(held_back, self.context, 4 * self.batch_size, self.carry)
-        history = History()
-        try:
-            train(network, NextTokenLoss(), loader(segments), loader(validation), training, after_epoch, history)
-        finally:
-            if history.best is not None:
-                remember(history)
+        self.train_network(
+            network, NextTokenLoss(), loader(segments), loader(validation), on_epoch, vocabulary_=vocabulary
+        )
         return self
 
     def score(self, text: Text, y: None = None) -> float:
-        """Bits per byte of a text (less is better), read as one stream: every byte counts, each given all before it.
+        """Return minus the `bits_per_byte` of a text: higher is better, as scikit-learn's searches assume."""
+        return -self.bits_per_byte(text)
+
+    def bits_per_byte(self, text: Text) -> float:
+        """Return the bits per byte of a text, read as one stream: every byte counts, each given all before it.
+
+        Lower is better.
 
         Memory does not grow with the text, if it comes as a file or in pieces.
 
@@ -301,33 +244,16 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
         held_back = min(max(int(self.validation_fraction * len(tokens)), least), len(tokens) - least)
         return tokens[:-held_back], tokens[-held_back:]
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write config.json and model.safetensors; an earlier model in the folder is replaced."""
-        check_is_fitted(self, "network_")
-        config = {
-            "parameters": self.get_params(),
-            "symbols": self.vocabulary_.symbols,
-            "training": self.history_.stored(),
-        }
-        return save_folder(folder, type(self).__name__, config, self.network_.state_dict())
+    def fitted_config(self) -> dict[str, Any]:
+        """Return the symbols of the vocabulary."""
+        return {"symbols": self.vocabulary_.symbols}
 
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote; nothing in the folder is executed.
-
-        Raises:
-            ModelError: there is no such model, or it is damaged.
-        """
-        config, weights = load_folder(folder, cls.__name__)
-        with unpacking(folder):
-            model = cls(**config["parameters"])
-            backbone, _ = model.check()
-            vocabulary = _stored(config["symbols"], model.vocabulary)
-            shape = LanguageConfig(vocabulary=vocabulary.size, backbone=backbone)
-            network = restored(lambda: LanguageNetwork(shape), weights)
-            history = History.of(config["training"])
-        model.vocabulary_, model.network_, model.history_ = vocabulary, network, history
-        return model
+    def restore(self, fitted: dict[str, Any], tensors: dict[str, Tensor]) -> Callable[[], LanguageNetwork]:
+        """Set the vocabulary; see `TitansEstimator.restore`."""
+        backbone = self.check()
+        self.vocabulary_ = _stored(fitted["symbols"], self.vocabulary)
+        config = LanguageConfig(vocabulary=self.vocabulary_.size, backbone=backbone)
+        return lambda: LanguageNetwork(config)
 
     def check_text(self, text: str) -> None:
         """Raise DataError unless `fit` can use the text."""
@@ -341,50 +267,17 @@ class TitansLM(BaseEstimator):  # type: ignore[misc]
                 f"at least {need}"
             )
 
-    def check(self) -> tuple[BackboneConfig, TrainingConfig]:
-        """The backbone and the training that the parameters describe.
+    def check(self) -> BackboneConfig:
+        """Return the backbone that the parameters describe.
 
         Raises:
             DataError: a parameter cannot be used.
         """
-        check_whole(1, context=self.context, batch_size=self.batch_size, epoch_steps=self.epoch_steps)
-        check_whole(0, random_state=self.random_state)
-        if not isinstance(self.validation_fraction, int | float) or not 0 < self.validation_fraction < 1:
-            raise DataError(f"validation_fraction must lie between 0 and 1, not {self.validation_fraction!r}")
+        check_whole(1, context=self.context, epoch_steps=self.epoch_steps)
         if self.window is None:
             raise DataError("window must be a whole number: a text may be longer than any cache")
-        if not 0 <= self.weight_decay < math.inf:
-            raise DataError(f"weight_decay must be at least 0, not {self.weight_decay!r}")
-        try:
-            backbone = BackboneConfig(
-                variant=self.variant,  # type: ignore[arg-type]
-                dim=self.dim,
-                layers=self.layers,
-                heads=self.heads,
-                window=self.window,
-                persistent_tokens=self.persistent_tokens,
-                mlp_expansion=self.mlp_expansion,
-                dropout=self.dropout,
-                memory_depth=self.memory_depth,
-                memory_expansion=self.memory_expansion,
-                chunk_size=self.chunk_size,
-                momentum=self.momentum,
-                forget=self.forget,
-                initial_step=self.initial_step,
-                conv_kernel=self.conv_kernel,
-            )
-            training = TrainingConfig(
-                max_epochs=self.max_epochs,
-                patience=self.patience,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                max_minutes=self.max_minutes,
-                seed=int(self.random_state),
-                progress=self.verbose,
-            )
-        except (TypeError, ValueError) as error:
-            raise DataError(str(error)) from error
-        return backbone, training
+        self.configure(TrainingConfig)
+        return self.configure(BackboneConfig)
 
 
 def _framed(vocabulary: Vocabulary, text: str) -> Tensor:

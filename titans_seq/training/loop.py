@@ -1,4 +1,4 @@
-"""The Lightning module behind `titans_seq.training.train`; imported only when training starts."""
+"""The Lightning module behind `titans_seq.training.train.train`; imported only when training starts."""
 
 import math
 from contextlib import AbstractContextManager, nullcontext
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from titans_seq.errors import NonFiniteError
-from titans_seq.shares import share
-from titans_seq.training import LossFunction, TrainingConfig, seeded
+from titans_seq.training.config import LossFunction, TrainingConfig
+from titans_seq.training.processes import take_share
+from titans_seq.training.seed import temporary_seed
 
 
 class Loop(lightning.LightningModule):  # type: ignore[misc]
@@ -25,14 +26,14 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
         self.size, self.weight = 0, 1.0
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """This process's share of a batch; all of it where there is one process."""
+        """Keep this process's share of a batch; all of it where there is one process."""
         self.size = len(batch)
-        batch, self.weight = share(batch, self.trainer.global_rank, self.trainer.world_size)
+        batch, self.weight = take_share(batch, self.trainer.global_rank, self.trainer.world_size)
         return batch
 
     def training_step(self, batch: Any, index: int) -> Tensor:
-        """One batch's loss; NonFiniteError on all processes where one has none."""
-        with self._chance():
+        """Return the loss of a batch; raise NonFiniteError on all processes where one has none."""
+        with self._own_randomness():
             loss = self._weighted(batch)
         if not self.trainer.strategy.reduce_boolean_decision(bool(torch.isfinite(loss))):
             raise NonFiniteError("the loss is not finite")
@@ -40,11 +41,11 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
         return loss
 
     def validation_step(self, batch: Any, index: int) -> None:
-        """Logged, weighted by the batch's size."""
+        """Log the loss, weighted by the size of the batch."""
         self._log("val_loss", self._weighted(batch))
 
     def _weighted(self, batch: Any) -> Tensor:
-        """The loss of a share, such that the mean over all processes is the loss of the batch."""
+        """Return the loss of a share, such that the mean over all processes is the loss of the batch."""
         loss = self.loss(self.network, batch)
         return loss if self.weight == 1 else self.weight * loss
 
@@ -52,13 +53,17 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
         many = self.trainer.world_size > 1
         self.log(name, loss, batch_size=self.size, prog_bar=True, sync_dist=many, **when)
 
-    def _chance(self) -> AbstractContextManager[None]:
-        """Dropout of each process's own, while the numbers that order the batches stay the same on all of them."""
+    def _own_randomness(self) -> AbstractContextManager[None]:
+        """Give each process its own dropout, while the numbers that order the batches stay the same on all of them."""
         rank, count = self.trainer.global_rank, self.trainer.world_size
-        return seeded(self.settings.seed + 1 + count * self.trainer.global_step + rank) if count > 1 else nullcontext()
+        return (
+            temporary_seed(int(self.settings.random_state) + 1 + count * self.trainer.global_step + rank)
+            if count > 1
+            else nullcontext()
+        )
 
     def configure_optimizers(self) -> Any:
-        """AdamW with weight decay on matrices only; the rate moves with every step."""
+        """Return AdamW, with weight decay on matrices only, and a rate that changes with every step."""
         config = self.settings
         matrices = [p for p in self.network.parameters() if p.ndim > 1]
         vectors = [p for p in self.network.parameters() if p.ndim <= 1]

@@ -1,4 +1,4 @@
-"""The one training path of every domain: a Lightning loop around a network and a loss.
+"""Train a network with Lightning and keep its best weights.
 
 Lightning is imported when training starts, so that importing titans_seq stays light.
 """
@@ -10,99 +10,17 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from titans_seq.errors import NonFiniteError, TitansSeqWarning, TrainingError
-from titans_seq.shares import processes
-from titans_seq.validation import check_whole
-
-LossFunction = Callable[[nn.Module, Any], Tensor]
-"""(network, batch) -> scalar, the mean over the batch."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How long and how fast to train."""
-
-    max_epochs: int = 20
-    """Passes over the training data at the most."""
-
-    patience: int = 3
-    """Epochs without a better validation loss before training stops."""
-
-    learning_rate: float = 1e-3
-    """Peak rate of AdamW; a tenth of the steps of the first epoch warm up, then a cosine falls to a hundredth."""
-
-    weight_decay: float = 0.01
-    """Of AdamW, on matrices only."""
-
-    gradient_clip: float = 1.0
-    """Norm of the gradient at the most."""
-
-    average: float | None = None
-    """Decay per step of a running average of the weights, which is validated and kept; None: no average."""
-
-    max_minutes: float | None = None
-    """Wall time at the most; None for no limit."""
-
-    seed: int = 0
-    """Of the weights' initial values, dropout and the order of batches."""
-
-    progress: bool = False
-    """Show a progress bar on standard error."""
-
-    def __post_init__(self) -> None:
-        check_whole(1, max_epochs=self.max_epochs, patience=self.patience)
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be at least 0, not {self.weight_decay!r}")
-        if self.average is not None and not 0 < self.average < 1:
-            raise ValueError(f"average must lie between 0 and 1 or be None, not {self.average!r}")
-        if self.max_minutes is not None and not 0 < self.max_minutes < math.inf:
-            raise ValueError(f"max_minutes must be positive or None, not {self.max_minutes!r}")
-
-
-@dataclass
-class History:
-    """What happened in training."""
-
-    train_loss: list[float] = field(default_factory=list)
-    """Mean loss of each epoch."""
-    validation_loss: list[float] = field(default_factory=list)
-    """Loss on the validation data after each epoch."""
-    seconds: float = 0.0
-    """Wall time."""
-    best: dict[str, Tensor] | None = None
-    """Weights at the lowest validation loss."""
-
-    @property
-    def best_epoch(self) -> int:
-        """Epoch of the lowest validation loss, counted from 0."""
-        return min(range(len(self.validation_loss)), key=self.validation_loss.__getitem__)
-
-    def stored(self) -> dict[str, Any]:
-        """Losses and seconds as a configuration holds them."""
-        return {"train_loss": self.train_loss, "validation_loss": self.validation_loss, "seconds": self.seconds}
-
-    @classmethod
-    def of(cls, stored: dict[str, Any]) -> Self:
-        """What `stored` gave."""
-        return cls(stored["train_loss"], stored["validation_loss"], stored["seconds"])
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """torch's random numbers from a seed inside, as if nothing had happened outside."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
+from titans_seq.training.config import LossFunction, TrainingConfig
+from titans_seq.training.history import History
+from titans_seq.training.processes import count_processes
+from titans_seq.training.seed import temporary_seed
 
 
 def train(
@@ -117,10 +35,11 @@ def train(
     """Train a network in place; it ends with the weights of the best epoch, also after Ctrl-C.
 
     Started by torchrun, all its processes train this one network: each calls `train` with the same arguments, draws the
-    same batches and takes rows of its own (see `share`), so that steps, losses and history are those of one process.
+    same batches and takes rows of its own (see `take_share`): steps, losses and history are those of one process.
 
     Args:
-        batches, validation: torch DataLoaders of anything `loss` takes; for several processes, of what `share` divides.
+        batches, validation: torch DataLoaders of anything `loss` takes; for several processes, of what `take_share`
+            divides.
         on_epoch: called after each epoch, by the first process only; the last entry of `validation_loss` is the lowest
             if it was a better one.
         history: an empty one that is filled in on the way, for those who need it after Ctrl-C.
@@ -133,7 +52,7 @@ def train(
     import lightning.pytorch as lightning
     from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar, Timer, WeightAveraging
 
-    from titans_seq.loop import Loop
+    from titans_seq.training.loop import Loop
 
     seen = History() if history is None else history
     started = time.perf_counter()
@@ -156,8 +75,8 @@ def train(
             if on_epoch is not None and trainer.is_global_zero:
                 on_epoch(seen)
 
-    def averaged(mean: Tensor, new: Tensor, count: Tensor) -> Tensor:
-        """The average of a weight after `count` steps and one more; at first nearly the mean of them all."""
+    def average(mean: Tensor, new: Tensor, count: Tensor) -> Tensor:
+        """Return the running average of a weight after `count` + 1 steps; at first nearly the mean of them all."""
         decay = min(config.average or 0.0, (int(count) + 1) / (int(count) + 10))
         return mean.lerp(new, 1 - decay) if mean.is_floating_point() else new
 
@@ -166,14 +85,14 @@ def train(
         Keep(),
     ]
     if config.average is not None:  # stands in the network while it is validated, and `Keep` finds it there
-        callbacks.append(WeightAveraging(avg_fn=averaged))
-    if config.progress:
+        callbacks.append(WeightAveraging(avg_fn=average))
+    if config.verbose:
         callbacks.append(RichProgressBar(leave=False))
     if config.max_minutes is not None:
         callbacks.append(Timer(duration={"seconds": 60 * config.max_minutes}, verbose=False))
-    local, machines = processes()
+    local, machines = count_processes()
     many = local * machines > 1
-    with _quiet(), seeded(config.seed):
+    with _quiet(), temporary_seed(int(config.random_state)):
         trainer = lightning.Trainer(
             max_epochs=int(config.max_epochs),
             accelerator="cpu" if many and not torch.cuda.is_available() else "auto",
@@ -184,7 +103,7 @@ def train(
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=config.progress,
+            enable_progress_bar=config.verbose,
             gradient_clip_val=config.gradient_clip,
             num_sanity_val_steps=0,
             callbacks=callbacks,
@@ -218,7 +137,7 @@ def train(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's banners and its advice on loader workers."""
+    """Silence Lightning's banners and its advice on loader workers."""
     logs = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [log.level for log in logs]
     for log in logs:

@@ -1,4 +1,4 @@
-"""One model on many processes: how many torchrun has started, and what each one takes of a batch.
+"""One model on many processes: how many torchrun has started, and which rows of a batch each one takes.
 
 Every process draws the same batches and keeps rows of its own. So loaders of any kind are divided, those with samplers
 of their own and endless ones too, and a row that reads on from batch to batch stays with one process.
@@ -13,16 +13,16 @@ from torch import Tensor, distributed
 from titans_seq.errors import TrainingError
 
 
-def processes() -> tuple[int, int]:
-    """Processes on each machine, and machines; (1, 1) where torchrun did not start this process."""
+def count_processes() -> tuple[int, int]:
+    """Return the processes on each machine, and the machines; (1, 1) where torchrun did not start this process."""
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):
         return 1, 1
     local = int(os.environ["LOCAL_WORLD_SIZE"])
     return local, int(os.environ["WORLD_SIZE"]) // local
 
 
-def share(batch: Any, rank: int, count: int) -> tuple[Any, float]:
-    """Every `count`-th row of a batch from `rank` on, and the weight of its mean: the mean of all is the batch's own.
+def take_share(batch: Any, rank: int, count: int) -> tuple[Any, float]:
+    """Return every `count`-th row of a batch from `rank` on, and a weight: the weighted means add up to the batch's.
 
     A process that would get no row takes the first one, with weight 0: it has to keep step with the others.
 

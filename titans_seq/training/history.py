@@ -1,0 +1,39 @@
+"""Losses of a training, epoch by epoch, and the best weights."""
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from torch import Tensor
+
+
+@dataclass
+class History:
+    """Losses per epoch, wall time, and the weights of the best epoch."""
+
+    train_loss: list[float] = field(default_factory=list)
+    """Mean loss of each epoch."""
+    validation_loss: list[float] = field(default_factory=list)
+    """Loss on the validation data after each epoch."""
+    seconds: float = 0.0
+    """Wall time."""
+    best: dict[str, Tensor] | None = None
+    """Weights at the lowest validation loss."""
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch of the lowest validation loss, counted from 0."""
+        return min(range(len(self.validation_loss)), key=self.validation_loss.__getitem__)
+
+    @property
+    def is_best_last(self) -> bool:
+        """Whether the last epoch is the best so far."""
+        return self.best_epoch == len(self.validation_loss) - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return losses and seconds as plain values."""
+        return {"train_loss": self.train_loss, "validation_loss": self.validation_loss, "seconds": self.seconds}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return the history that `to_dict` described."""
+        return cls(values["train_loss"], values["validation_loss"], values["seconds"])
