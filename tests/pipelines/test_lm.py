@@ -15,8 +15,7 @@ import torch
 
 from tests.pipelines.tracked import check_run
 from titans_seq.cli import execute
-from titans_seq.domains.language import TitansLM
-from titans_seq.domains.language import language_model
+from titans_seq.domains.language import TitansLM, language_model
 from titans_seq.domains.language.text import sha256
 
 FAST = ["--dim", "16", "--layers", "1", "--window", "16", "--epoch-steps", "3", "--max-epochs", "1", "--sample", "20"]

@@ -1,0 +1,125 @@
+"""What a command and each trial of a sweep do with data: read, split, fit, test."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from titans_seq.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OnEpoch = Callable[[Any, bool], object]
+"""Called after each epoch with the estimator, fitted so far, and whether the epoch was the best so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """Which data to read, and how much to hold back.
+
+    Each domain adds its own fields. They are options of its command too, so that each has a name, a default and a
+    docstring in one place.
+    """
+
+    data: Path | None = None
+    """File to read; none means the data that come with the package."""
+
+    test_fraction: float = 0.2
+    """Share of the data that is held back to test; nothing is fitted to it."""
+
+    seed: int = 0
+    """Seed of everything random: splits, initial weights, dropout, batches. In Python it is `random_state`."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.test_fraction <= 0.5:
+            raise DataError(f"test-fraction must lie above 0 and be at most 0.5, not {self.test_fraction}")
+        if self.seed < 0:
+            raise DataError(f"seed must be at least 0, not {self.seed}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How an estimator compares with simple methods on the held-back data."""
+
+    title: str
+    """What was tested, in a line."""
+    scores: dict[str, dict[str, float]]
+    """Model -> score -> value, `seconds` of fitting among them; the estimator stands first, as `titans`."""
+    higher_is_better: bool = False
+    """Whether high scores are good ones."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """More for metrics.json, as plain values."""
+
+
+class Task(ABC):
+    """Data of one domain, read and split, and what is done with them.
+
+    Args:
+        options: which data, of the domain's own `Options`.
+
+    Raises:
+        DataError: the data or an option cannot be used.
+    """
+
+    Options: ClassVar[type[TaskOptions]] = TaskOptions
+    """The domain's options."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Names of the files that `report` writes."""
+
+    name: str
+    """Name of the data."""
+    digest: str
+    """SHA-256 of the data."""
+    frame: "pd.DataFrame"
+    """The data to train and validate on, for their schema and size in the tracking."""
+
+    @abstractmethod
+    def __init__(self, options: TaskOptions) -> None:
+        """Read and split the data."""
+
+    @classmethod
+    @abstractmethod
+    def estimator(cls) -> Any:
+        """Return the domain's estimator class; it is imported when it is needed."""
+
+    @abstractmethod
+    def check(self, model: Any) -> None:
+        """Raise DataError if the parameters of an estimator cannot be used with these data."""
+
+    @abstractmethod
+    def fit(self, model: Any, on_epoch: OnEpoch | None = None) -> None:
+        """Fit an estimator; what validates is part of the training data."""
+
+    @abstractmethod
+    def test(self, model: Any) -> dict[str, float]:
+        """Return the scores of a fitted estimator on the held-back data."""
+
+    def build(self, parameters: Mapping[str, Any]) -> Any:
+        """Return an estimator with these parameters, checked.
+
+        Raises:
+            DataError: there is no such parameter, or it cannot have that value.
+        """
+        kind = self.estimator()
+        known = kind().get_params()
+        for name in parameters:
+            if name not in known:
+                raise DataError(f"{kind.__name__} has no parameter {name!r}; it has {', '.join(sorted(known))}")
+        model = kind(**parameters)
+        self.check(model)
+        return model
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a tracked run logs about the data, beside the estimator's parameters."""
+        return {"data": self.name, "data_digest": self.digest}
+
+    def report(self, model: Any, folder: Path) -> Report:
+        """Test a fitted estimator beside simple methods, and write `files` into a folder.
+
+        The default tests the estimator alone. A domain may fit the estimator to the held-back end of the data, if that
+        is known by then, as a forecast wants it; `fit` is never called again.
+        """
+        scores = self.test(model) | {"seconds": model.history_.seconds}
+        return Report(title=f"{self.name}: held-back data", scores={"titans": scores})
