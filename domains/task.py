@@ -115,6 +115,10 @@ class Task(ABC):
         """Return what a tracked run logs about the data, beside the estimator's parameters."""
         return {"data": self.name, "data_digest": self.digest}
 
+    def overview(self) -> list[tuple[str, Mapping[str, Mapping[str, str]]]]:
+        """Return tables that a user should see before anything is trained: a title, and named rows of cells each."""
+        return []
+
     def report(self, model: Any, folder: Path) -> Report:
         """Test a fitted estimator beside simple methods, and write `files` into a folder.
 

@@ -1,6 +1,19 @@
 """DNA: sequences in, classes out."""
 
-from titans_seq.domains.genomics.classifier import TitansDNAClassifier
-from titans_seq.domains.genomics.encoder import SequenceEncoder
+from typing import TYPE_CHECKING
+
+from titans_seq.lazy import export_lazily
+
+if TYPE_CHECKING:
+    from titans_seq.domains.genomics.classifier import TitansDNAClassifier
+    from titans_seq.domains.genomics.encoder import SequenceEncoder
 
 __all__ = ["SequenceEncoder", "TitansDNAClassifier"]
+
+__getattr__, __dir__ = export_lazily(
+    __name__,
+    {
+        "SequenceEncoder": "titans_seq.domains.genomics.encoder",
+        "TitansDNAClassifier": "titans_seq.domains.genomics.classifier",
+    },
+)

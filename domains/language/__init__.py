@@ -1,5 +1,12 @@
 """Language: a byte-level model whose memory lasts, recall tasks, needles in haystacks, and an evaluation harness."""
 
-from titans_seq.domains.language.language_model import TitansLM
+from typing import TYPE_CHECKING
+
+from titans_seq.lazy import export_lazily
+
+if TYPE_CHECKING:
+    from titans_seq.domains.language.language_model import TitansLM
 
 __all__ = ["TitansLM"]
+
+__getattr__, __dir__ = export_lazily(__name__, {"TitansLM": "titans_seq.domains.language.language_model"})

@@ -1,5 +1,12 @@
 """Multivariate time-series forecasting."""
 
-from titans_seq.domains.timeseries.forecaster import TitansForecaster
+from typing import TYPE_CHECKING
+
+from titans_seq.lazy import export_lazily
+
+if TYPE_CHECKING:
+    from titans_seq.domains.timeseries.forecaster import TitansForecaster
 
 __all__ = ["TitansForecaster"]
+
+__getattr__, __dir__ = export_lazily(__name__, {"TitansForecaster": "titans_seq.domains.timeseries.forecaster"})
