@@ -1,0 +1,22 @@
+"""Pictures: figures that need no display, and files that are written whole or not at all."""
+
+from pathlib import Path
+from typing import Any
+
+from titans_seq.files import written
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty figure of matplotlib, in inches, that draws without a display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as PNG at once or not at all."""
+    with written(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
