@@ -2,16 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test lint check format bench-genomics bench-harness bench-language bench-long-horizon bench-needle \
+.PHONY: demo test test-quick lint check format bench-genomics bench-harness bench-language bench-long-horizon bench-needle \
 	bench-recall bench-recall-ablation bench-scaling bench-scan bench-score bench-speed bench-stability \
 	bench-streaming bench-sweeps bench-training-memory bench-training-step bench-windows example-surprise example-sweeps
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
 	$(BIN)/titans-seq forecast --horizon 24 --max-epochs 3 --output runs/demo --force
 
-test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## run the tests, a process for each core
+	$(BIN)/python -m pytest $(PARALLEL)
+
+test-quick: $(STAMP)  ## run the tests that need no servers, killed processes or whole runs
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 lint: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
