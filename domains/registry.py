@@ -14,7 +14,6 @@ from typing import Any
 from titans_seq.domains.predictor import Predictor
 from titans_seq.domains.task import Task
 from titans_seq.errors import DataError, ModelError
-from titans_seq.saving import read_config
 
 GROUP = "titans_seq.domains"
 """Entry points of other packages; each loads a `Domain`."""
@@ -157,6 +156,8 @@ def load_predictor(folder: Path) -> Predictor:
     Raises:
         ModelError: there is none, it is damaged, or no domain knows its kind.
     """
+    from titans_seq.saving import read_config
+
     kind = str(read_config(folder).get("kind"))
     domains = {domain.kind: domain for domain in all_domains().values()}
     if kind not in domains:

@@ -32,7 +32,8 @@ class TaskOptions:
     seed: int = 0
     """Seed of everything random: splits, initial weights, dropout, batches. In Python it is `random_state`."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise DataError if an option cannot be used; a command line is read before it is checked."""
         if not 0 < self.test_fraction <= 0.5:
             raise DataError(f"test-fraction must lie above 0 and be at most 0.5, not {self.test_fraction}")
         if self.seed < 0:
@@ -75,9 +76,13 @@ class Task(ABC):
     frame: "pd.DataFrame"
     """The data to train and validate on, for their schema and size in the tracking."""
 
-    @abstractmethod
     def __init__(self, options: TaskOptions) -> None:
-        """Read and split the data."""
+        options.check()
+        self.read(options)
+
+    @abstractmethod
+    def read(self, options: Any) -> None:
+        """Read and split the data: set `name`, `digest` and `frame`."""
 
     @classmethod
     @abstractmethod

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titans_seq.errors import DataError
-from titans_seq.files import write_text, written
-from titans_seq.pipelines.runs import found_runs
+from titans_seq.files import write_text
+from titans_seq.pipelines.options import ResultOptions, TrackingOption
+from titans_seq.pipelines.runs import search_runs
+from titans_seq.plotting import new_figure, save_figure
 from titans_seq.tracking import VERSION
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def compare_runs(
     last: int | None = None,
     tracking_uri: str | None = None,
 ) -> pd.DataFrame:
-    """Runs of an experiment, or the children of a run; those that differ in nothing but `random_state` are one row.
+    """Return the runs of an experiment, or the children of a run; those that differ only in `random_state` are one row.
 
     Where a seed was run twice, the newest counts. A run that others belong to is left out: it sums them up.
 
@@ -56,29 +58,29 @@ def compare_runs(
     """
     if last is not None and last < 1:
         raise DataError(f"last must be at least 1, not {last}")
-    frame = merged(found_runs(tracking_uri, experiment, parent, last))
-    if not metrics_of(frame):
+    frame = merge_runs(search_runs(tracking_uri, experiment, parent, last))
+    if not metric_names(frame):
         raise DataError("the runs have no metrics")
-    if metric is not None and metric not in metrics_of(frame):
-        raise DataError(f"no run has a metric {metric!r}; there are {', '.join(metrics_of(frame))}")
+    if metric is not None and metric not in metric_names(frame):
+        raise DataError(f"no run has a metric {metric!r}; there are {', '.join(metric_names(frame))}")
     by = metric or (BEST if BEST in frame else None)
     if by is None:
         return frame
     return frame.sort_values(by, ascending=not by.endswith(HIGHER), kind="stable", ignore_index=True)
 
 
-def metrics_of(frame: pd.DataFrame) -> list[str]:
-    """Names of the metrics of a comparison."""
+def metric_names(frame: pd.DataFrame) -> list[str]:
+    """Return the names of the metrics of a comparison."""
     return [c.removesuffix(STD) for c in frame.columns if c.endswith(STD)]
 
 
-def settings_of(frame: pd.DataFrame) -> list[str]:
-    """Names of the parameters that differ."""
+def setting_names(frame: pd.DataFrame) -> list[str]:
+    """Return the names of the parameters that differ."""
     return list(frame.columns[: list(frame.columns).index(NAME)])
 
 
-def merged(found: list[Any]) -> pd.DataFrame:
-    """MLflow runs, the newest first, as `compare_runs` gives them."""
+def merge_runs(found: list[Any]) -> pd.DataFrame:
+    """Return MLflow runs, the newest first, as the table of `compare_runs`."""
     import pandas as pd
 
     settings = pd.DataFrame([_setting(run) for run in found]).fillna("")
@@ -106,15 +108,15 @@ def merged(found: list[Any]) -> pd.DataFrame:
 
 
 def _setting(run: Any) -> dict[str, str]:
-    """What a run was given, but for its seed."""
+    """Return the parameters of a run, but for its seed."""
     status = "PRUNED" if run.data.tags.get("pruned") == "true" else run.info.status
     chosen = {k: v for k, v in run.data.params.items() if k != SEED}
     return chosen | {"status": status, "version": run.data.tags.get(VERSION, "")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare:
-    """Tracked runs side by side: what differs, what came of it, and how much of that is chance."""
+class Compare(ResultOptions, TrackingOption):
+    """Compare tracked runs: what differs, what resulted, and how much of that is chance."""
 
     experiment: str | None = None
     """Name of an experiment: forecast, classify, lm, or a sweep's study."""
@@ -124,17 +126,11 @@ class Compare:
     """Metric to sort by and to draw; the best validation loss if not given."""
     last: int | None = None
     """Only that many runs, the newest."""
-    tracking_uri: str | None = None
-    """MLflow server or database; the variable MLFLOW_TRACKING_URI, or mlflow.db here, if not given."""
     output: Path | None = None
     """Folder for compare.csv and compare.png; none writes nothing."""
-    force: bool = False
-    """Overwrite earlier results in the output folder."""
-    json: bool = False
-    """Print the rows as JSON on standard output instead of a table."""
 
     def run(self) -> list[dict[str, Any]]:
-        """Do it; returns the rows."""
+        """Compare; return the rows."""
         from titans_seq.pipelines.output import claim_folder
 
         frame = compare_runs(
@@ -145,7 +141,7 @@ class Compare:
             tracking_uri=self.tracking_uri,
         )
         title = f"{self.experiment or self.parent}: {frame[COUNT].sum()} runs"
-        shown = shown_metrics(frame, self.metric)
+        shown = choose_metrics(frame, self.metric)
         if self.output is not None:
             claim_folder(self.output, FILES, self.force)
             write_text(self.output / FILES[0], frame.to_csv(index=False))
@@ -155,9 +151,9 @@ class Compare:
         return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
-def shown_metrics(frame: pd.DataFrame, metric: str | None) -> list[str]:
-    """The metrics that a table has room for: the one asked for, the best validation loss, and test scores of ours."""
-    names = metrics_of(frame)
+def choose_metrics(frame: pd.DataFrame, metric: str | None) -> list[str]:
+    """Return the metrics to show: the one asked for, the best validation loss, and test scores of the estimator."""
+    names = metric_names(frame)
     tests = [n for n in names if n.startswith("test_") and not n.endswith("_sequences")]
     ours = [n for n in tests if not any(n != t and n.endswith(t.removeprefix("test")) for t in tests)]
     wanted = [metric, BEST, *ours, "fit_seconds"]
@@ -165,17 +161,13 @@ def shown_metrics(frame: pd.DataFrame, metric: str | None) -> list[str]:
 
 
 def plot_comparison(path: Path, frame: pd.DataFrame, metric: str, title: str) -> None:
-    """One metric: a point for each of the first settings, from the top, and bars for the spread over seeds."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    """Draw one metric: a point for each of the first settings, from the top, and bars for the spread over seeds."""
     drawn = frame.head(DRAWN)
-    names, places = settings_of(frame), range(len(drawn))
+    names, places = setting_names(frame), range(len(drawn))
     rows = drawn.to_dict("records")
     labels = [", ".join(f"{n}={_short(row[n])}" for n in names) or str(row[NAME]) for row in rows]
     width = 7 + 0.06 * max(map(len, labels))
-    figure = Figure(figsize=(width, 1.5 + 0.3 * len(drawn)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, 1.5 + 0.3 * len(drawn))
     axes = figure.subplots()
     axes.errorbar(drawn[metric], places, xerr=drawn[metric + STD].fillna(0.0), fmt="o", capsize=3, markersize=5)
     axes.set_xlabel(f"{metric}, mean ± standard deviation" if (drawn[COUNT] > 1).any() else metric)
@@ -184,17 +176,16 @@ def plot_comparison(path: Path, frame: pd.DataFrame, metric: str, title: str) ->
     axes.grid(alpha=0.3)
     left_out = f", the first {DRAWN} of {len(frame)} settings" if len(frame) > DRAWN else ""
     axes.set_title(title + left_out, loc="left", fontsize=10)
-    with written(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+    save_figure(figure, path)
 
 
 def print_comparison(frame: pd.DataFrame, shown: list[str], title: str) -> None:
-    """A row per setting on standard output, means with their standard deviations."""
+    """Print a row per setting, means with their standard deviations."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    parameters = settings_of(frame) or [NAME]
+    parameters = setting_names(frame) or [NAME]
     for name in [*parameters, COUNT, *shown]:
         table.add_column(name, justify="left" if name in parameters else "right", overflow="fold")
     for row in frame.to_dict("records"):

@@ -9,29 +9,24 @@ from rich.console import Console
 from rich.table import Table
 
 from titans_seq.datasets import Dataset
+from titans_seq.domains.registry import all_domains
+from titans_seq.pipelines.options import JsonOption
 
 
-def all_datasets() -> dict[str, Dataset]:
-    """The tables of all domains as one."""
-    from titans_seq.domains.genomics.datasets import DATASETS as GENOMICS
-    from titans_seq.domains.language.datasets import DATASETS as LANGUAGE
-    from titans_seq.domains.timeseries.datasets import DATASETS as TIMESERIES
-
-    return {**TIMESERIES, **GENOMICS, **LANGUAGE}
+def collect_datasets() -> dict[str, Dataset]:
+    """Return the data sets of all domains, by name."""
+    return {name: d for domain in all_domains().values() for name, d in domain.load_datasets().items()}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListData:
-    """The data sets there are, and which are on this machine."""
-
-    json: bool = False
-    """Print JSON."""
+class ListData(JsonOption):
+    """List the data sets, and which are on this machine."""
 
     def run(self) -> None:
         """Print a table."""
         from titans_seq.datasets import locate
 
-        datasets = all_datasets()
+        datasets = collect_datasets()
         rows = {name: (d.licence, locate(d)) for name, d in datasets.items()}
         if self.json:
             print(json.dumps({n: {"licence": li, "path": str(p) if p else None} for n, (li, p) in rows.items()}))
@@ -53,12 +48,12 @@ class FetchData:
         """Print where it is."""
         from titans_seq.datasets import fetch
 
-        print(fetch(self.name, all_datasets(), progress=True))
+        print(fetch(self.name, collect_datasets(), progress=True))
 
 
 @dataclass(frozen=True)
 class DataPath:
-    """Where a data set is on this machine."""
+    """Print where a data set is on this machine."""
 
     name: Annotated[str, tyro.conf.Positional]
     """As `titans-seq data list` shows it."""
@@ -68,7 +63,7 @@ class DataPath:
         from titans_seq.datasets import find, locate
         from titans_seq.errors import DataError
 
-        dataset = find(self.name, all_datasets())
+        dataset = find(self.name, collect_datasets())
         path = locate(dataset)
         if path is None:
             raise DataError(f"{self.name} is {_missing(self.name, dataset)}")

@@ -41,7 +41,7 @@ class Explain:
 
         model = TitansDNAClassifier.load(self.model)
         name, sequence = self._chosen()
-        odds = log_odds(model.decision([sequence]))[0]
+        odds = log_odds(model.predict_logits([sequence]))[0]
         index = chosen_class(model, odds, self.label)
         label = model.classes_[index]
         effects = mutagenesis(model, sequence, label)

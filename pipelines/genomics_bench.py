@@ -153,7 +153,7 @@ class GenomicsBench:
             shares, more = self.cnn(estimator, pieces)
         else:
             shares = _regression(model, pieces)
-        scores = Scores.of(y_test, shares, np.unique(y))
+        scores = Scores.from_probabilities(y_test, shares, np.unique(y))
         return {**asdict(scores), **more, "test": len(y_test), "seconds": time.perf_counter() - started}
 
     def cnn(self, estimator: Any, pieces: dict[str, tuple[Any, Any]]) -> tuple[Any, dict[str, Any]]:
@@ -162,17 +162,17 @@ class GenomicsBench:
         from scipy.special import softmax
 
         from titans_seq.domains.genomics.baselines import SmallCNN
-        from titans_seq.domains.genomics.encoder import encoded
+        from titans_seq.domains.genomics.encoder import encode_sequences
         from titans_seq.domains.genomics.fitting import Examples, fit_network, logits
-        from titans_seq.training import temporary_seed
+        from titans_seq.training import TrainingConfig, temporary_seed
 
-        rows = {name: encoded(codes) for name, (codes, _) in pieces.items()}
+        rows = {name: encode_sequences(codes) for name, (codes, _) in pieces.items()}
         known = np.unique(pieces["train"][1])
         examples = [Examples(rows[n], np.searchsorted(known, pieces[n][1])) for n in ("train", "dev")]
-        _, training = estimator.set_params(learning_rate=self.cnn_learning_rate, weight_decay=0.0).check(len(known))
+        estimator.set_params(learning_rate=self.cnn_learning_rate, weight_decay=0.0)
         with temporary_seed(estimator.random_state):
             network = SmallCNN(max(len(row) for part in rows.values() for row in part), len(known))
-        history = fit_network(network, examples[0], examples[1], estimator.batch_size, None, 0.0, training)
+        history = fit_network(network, examples[0], examples[1], estimator.configure(TrainingConfig))
         return softmax(logits(network, rows["test"]).astype(np.float64), axis=1), _training(network, history)
 
 
@@ -214,10 +214,10 @@ def cut(parts: dict[str, tuple[Any, Any]], seed: int, most: int | None) -> Itera
 
 def leaks(parts: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
     """What the published splits share."""
-    from titans_seq.domains.genomics.encoder import encoded
+    from titans_seq.domains.genomics.encoder import encode_sequences
     from titans_seq.domains.genomics.leaks import find_leaks
 
-    return find_leaks({name: (encoded(codes), labels) for name, (codes, labels) in parts.items()}).summary()
+    return find_leaks({name: (encode_sequences(codes), labels) for name, (codes, labels) in parts.items()}).summary()
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
@@ -247,11 +247,11 @@ def _regression(model: str, pieces: dict[str, tuple[Any, Any]]) -> Any:
     """Probabilities of a baseline that needs no network; dev chooses, and trains, where there is a choice."""
     import numpy as np
 
-    from titans_seq.domains.genomics.baselines import composition_floor, word_regression
-    from titans_seq.domains.genomics.encoder import encoded, padded
+    from titans_seq.domains.genomics.baselines import composition_floor, kmer_regression
+    from titans_seq.domains.genomics.encoder import encode_sequences, pad_rows
 
     (train, y), (dev, y_dev), (test, _) = (pieces[name] for name in ("train", "dev", "test"))
-    codes, labels = padded([*encoded(train), *encoded(dev)]), np.concatenate([y, y_dev])
+    codes, labels = pad_rows([*encode_sequences(train), *encode_sequences(dev)]), np.concatenate([y, y_dev])
     if model == COMPOSITION:
         return composition_floor().fit(codes, labels).predict_proba(test)
-    return word_regression(np.arange(len(labels)) >= len(y)).fit(codes, labels).predict_proba(test)
+    return kmer_regression(np.arange(len(labels)) >= len(y)).fit(codes, labels).predict_proba(test)

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
+from titans_seq.pipelines.options import JsonOption
+
 
 @dataclass(frozen=True, kw_only=True)
-class Kernel:
+class Kernel(JsonOption):
     """Build the C++ kernel that speeds the memory up on processors; needs a C++ compiler, once."""
 
     force: bool = False
     """Build it again."""
-    json: bool = False
-    """Print JSON."""
 
     def run(self) -> dict[str, Any]:
         """Build, and say how long it took."""

@@ -59,13 +59,14 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
     from titans_seq.domains.timeseries.network import ForecastNetwork
     from titans_seq.domains.timeseries.panel import natural_season
-    from titans_seq.domains.timeseries.prepare import Prepared, Scaling
+    from titans_seq.domains.timeseries.prepare import Scaling, TrainingWindows
     from titans_seq.domains.timeseries.table import read_csv
     from titans_seq.domains.timeseries.windows import Windows
-    from titans_seq.training import temporary_seed
+    from titans_seq.training import TrainingConfig, temporary_seed
 
     claim_results(options, "context", "horizon", "seeds")
-    TitansForecaster(options.horizon, options.context, options.variant, max_epochs=options.max_epochs).check()
+    parameters = {name: getattr(options, name) for name in ("horizon", "context", "variant", "max_epochs")}
+    TitansForecaster(**parameters).check()
     frame = read_csv(fetch(options.dataset, DATASETS))
     table = frame.iloc[:, 1:]
     values = torch.tensor(table.to_numpy(dtype="float32"))
@@ -75,9 +76,9 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
     need = context + horizon
     if min(rows[0], rows[1] + context, rows[2] + context) < need:
         raise DataError(f"{options.dataset} has splits of {rows} rows: too few for {context} + {horizon} steps")
-    scaling = Scaling.of([values[:train_end]])
+    scaling = Scaling.from_series([values[:train_end]])
     (scaled,) = scaling.apply([values])
-    data = Prepared(
+    data = TrainingWindows(
         Windows([scaled[:train_end]], need, horizon),
         Windows([scaled[train_end - context : validation_end]], need, horizon),
         scaling,
@@ -89,19 +90,15 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
     results: dict[str, list[dict[str, Any]]] = {"titans": [], "dlinear": [], "seasonal naive": []}
     windows = 0
     for seed in range(options.seed, options.seed + options.seeds):
-        model = TitansForecaster(
-            horizon, context, options.variant, max_epochs=options.max_epochs, random_state=seed,
-            verbose=sys.stderr.isatty(),
-        )  # fmt: skip
-        shape, config = model.check()
+        model = TitansForecaster(**parameters, random_state=seed, verbose=sys.stderr.isatty())
+        shape, config = model.check(), model.configure(TrainingConfig)
         with temporary_seed(seed):
             titans = ForecastNetwork(shape)
         with temporary_seed(seed):
             dlinear = DLinear(context, horizon)
-        size = model.batch_size
         runs = {
-            "titans": fit_network(titans, data, horizon, model.loss, size, config),
-            "dlinear": fit_network(dlinear, data, horizon, "mse", size, config),
+            "titans": fit_network(titans, data, horizon, model.loss, config),
+            "dlinear": fit_network(dlinear, data, horizon, "mse", config),
         }
         models = {"titans": titans, "dlinear": dlinear, "seasonal naive": SeasonalNaive(horizon, season)}
         evaluation = evaluate(

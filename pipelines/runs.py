@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from titans_seq.errors import DataError, TrackingError, reason
+from titans_seq.pipelines.options import JsonOption, TrackingOption
 from titans_seq.tracking import connected, located
 
 T = TypeVar("T")
@@ -19,17 +20,12 @@ PAGE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListRuns:
-    """The experiments there are, and how many runs each has."""
-
-    tracking_uri: str | None = None
-    """MLflow server or database; the variable MLFLOW_TRACKING_URI, or mlflow.db here, if not given."""
-    json: bool = False
-    """Print JSON on standard output instead of a table."""
+class ListRuns(JsonOption, TrackingOption):
+    """List the experiments, and how many runs each has."""
 
     def run(self) -> list[dict[str, Any]]:
-        """Do it; returns a row per experiment."""
-        rows = read(self.tracking_uri, _counted)
+        """Count; return a row per experiment."""
+        rows = ask_server(self.tracking_uri, _count_runs)
         if not self.json:
             from titans_seq.pipelines.output import plain_table
 
@@ -38,8 +34,8 @@ class ListRuns:
         return rows
 
 
-def found_runs(uri: str | None, experiment: str | None, parent: str | None, last: int | None) -> list[Any]:
-    """Runs of an experiment, or children of a run, the newest first, as MLflow gives them.
+def search_runs(uri: str | None, experiment: str | None, parent: str | None, last: int | None) -> list[Any]:
+    """Return the runs of an experiment, or children of a run, the newest first, as MLflow gives them.
 
     A run that others belong to is left out: it sums them up.
 
@@ -47,14 +43,14 @@ def found_runs(uri: str | None, experiment: str | None, parent: str | None, last
         DataError: there is no such experiment or run, or it has no runs.
         TrackingError: the server or database cannot be reached.
     """
-    found = read(uri, lambda client: _searched(client, experiment, parent))[:last]
+    found = ask_server(uri, lambda client: _search(client, experiment, parent))[:last]
     if not found:
         raise DataError(f"run {parent!r} has no children" if parent else f"experiment {experiment!r} has no runs")
     return found
 
 
-def read(uri: str | None, ask: Callable[[Any], T]) -> T:
-    """What a client of the server or database is told; TrackingError if it cannot be reached."""
+def ask_server(uri: str | None, ask: Callable[[Any], T]) -> T:
+    """Return the answer of a server or database to a client; raise TrackingError if it cannot be reached."""
     uri = located(uri)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise TrackingError(f"cannot read runs at {uri}: there is no such file")
@@ -68,7 +64,7 @@ def read(uri: str | None, ask: Callable[[Any], T]) -> T:
         raise TrackingError(f"cannot read runs at {uri}: {reason(error)}") from error
 
 
-def _searched(client: Any, experiment: str | None, parent: str | None) -> list[Any]:
+def _search(client: Any, experiment: str | None, parent: str | None) -> list[Any]:
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as PARENT
 
     names = {e.name: e.experiment_id for e in client.search_experiments()}
@@ -79,9 +75,9 @@ def _searched(client: Any, experiment: str | None, parent: str | None) -> list[A
         place = _experiment_of(client, parent)
         if experiment is not None and place != names[experiment]:
             raise DataError(f"run {parent!r} is not of experiment {experiment!r}")
-        found = _pages(client, place, f"tags.`{PARENT}` = '{parent}'")
+        found = _fetch_runs(client, place, f"tags.`{PARENT}` = '{parent}'")
     elif experiment is not None:
-        found = _pages(client, names[experiment])
+        found = _fetch_runs(client, names[experiment])
     else:
         raise DataError(f"name an experiment, or the parent of the runs; {known}")
     parents = {run.data.tags.get(PARENT) for run in found}
@@ -99,8 +95,8 @@ def _experiment_of(client: Any, run: str) -> str:
         raise DataError(f"no run {run!r}") from error
 
 
-def _pages(client: Any, experiment: str, chosen: str = "") -> list[Any]:
-    """All runs of an experiment, the newest first."""
+def _fetch_runs(client: Any, experiment: str, chosen: str = "") -> list[Any]:
+    """Return all runs of an experiment, the newest first."""
     found, token = list[Any](), None
     while token != "":
         page = client.search_runs(
@@ -110,10 +106,10 @@ def _pages(client: Any, experiment: str, chosen: str = "") -> list[Any]:
     return found
 
 
-def _counted(client: Any) -> list[dict[str, Any]]:
+def _count_runs(client: Any) -> list[dict[str, Any]]:
     rows = []
     for experiment in sorted(client.search_experiments(), key=lambda e: str(e.name)):
-        found = _pages(client, experiment.experiment_id)
+        found = _fetch_runs(client, experiment.experiment_id)
         newest = datetime.fromtimestamp(found[0].info.start_time / 1000, UTC) if found else None
         rows.append({
             "experiment": experiment.name,

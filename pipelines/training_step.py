@@ -134,8 +134,8 @@ def forecaster(steps: int, seed: int) -> Case:
     from titans_seq.domains.timeseries.windows import Windows
     from titans_seq.training import temporary_seed
 
-    model = TitansForecaster(96, 96)
-    shape, _ = model.check()
+    model = TitansForecaster(horizon=96, context=96)
+    shape = model.check()
     with temporary_seed(seed):
         network = ForecastNetwork(shape)
         values = torch.randn(steps * model.batch_size + 191, 7).cumsum(0)

@@ -109,21 +109,21 @@ class SweepBench:
         import optuna
         import sqlalchemy
 
-        from titans_seq.sweeps.plan import Plan
-        from titans_seq.sweeps.space import SPACES
-        from titans_seq.sweeps.storage import opened
-        from titans_seq.sweeps.study import planned_study
+        from titans_seq.sweeps.plan import make_plan
+        from titans_seq.sweeps.space import Space
+        from titans_seq.sweeps.storage import open_storage
+        from titans_seq.sweeps.study import store_plan
 
         url = f"sqlite:///{place / 'long.db'}"
-        storage = opened(url, fresh=True)
+        storage = open_storage(url, fresh=True)
 
         @sqlalchemy.event.listens_for(storage.engine, "connect")
         def fast(connection: Any, _: Any) -> None:
             connection.execute("pragma synchronous = off")
 
-        space = SPACES["timeseries"]
-        plan = Plan(domain="timeseries", space=space.stored(), trials=self.long)
-        study = planned_study(storage, "long", plan)
+        plan, _ = make_plan("timeseries", None, Space({}), {}, trials=self.long)
+        space = plan.ranges
+        study = store_plan(storage, "long", plan)
         study.sampler = optuna.samplers.RandomSampler(seed=0)
         chosen = {name: space.values(name)[0] for name in space.parameters}
         trial = optuna.trial.create_trial(

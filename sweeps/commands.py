@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titans_seq.pipelines.options import JsonOption, TrackingOption
+
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.study import Study
@@ -15,104 +17,93 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepWorker:
-    """Work on a study until it is done; on the machine of `sweep run`, or on any other that sees storage and data."""
+class StudyOptions(JsonOption):
+    """Which study."""
 
     study: str
     """Name of the study."""
     storage: str | None = None
     """sqlite:///FILE or postgresql://...; the variable TITANS_SEQ_STORAGE, or sweeps.db here, if not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepWorker(StudyOptions, TrackingOption):
+    """Work on a study until it is done; on the machine of `sweep run`, or on any other that sees storage and data."""
+
     data: Path | None = None
     """Where the study's data are on this machine, if it is another place."""
     output: Path | None = None
     """Folder for the best models; none keeps no model."""
-    tracking_uri: str | None = None
-    """MLflow server or database; the variable MLFLOW_TRACKING_URI, or mlflow.db here, if not given; `off` for none."""
-    json: bool = False
-    """Print the study's counts as JSON on standard output."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns the study's counts."""
+        """Work; return the counts of the study."""
         from dataclasses import replace
 
         from titans_seq.pipelines.output import claim_folder
-        from titans_seq.sweeps.report import status
-        from titans_seq.sweeps.storage import in_reach
+        from titans_seq.sweeps.report import summarize_counts
+        from titans_seq.sweeps.storage import translate_storage_errors
         from titans_seq.sweeps.worker import Worker
 
         if self.output is not None:
             claim_folder(self.output, (), force=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with in_reach():
-            study, storage, plan = _found(self.study, self.storage)
+        with translate_storage_errors():
+            study, storage, plan = _open_study(self)
             if self.data is not None:
                 plan = replace(plan, data=str(self.data.resolve()))
             Worker(study, storage, plan, plan.open(), self.output, self.tracking_uri).run()
-            return status(storage, study, plan)
+            return summarize_counts(storage, study, plan)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepStatus:
+class SweepStatus(StudyOptions):
     """How far a study is."""
 
-    study: str
-    """Name of the study."""
-    storage: str | None = None
-    """sqlite:///FILE or postgresql://...; the variable TITANS_SEQ_STORAGE, or sweeps.db here, if not given."""
-    json: bool = False
-    """Print as JSON on standard output instead of a table."""
-
     def run(self) -> dict[str, Any]:
-        """Do it; returns counts."""
-        from titans_seq.sweeps.report import count_table, status
-        from titans_seq.sweeps.storage import in_reach
+        """Count; return the counts."""
+        from titans_seq.sweeps.report import print_counts, summarize_counts
+        from titans_seq.sweeps.storage import translate_storage_errors
 
-        with in_reach():
-            study, storage, plan = _found(self.study, self.storage)
-            result = status(storage, study, plan)
+        with translate_storage_errors():
+            study, storage, plan = _open_study(self)
+            result = summarize_counts(storage, study, plan)
         if not self.json:
-            count_table(result)
+            print_counts(result)
         return result
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepBest:
+class SweepBest(StudyOptions):
     """The best trial of a study so far, and which parameters matter."""
 
-    study: str
-    """Name of the study."""
-    storage: str | None = None
-    """sqlite:///FILE or postgresql://...; the variable TITANS_SEQ_STORAGE, or sweeps.db here, if not given."""
     output: Path | None = None
     """Folder for metrics.json, trials.csv, history.png and importances.png; none writes nothing."""
-    json: bool = False
-    """Print as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what metrics.json holds."""
+        """Report; return the content of metrics.json."""
         from titans_seq.pipelines.output import claim_folder
-        from titans_seq.sweeps.report import best_table, summary, write_report
-        from titans_seq.sweeps.storage import in_reach
+        from titans_seq.sweeps.report import print_best, summarize, write_report
+        from titans_seq.sweeps.storage import translate_storage_errors
 
         if self.output is not None:
             claim_folder(self.output, (), force=True)
-        with in_reach():
-            study, storage, plan = _found(self.study, self.storage)
-            result = summary(storage, study, plan)
+        with translate_storage_errors():
+            study, storage, plan = _open_study(self)
+            result = summarize(storage, study, plan)
             if self.output is not None:
                 write_report(self.output, study, result)
         if not self.json:
-            best_table(result)
+            print_best(result)
         return result
 
 
-def _found(name: str, url: str | None) -> tuple[Study, RDBStorage, Plan]:
-    """A study, its storage with the study's own heartbeat, and its plan."""
-    from titans_seq.sweeps.storage import opened
-    from titans_seq.sweeps.study import found, plan_of
+def _open_study(options: StudyOptions) -> tuple[Study, RDBStorage, Plan]:
+    """Return a study, its storage with the study's own heartbeat, and its plan."""
+    from titans_seq.sweeps.storage import open_storage
+    from titans_seq.sweeps.study import load_study, read_plan
 
-    storage = opened(url)
-    study = found(storage, name)
-    plan = plan_of(study)
+    storage = open_storage(options.storage)
+    study = load_study(storage, options.study)
+    plan = read_plan(study)
     storage.heartbeat_interval, storage.grace_period = plan.heartbeat, 3 * plan.heartbeat
     return study, storage, plan

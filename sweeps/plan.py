@@ -1,4 +1,4 @@
-"""What a study is about; it stands in the study itself, so that a worker anywhere needs only its name and storage."""
+"""The plan of a study; it stands in the study itself, so that a worker anywhere needs only its name and storage."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import itertools
 import math
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from titans_seq.domains.registry import FIXED, find_domain
+from titans_seq.domains.task import Task
 from titans_seq.errors import DataError
-from titans_seq.sweeps.space import SPACES, Space
-from titans_seq.sweeps.tasks import MEASURE, TASKS, Task, digest
+from titans_seq.sweeps.space import Space
 
 GOALS = ("trials", "max_failures", "max_retries", "heartbeat", "data")
 """Fields in which a study may go on otherwise than it began; of the data, the content counts."""
@@ -23,13 +24,13 @@ class Plan:
     """Data, estimator and space of a study, and when it is done."""
 
     domain: str
-    """timeseries, genomics or language."""
+    """Name of a domain of the registry."""
     data: str | None = None
     """Path of a file or folder; None: the domain's embedded data."""
-    data_digest: str = "embedded"
-    """Of its content."""
-    horizon: int = 24
-    """Steps to forecast; for time series only."""
+    data_digest: str
+    """SHA-256 of its content."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further options of the domain's task, such as the horizon of forecasts."""
     test_fraction: float = 0.2
     """Share that no trial sees; the winner is scored on it."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -50,42 +51,39 @@ class Plan:
     """Seconds between two signs of life of a trial; after three without, it counts as dead."""
 
     def __post_init__(self) -> None:
-        if self.domain not in TASKS:
-            raise DataError(f"domain must be one of {', '.join(TASKS)}, not {self.domain!r}")
-        for name in ("horizon", "trials", "max_failures", "heartbeat"):
+        fixed = (*FIXED, *find_domain(self.domain).fixed)
+        for name in ("trials", "max_failures", "heartbeat"):
             if getattr(self, name) < 1:
                 raise DataError(f"{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
         if self.max_retries < 0 or self.seed < 0:
             raise DataError("max-retries and seed must be at least 0")
-        if not 0 < self.test_fraction <= 0.5:
-            raise DataError(f"test-fraction must lie above 0 and be at most 0.5, not {self.test_fraction}")
         for name in self.space:
-            if name in MEASURE:
+            if name in fixed:
                 raise DataError(f"{name} changes what the validation loss means: it can be set, not varied")
             if name in self.fixed:
                 raise DataError(f"{name} is set and varied at once")
-        if "horizon" in self.fixed:
-            raise DataError("horizon has an option of its own: --horizon")
 
     @property
     def ranges(self) -> Space:
-        """What varies."""
-        return Space.of(self.space)
+        """Return what varies."""
+        return Space.from_dict(self.space)
 
     def open(self) -> Task:
-        """The data, read and split.
+        """Read and split the data.
 
         Raises:
             DataError: they cannot be used, or are not those that the study began with.
         """
-        path = None if self.data is None else Path(self.data)
-        if (found := digest(path)) != self.data_digest:
-            raise DataError(f"{self.data} is not what the study began with: its digest is {found[:12]}, "
-                            f"not {self.data_digest[:12]}")  # fmt: skip
-        return TASKS[self.domain](path, self.test_fraction, self.seed, self.horizon)
+        task = open_task(self.domain, self.data, self.test_fraction, self.seed, self.options)
+        if task.digest != self.data_digest:
+            raise DataError(
+                f"{self.data or task.name} is not what the study began with: its digest is {task.digest[:12]}, "
+                f"not {self.data_digest[:12]}"
+            )
+        return task
 
     def parameters(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """All that the estimator of a trial is made with."""
+        """Return all parameters of the estimator of a trial."""
         return {"random_state": self.seed} | dict(self.fixed) | dict(chosen)
 
     def check(self, task: Task) -> None:
@@ -102,18 +100,18 @@ class Plan:
         for values in combinations:
             chosen = dict(zip(names, values, strict=True))
             try:
-                task.model(self.parameters(chosen))
+                task.build(self.parameters(chosen))
             except DataError as error:
                 said = ", ".join(f"{name} {value!r}" for name, value in chosen.items())
                 raise DataError(f"{error} (tried with {said})" if chosen else str(error)) from error
 
-    def stored(self) -> dict[str, Any]:
-        """As a study keeps it."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as a study keeps them."""
         return asdict(self)
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Plan:
-        """What `stored` gave.
+    def from_dict(cls, stored: Mapping[str, Any]) -> Plan:
+        """Return the plan that `to_dict` described.
 
         Raises:
             DataError: it was written by another version, or by something else.
@@ -123,20 +121,44 @@ class Plan:
         return cls(**stored)
 
     def differences(self, other: Plan) -> list[str]:
-        """Names of what another plan of the same study must not change, but does."""
-        mine, its = self.stored(), other.stored()
+        """Return the names of what another plan of the same study must not change, but does."""
+        mine, its = self.to_dict(), other.to_dict()
         return [name for name in mine if name not in GOALS and mine[name] != its[name]]
 
 
-def planned(domain: str, data: Path | None, space: Space, **options: Any) -> Plan:
-    """A plan for a file; an empty space is the domain's own."""
-    if domain not in TASKS:
-        raise DataError(f"domain must be one of {', '.join(TASKS)}, not {domain!r}")
-    if space.parameters:
-        defaults = TASKS[domain].estimator()().get_params()
-        chosen = space.floating({name for name, default in defaults.items() if isinstance(default, float)})
+def make_plan(
+    domain: str, data: Path | None, ranges: Space, task_options: Mapping[str, Any], **options: Any
+) -> tuple[Plan, Task]:
+    """Return the plan for a file, and its task; an empty space is the domain's own.
+
+    Args:
+        task_options: options of the domain's task; those that it does not have must be None, which leaves them out.
+        options: further fields of `Plan`.
+
+    Raises:
+        DataError: there is no such domain, or data or options cannot be used.
+    """
+    known = find_domain(domain)
+    names = {f.name for f in fields(known.load_task().Options)}
+    chosen = {name: value for name, value in task_options.items() if value is not None}
+    if unknown := set(chosen) - names:
+        raise DataError(f"the domain {domain} has no option {min(unknown)}")
+    if twice := set(task_options) & names & set(options.get("fixed", {})):
+        raise DataError(f"{min(twice)} has an option of its own: --{min(twice).replace('_', '-')}")
+    if ranges.parameters:
+        defaults = known.load_estimator()().get_params()
+        space = ranges.as_floats({name for name, default in defaults.items() if isinstance(default, float)})
     else:
         fixed = options.get("fixed", {})
-        chosen = Space({name: d for name, d in SPACES[domain].parameters.items() if name not in fixed})
+        space = Space.from_ranges({name: text for name, text in known.space.items() if name not in fixed})
     path = None if data is None else str(data.resolve())
-    return Plan(domain=domain, data=path, data_digest=digest(data), space=chosen.stored(), **options)
+    plan = Plan(domain=domain, data=path, data_digest="", options=chosen, space=space.to_dict(), **options)
+    task = open_task(domain, path, plan.test_fraction, plan.seed, chosen)
+    return replace(plan, data_digest=task.digest), task
+
+
+def open_task(domain: str, data: str | None, test_fraction: float, seed: int, options: Mapping[str, Any]) -> Task:
+    """Read and split data with the task of a domain."""
+    kind = find_domain(domain).load_task()
+    path = None if data is None else Path(data)
+    return kind(kind.Options(data=path, test_fraction=test_fraction, seed=seed, **options))

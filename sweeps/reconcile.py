@@ -1,4 +1,4 @@
-"""What dead workers left behind, put right; run under the lock, before every new trial.
+"""Put right what dead workers left behind; run under the lock, before every new trial.
 
 Optuna marks the trials of dead workers as failed and only then enqueues them anew: whoever dies in between loses them.
 It also never notices a trial whose worker died before its first sign of life. Here a failed trial is enqueued anew
@@ -35,7 +35,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 @dataclass(frozen=True)
 class Counts:
-    """Trials of a study by what became of them."""
+    """How many trials of a study ended in which way."""
 
     complete: int
     pruned: int
@@ -52,14 +52,14 @@ class Counts:
         return self.complete + self.pruned
 
     @classmethod
-    def of(cls, trials: Sequence[FrozenTrial]) -> Counts:
-        """Count them."""
+    def from_trials(cls, trials: Sequence[FrozenTrial]) -> Counts:
+        """Count trials."""
         states = Counter(t.state.name for t in trials)
-        return cls._of(states, [t for t in trials if t.state is TrialState.FAIL])
+        return cls._from_states(states, [t for t in trials if t.state is TrialState.FAIL])
 
     @classmethod
-    def read(cls, storage: RDBStorage, study: str) -> tuple[Counts, list[FrozenTrial]]:
-        """The counts of a study, and its trials that ended by an error or with their worker; quick for long studies."""
+    def from_storage(cls, storage: RDBStorage, study: str) -> tuple[Counts, list[FrozenTrial]]:
+        """Return the counts of a study, and its trials that ended by an error or with their worker, quickly."""
         number = storage.get_study_id_from_name(study)
         with storage.engine.connect() as connection:
             rows = connection.execute(
@@ -68,10 +68,10 @@ class Counts:
             )
             states = Counter({getattr(state, "name", str(state)): int(count) for state, count in rows})
         gone = storage.get_all_trials(number, deepcopy=False, states=(TrialState.FAIL,)) if states["FAIL"] else []
-        return cls._of(states, gone), list(gone)
+        return cls._from_states(states, gone), list(gone)
 
     @classmethod
-    def _of(cls, states: Counter[str], gone: Sequence[FrozenTrial]) -> Counts:
+    def _from_states(cls, states: Counter[str], gone: Sequence[FrozenTrial]) -> Counts:
         failed = sum(ERROR in t.user_attrs for t in gone)
         return cls(
             complete=states["COMPLETE"],
@@ -92,7 +92,7 @@ def reconcile(study: Study, max_retries: int) -> list[FrozenTrial]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
-    release(study, ())
+    release_trials(study, ())
     trials = study.get_trials(deepcopy=False)
     retried = {t.user_attrs.get(RETRY_OF) for t in trials}
     lost = [
@@ -100,35 +100,35 @@ def reconcile(study: Study, max_retries: int) -> list[FrozenTrial]:
         for t in trials
         if t.state is TrialState.FAIL
         and ERROR not in t.user_attrs
-        and chosen(t)
+        and trial_parameters(t)
         and t.number not in retried
         and t.user_attrs.get(ATTEMPT, 0) < max_retries
     ]
     for trial in lost:
         attempt = trial.user_attrs.get(ATTEMPT, 0) + 1
-        study.enqueue_trial(chosen(trial), user_attrs={RETRY_OF: trial.number, ATTEMPT: attempt})
+        study.enqueue_trial(trial_parameters(trial), user_attrs={RETRY_OF: trial.number, ATTEMPT: attempt})
     return list(study.get_trials(deepcopy=False)) if lost else list(trials)
 
 
 def worker_name(process: int | None = None) -> str:
-    """What `WORKER` holds for a process of this machine, by its number; for this one if none is given."""
+    """Return the name of a process of this machine by its number, as `WORKER` holds it; None: of this one."""
     return f"{socket.gethostname()}:{os.getpid() if process is None else process}"
 
 
-def release(study: Study, workers: Collection[str]) -> None:
+def release_trials(study: Study, workers: Collection[str]) -> None:
     """Mark the trials of workers that have ended as failed, under the lock: nobody waits for their sign of life."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if trial.user_attrs.get(WORKER) in (None, *workers):
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def chosen(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's parameters, also of a retry whose worker died before it had taken all of them over."""
+def trial_parameters(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the parameters of a trial, also of a retry whose worker died before it had taken all of them over."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def failures_in_a_row(trials: Sequence[FrozenTrial], forgiven: int = 0) -> list[FrozenTrial]:
-    """The latest trials, if they ended by an error; those before number `forgiven` do not count."""
+    """Return the latest trials, if they ended by an error; those before number `forgiven` do not count."""
     ended = [t for t in trials if t.number >= forgiven and (t.state in FINISHED or ERROR in t.user_attrs)]
     row: list[FrozenTrial] = []
     for trial in sorted(ended, key=lambda t: t.number, reverse=True):  # numbers: clocks of machines differ

@@ -1,4 +1,4 @@
-"""What a study has come to: counts, winner, importances; as plain values, tables and pictures."""
+"""Reports on a study: counts, winner, importances; as plain values, tables and pictures."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ LEAST = 4
 """Complete trials below which importances say nothing."""
 
 
-def status(storage: RDBStorage, study: Study, plan: Plan) -> dict[str, Any]:
-    """How far a study is."""
-    counts, gone = Counts.read(storage, study.study_name)
+def summarize_counts(storage: RDBStorage, study: Study, plan: Plan) -> dict[str, Any]:
+    """Return how far a study is."""
+    counts, gone = Counts.from_storage(storage, study.study_name)
     return {
         "study": study.study_name,
         "domain": plan.domain,
@@ -36,20 +36,20 @@ def status(storage: RDBStorage, study: Study, plan: Plan) -> dict[str, Any]:
     }
 
 
-def summary(storage: RDBStorage, study: Study, plan: Plan) -> dict[str, Any]:
-    """`status`, what the trials cost, the best one and importances."""
-    counts, trials = status(storage, study, plan), study.get_trials(deepcopy=False)
+def summarize(storage: RDBStorage, study: Study, plan: Plan) -> dict[str, Any]:
+    """Return the counts, what the trials cost, the best one and importances."""
+    counts, trials = summarize_counts(storage, study, plan), study.get_trials(deepcopy=False)
     return counts | {
         "retried": sum(RETRY_OF in t.user_attrs for t in trials),
         "fit_seconds": round(sum(t.user_attrs.get(FIT_SECONDS, 0.0) for t in trials), 1),
         "overhead_seconds_per_trial": _overhead(trials),
         "best": _best(study, plan) if counts["complete"] else None,
-        "importances": importances(study, counts["complete"]),
+        "importances": parameter_importances(study, counts["complete"]),
     }
 
 
-def importances(study: Study, complete: int) -> dict[str, float]:
-    """Share of the variance of the validation loss that each parameter explains (fANOVA); empty for few trials."""
+def parameter_importances(study: Study, complete: int) -> dict[str, float]:
+    """Return the share of the loss's variance that each parameter explains (fANOVA), if trials are enough."""
     if complete < LEAST:
         return {}
     with warnings.catch_warnings():
@@ -64,7 +64,7 @@ def importances(study: Study, complete: int) -> dict[str, float]:
 
 
 def write_report(folder: Path, study: Study, result: dict[str, Any]) -> None:
-    """metrics.json, trials.csv, history.png and, with enough trials, importances.png."""
+    """Write metrics.json, trials.csv, history.png and, with enough trials, importances.png."""
     frame = study.trials_dataframe(attrs=("number", "state", "value", "duration", "params", "user_attrs"))
     frame = frame.drop(columns=f"user_attrs_{WORKER}", errors="ignore")
     frame = frame.rename(columns=lambda name: name.removeprefix("params_").removeprefix("user_attrs_"))
@@ -78,16 +78,16 @@ def write_report(folder: Path, study: Study, result: dict[str, Any]) -> None:
     write_json(folder / "metrics.json", result)
 
 
-def count_table(result: dict[str, Any]) -> None:
-    """How far a study is, on standard output."""
+def print_counts(result: dict[str, Any]) -> None:
+    """Print how far a study is."""
     names = ("complete", "pruned", "running", "waiting", "failed", "lost")
     cells = {name: str(result[name]) for name in names}
     finished = result["complete"] + result["pruned"]
     plain_table(f"{result['study']}: {finished} of {result['trials']} trials are finished", {result["domain"]: cells})
 
 
-def best_table(result: dict[str, Any]) -> None:
-    """The winner, and what it owes it to, on standard output."""
+def print_best(result: dict[str, Any]) -> None:
+    """Print the winner, and what it owes it to."""
     best = result["best"]
     if best is None:
         print(f"{result['study']}: no trial is complete yet")

@@ -15,35 +15,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titans_seq.domains.task import TaskOptions
 from titans_seq.errors import ModelError, SweepError, TitansSeqWarning
 from titans_seq.files import write_json
+from titans_seq.pipelines.log import log_results, log_scores
+from titans_seq.pipelines.options import ResultOptions, TrackingOption
 from titans_seq.pipelines.output import claim_folder
-from titans_seq.pipelines.tracked import log_results, log_scores
+from titans_seq.pipelines.settings import parse_settings
+from titans_seq.progress import progress_bar
 from titans_seq.tracking import OFF, track
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.study import Study
 
+    from titans_seq.domains.task import Task
     from titans_seq.sweeps.plan import Plan
-    from titans_seq.sweeps.tasks import Task
-    from titans_seq.sweeps.team import Team
+    from titans_seq.sweeps.pool import WorkerPool
 
 FILES = ("metrics.json", "trials.csv", "history.png", "importances.png", "model")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepRun:
+class SweepRun(ResultOptions, TrackingOption, TaskOptions):
     """Search hyper-parameters with several workers; what was finished stays, and `--resume` goes on with it."""
 
     domain: str
-    """timeseries, genomics or language."""
-    data: Path | None = None
-    """What the domain's own command takes; none means its embedded data."""
-    horizon: int = 24
-    """Time series: steps to forecast."""
-    test_fraction: float = 0.2
-    """Share of the data that no trial sees; the winner is scored on it."""
+    """timeseries, genomics, language, or one that another package brings."""
+    horizon: int | None = None
+    """Time series: steps to forecast; none means what `titans-seq forecast` takes."""
     vary: tuple[str, ...] = ()
     """What is searched, as NAME=1,2,4 or NAME=1:8 or NAME=1e-4:1e-2:log; none means depth, chunk size, gates, variant,
     width and learning rate."""
@@ -67,22 +67,14 @@ class SweepRun:
     """Times that the parameters of a killed trial are tried again."""
     heartbeat: int = 10
     """Seconds between signs of life of a trial; after three without, it counts as dead."""
-    seed: int = 0
-    """Of the search and of every trial."""
     output: Path = Path("runs/sweep")
     """Folder for the results."""
-    force: bool = False
-    """Overwrite earlier results in the output folder."""
-    tracking_uri: str | None = None
-    """MLflow server or database; a file mlflow.db here if not given, `off` for none."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of tables."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what metrics.json holds."""
-        from titans_seq.sweeps.storage import in_reach
+        """Search; return the content of metrics.json."""
+        from titans_seq.sweeps.storage import translate_storage_errors
 
-        with in_reach(), _interruptible():
+        with translate_storage_errors(), _interruptible():
             return run_sweep(self)
 
 
@@ -97,61 +89,61 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
     """
     from optuna.trial import TrialState
 
-    from titans_seq.sweeps.plan import planned
-    from titans_seq.sweeps.reconcile import ERROR, release
-    from titans_seq.sweeps.report import best_table, summary, write_report
-    from titans_seq.sweeps.space import Space, assigned
-    from titans_seq.sweeps.storage import VARIABLE, located, locked, opened
-    from titans_seq.sweeps.study import checked_name, earlier, planned_study
-    from titans_seq.sweeps.team import Team
+    from titans_seq.sweeps.plan import make_plan
+    from titans_seq.sweeps.pool import WorkerPool
+    from titans_seq.sweeps.reconcile import ERROR, release_trials
+    from titans_seq.sweeps.report import print_best, summarize, write_report
+    from titans_seq.sweeps.space import Space
+    from titans_seq.sweeps.storage import VARIABLE, lock_study, open_storage, resolve_url
+    from titans_seq.sweeps.study import check_name, find_resumable, store_plan
     from titans_seq.sweeps.worker import PARENT, RUN
 
     if options.workers < 1:
         raise SweepError(f"workers must be at least 1, not {options.workers}")
-    names = ("horizon", "test_fraction", "trials", "prune", "max_failures", "max_retries", "heartbeat", "seed")
-    plan = planned(
+    names = ("test_fraction", "trials", "prune", "max_failures", "max_retries", "heartbeat", "seed")
+    plan, task = make_plan(
         options.domain,
         options.data,
         Space.parse(options.vary),
-        fixed=assigned(options.set),
+        {"horizon": options.horizon},
+        fixed=parse_settings(options.set),
         **{name: getattr(options, name) for name in names},
     )
-    task = plan.open()
     plan.check(task)
-    name = checked_name(options.domain if options.study is None else options.study)
+    name = check_name(options.domain if options.study is None else options.study)
     claim_folder(options.output, FILES, options.force)
-    place = located(options.storage).render_as_string(hide_password=False)
-    storage = opened(place, plan.heartbeat, fresh=True)
-    study = earlier(storage, name, plan, options.resume)
+    place = resolve_url(options.storage).render_as_string(hide_password=False)
+    storage = open_storage(place, plan.heartbeat, fresh=True)
+    study = find_resumable(storage, name, plan, options.resume)
     parent = None if study is None else study.user_attrs.get(PARENT)
     scratch = options.output / f"trials-{hashlib.sha256(f'{place} {name}'.encode()).hexdigest()[:8]}"
     began = time.perf_counter()
     parameters = {"domain": plan.domain, "data": task.name, "random_state": plan.seed, "trials": plan.trials}
     with track(options.tracking_uri, name, f"{name} (study)", parameters, again=parent) as run:
-        with locked(storage, name):
-            study = planned_study(storage, name, plan, earlier(storage, name, plan, options.resume))
+        with lock_study(storage, name):
+            study = store_plan(storage, name, plan, find_resumable(storage, name, plan, options.resume))
         if run.run_id is not None:
             study.set_user_attr(PARENT, run.run_id)
             run.data(task.frame, task.name)
         environment = {VARIABLE: place, "MLFLOW_TRACKING_URI": OFF if run.run_id is None else run.uri}
         command = ["sweep", "worker", f"--study={name}", f"--output={scratch.resolve()}"]
-        team = Team(command, environment, options.output / "logs", options.workers)
+        pool = WorkerPool(command, environment, options.output / "logs", options.workers)
         try:
-            with team.at_work():
-                _wait(team, storage, study, plan, not options.json and sys.stderr.isatty())
+            with pool.running():
+                _wait(pool, storage, study, plan, not options.json and sys.stderr.isatty())
         finally:
-            with suppress(Exception), locked(storage, name):  # the storage may be what was lost
-                release(study, team.names)
+            with suppress(Exception), lock_study(storage, name):  # the storage may be what was lost
+                release_trials(study, pool.names)
         for trial in study.get_trials(deepcopy=False):
             if trial.state is TrialState.FAIL and ERROR not in trial.user_attrs and RUN in trial.user_attrs:
                 run.end(trial.user_attrs[RUN], "KILLED")
-        result = summary(storage, study, plan) | {
+        result = summarize(storage, study, plan) | {
             "seconds": round(time.perf_counter() - began, 1),
             "workers": options.workers,
         }
         write_report(options.output, study, result)
         if result["best"] is not None:
-            model = _winner(scratch, task, result["best"])
+            model = _load_winner(scratch, task, result["best"])
             model.save(options.output / "model")
             result["test"] = task.test(model)
             write_json(options.output / "metrics.json", result)
@@ -163,14 +155,14 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
         log_results(run, options.output, [file for file in FILES if (options.output / file).exists()])
         shutil.rmtree(scratch, ignore_errors=True)
     if not options.json:
-        best_table(result)
+        print_best(result)
         print(f"{', '.join(FILES[:-1])} and the best model are in {options.output}")
     return result
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM is Ctrl-C inside."""
+    """Treat SIGTERM as Ctrl-C."""
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
@@ -182,25 +174,23 @@ def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _wait(team: Team, storage: RDBStorage, study: Study, plan: Plan, shown: bool) -> None:
-    """Until the study is done, with a bar on standard error."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn
+def _wait(pool: WorkerPool, storage: RDBStorage, study: Study, plan: Plan, shown: bool) -> None:
+    """Wait until the study is done, with a bar on standard error."""
+    from rich.progress import MofNCompleteColumn, TextColumn
 
     from titans_seq.sweeps.reconcile import Counts
     from titans_seq.sweeps.worker import best_value
 
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[best]}"))
-    with Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True) as bar:
+    with progress_bar(shown, MofNCompleteColumn(), TextColumn("{task.fields[best]}")) as bar:
         row = bar.add_task("trials", total=plan.trials, best="")
-        while team.working():
-            counts, _ = Counts.read(storage, study.study_name)
+        while pool.is_working():
+            counts, _ = Counts.from_storage(storage, study.study_name)
             bar.update(row, completed=counts.finished, best=f"best {best_value(study):.4g}")
             time.sleep(0.5)
 
 
-def _winner(scratch: Path, task: Task, best: dict[str, Any]) -> Any:
-    """The best trial's model: as its worker kept it, or trained again with the same seed."""
+def _load_winner(scratch: Path, task: Task, best: dict[str, Any]) -> Any:
+    """Return the model of the best trial: as its worker kept it, or trained again with the same seed."""
     with suppress(ModelError):
         model = task.estimator().load(scratch / str(best["trial"]))
         chosen, losses = model.get_params(), filter(math.isfinite, model.history_.validation_loss)
@@ -209,6 +199,6 @@ def _winner(scratch: Path, task: Task, best: dict[str, Any]) -> Any:
     warnings.warn(
         f"the model of trial {best['trial']} is not here: it is trained again", TitansSeqWarning, stacklevel=2
     )
-    model = task.model(best["parameters"])
+    model = task.build(best["parameters"])
     task.fit(model)
     return model

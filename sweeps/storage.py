@@ -31,8 +31,8 @@ WAIT = 60
 """Seconds that a writer waits for another one's SQLite transaction."""
 
 
-def located(url: str | None) -> sqlalchemy.URL:
-    """The URL of a storage, its driver chosen.
+def resolve_url(url: str | None) -> sqlalchemy.URL:
+    """Return the URL of a storage, its driver chosen.
 
     Raises:
         DataError: it is not one of SQLite or PostgreSQL.
@@ -56,8 +56,8 @@ def located(url: str | None) -> sqlalchemy.URL:
     raise DataError(f"storage must be SQLite or PostgreSQL, not {kind}")
 
 
-def opened(url: str | None, heartbeat: int = 10, fresh: bool = False) -> RDBStorage:
-    """The storage behind a URL.
+def open_storage(url: str | None, heartbeat: int = 10, fresh: bool = False) -> RDBStorage:
+    """Return the storage behind a URL.
 
     Args:
         heartbeat: seconds between two signs of life of a trial; without one for three times as long it is dead.
@@ -66,7 +66,7 @@ def opened(url: str | None, heartbeat: int = 10, fresh: bool = False) -> RDBStor
     Raises:
         StorageError: it cannot be reached, or is of another version.
     """
-    place = located(url)
+    place = resolve_url(url)
     said = place.render_as_string(hide_password=True)
     sqlite = place.get_backend_name() == "sqlite"
     if sqlite and not fresh and not Path(place.database or "").is_file():
@@ -98,8 +98,8 @@ def _in_utc(connection: Any, _: Any) -> None:
 
 
 @contextmanager
-def in_reach() -> Iterator[None]:
-    """While a storage is worked with: losing it is a StorageError."""
+def translate_storage_errors() -> Iterator[None]:
+    """Turn the loss of a storage into a StorageError."""
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
@@ -107,8 +107,8 @@ def in_reach() -> Iterator[None]:
 
 
 @contextmanager
-def locked(storage: RDBStorage, study: str) -> Iterator[None]:
-    """Alone with a study, among all processes (SQLite) and machines (PostgreSQL); released also by SIGKILL."""
+def lock_study(storage: RDBStorage, study: str) -> Iterator[None]:
+    """Hold a study alone, among all processes (SQLite) and machines (PostgreSQL); SIGKILL releases it too."""
     engine = storage.engine
     key = hashlib.sha256(study.encode()).digest()
     if engine.dialect.name == "sqlite":

@@ -1,4 +1,4 @@
-"""A study with its plan: made once, found again, never mistaken for another one."""
+"""Studies with their plans: made once, found again, never mistaken for another one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from titans_seq.errors import DataError, StorageError, SweepError
 from titans_seq.sweeps.plan import Plan
 
 PLAN = "plan"
-"""User attribute of a study: what it is about."""
+"""User attribute of a study: its plan."""
 FORGIVEN = "forgiven"
 """User attribute of a study: failures of trials with a smaller number do not count, as somebody chose to go on."""
 LONGEST_NAME = 200
 """Characters of a study's name."""
 
 
-def checked_name(name: str) -> str:
-    """A study's name.
+def check_name(name: str) -> str:
+    """Return the name of a study, checked.
 
     Raises:
         DataError: it is empty, too long, or not printable.
@@ -28,8 +28,8 @@ def checked_name(name: str) -> str:
     return name
 
 
-def earlier(storage: RDBStorage, name: str, plan: Plan, resume: bool) -> Study | None:
-    """The study of that name that goes on, or None if there is none.
+def find_resumable(storage: RDBStorage, name: str, plan: Plan, resume: bool) -> Study | None:
+    """Return the study of that name, to go on with, or None if there is none.
 
     Raises:
         SweepError: the name is in use and `resume` is off, or the plan is another one, but for when the study ends.
@@ -40,7 +40,7 @@ def earlier(storage: RDBStorage, name: str, plan: Plan, resume: bool) -> Study |
         return study
     if not resume:
         raise SweepError(f"there is a study {name!r} already: go on with it by --resume, or choose another --study")
-    different = plan_of(study).differences(plan)
+    different = read_plan(study).differences(plan)
     if different:
         raise SweepError(
             f"study {name!r} was begun with other values of {', '.join(different)}: choose another --study"
@@ -48,23 +48,23 @@ def earlier(storage: RDBStorage, name: str, plan: Plan, resume: bool) -> Study |
     return study
 
 
-def planned_study(storage: RDBStorage, name: str, plan: Plan, study: Study | None = None) -> Study:
-    """A new study, or an earlier one, that holds its plan."""
+def store_plan(storage: RDBStorage, name: str, plan: Plan, study: Study | None = None) -> Study:
+    """Return a new study, or an earlier one, that holds its plan."""
     if study is None:
         study = optuna.create_study(study_name=name, storage=storage)
     elif trials := study.get_trials(deepcopy=False):
         study.set_user_attr(FORGIVEN, max(t.number for t in trials) + 1)
-    study.set_user_attr(PLAN, plan.stored())
+    study.set_user_attr(PLAN, plan.to_dict())
     return study
 
 
 def _unfinished(study: Study) -> bool:
-    """Whether whoever made a study died before its plan stood in it."""
+    """Return whether whoever made a study died before its plan stood in it."""
     return PLAN not in study.user_attrs and not study.get_trials(deepcopy=False)
 
 
-def found(storage: RDBStorage, name: str) -> Study:
-    """A study by name.
+def load_study(storage: RDBStorage, name: str) -> Study:
+    """Return a study by name.
 
     Raises:
         StorageError: there is none.
@@ -74,22 +74,22 @@ def found(storage: RDBStorage, name: str) -> Study:
     except KeyError as error:
         names = ", ".join(optuna.get_all_study_names(storage))
         raise StorageError(f"there is no study {name!r}; there is {names or 'none'}") from error
-    study.pruner = pruner(plan_of(study))
+    study.pruner = build_pruner(read_plan(study))
     return study
 
 
-def plan_of(study: Study) -> Plan:
-    """What a study is about.
+def read_plan(study: Study) -> Plan:
+    """Return the plan of a study.
 
     Raises:
-        StorageError: it was not made by `planned_study`.
+        StorageError: it was not made by `store_plan`.
     """
     stored = study.user_attrs.get(PLAN)
     if not isinstance(stored, dict):
         raise StorageError(f"study {study.study_name!r} was made by another program")
-    return Plan.of(stored)
+    return Plan.from_dict(stored)
 
 
-def pruner(plan: Plan) -> optuna.pruners.BasePruner:
-    """What gives up a trial that falls behind: after five trials, and never in its first epoch."""
+def build_pruner(plan: Plan) -> optuna.pruners.BasePruner:
+    """Return the pruner of a plan; it begins after five trials, and never gives up a trial in its first epoch."""
     return optuna.pruners.MedianPruner(5, 1) if plan.prune else optuna.pruners.NopPruner()

@@ -19,13 +19,13 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from titans_seq.domains.task import Task
 from titans_seq.errors import ModelError, SweepError, TitansSeqError, TitansSeqWarning, TrackingError, reason
-from titans_seq.pipelines.tracked import log_epoch, log_training
+from titans_seq.pipelines.log import fit_and_log, run_parameters
 from titans_seq.sweeps.plan import Plan
 from titans_seq.sweeps.reconcile import ERROR, WORKER, Counts, failures_in_a_row, reconcile, worker_name
-from titans_seq.sweeps.storage import in_reach, locked
-from titans_seq.sweeps.study import FORGIVEN, plan_of
-from titans_seq.sweeps.tasks import Task
+from titans_seq.sweeps.storage import lock_study, translate_storage_errors
+from titans_seq.sweeps.study import FORGIVEN, read_plan
 from titans_seq.tracking import OFF, Run, track
 
 PARENT = "mlflow_parent"
@@ -38,7 +38,7 @@ FIT_SECONDS = "fit_seconds"
 
 @dataclass
 class Worker:
-    """Works on a study until it is done."""
+    """A process that works on a study until it is done."""
 
     study: Study
     storage: RDBStorage
@@ -49,7 +49,7 @@ class Worker:
     tracking_uri: str | None = OFF
 
     def run(self) -> None:
-        """Trial after trial.
+        """Work on trial after trial.
 
         Raises:
             SweepError: too many trials failed in a row.
@@ -59,7 +59,7 @@ class Worker:
         import lightning.pytorch  # noqa: F401  seconds, which would else be the first trial's
         import mlflow  # noqa: F401
 
-        with in_reach():
+        with translate_storage_errors():
             while (trial := self._next()) is not None:
                 if isinstance(trial, Trial):
                     self._work(trial)
@@ -67,11 +67,11 @@ class Worker:
                     time.sleep(min(1.0, self.plan.heartbeat / 2))
 
     def _next(self) -> Trial | bool | None:
-        """A trial to work on; False to wait for what others are at; None if the study is done."""
-        with locked(self.storage, self.study.study_name):
-            plan = self.plan = replace(plan_of(self.study), data=self.plan.data)  # it may have been resumed meanwhile
+        """Return a trial to work on; False to wait for what others are at; None if the study is done."""
+        with lock_study(self.storage, self.study.study_name):
+            plan = self.plan = replace(read_plan(self.study), data=self.plan.data)  # it may have been resumed meanwhile
             trials = reconcile(self.study, plan.max_retries)
-            counts = Counts.of(trials)
+            counts = Counts.from_trials(trials)
             if counts.finished >= plan.trials:
                 return None
             failures = failures_in_a_row(trials, self.study.user_attrs.get(FORGIVEN, 0))
@@ -82,9 +82,9 @@ class Worker:
                 )
             if counts.finished + counts.running >= plan.trials:
                 return False
-            return self._asked(len(trials))
+            return self._ask(len(trials))
 
-    def _asked(self, count: int) -> Trial:
+    def _ask(self, count: int) -> Trial:
         # A sampler of its own for each trial: what is tried does not depend on how often workers were restarted.
         seed = int(np.random.SeedSequence([self.plan.seed, count]).generate_state(1)[0])
         self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
@@ -96,11 +96,11 @@ class Worker:
         return trial
 
     def _work(self, trial: Trial) -> None:
-        """Train and tell; errors of the estimator are the trial's, not the worker's."""
+        """Train a trial and tell its result; errors of the estimator are the trial's, not the worker's."""
         state, value = TrialState.FAIL, None
         try:
-            with self._alive(trial):
-                value = self._trained(trial)
+            with self._heartbeat(trial):
+                value = self._train(trial)
             state = TrialState.COMPLETE
         except optuna.TrialPruned:
             state = TrialState.PRUNED
@@ -112,26 +112,23 @@ class Worker:
             raise
         except Exception as error:
             said = reason(error) if isinstance(error, TitansSeqError) else f"{type(error).__name__}: {reason(error)}"
-            _quietly(lambda: trial.set_user_attr(ERROR, said))
+            _try(lambda: trial.set_user_attr(ERROR, said))
         finally:
             self._tell(trial, state, value)
 
     def _tell(self, trial: Trial, state: TrialState, value: float | None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _quietly(lambda: self.study.tell(trial, value, state, skip_if_finished=True))
+            _try(lambda: self.study.tell(trial, value, state, skip_if_finished=True))
 
-    def _trained(self, trial: Trial) -> float:
-        """Its lowest validation loss; TrialPruned if it was given up."""
-        model = self.task.model(self.plan.parameters(trial.params))
-        data = {"data": self.task.name, "data_digest": self.plan.data_digest}
-        parameters = {k: v for k, v in model.get_params().items() if k != "verbose"} | data
+    def _train(self, trial: Trial) -> float:
+        """Return the lowest validation loss of a trial; raise TrialPruned if it was given up."""
+        model = self.task.build(self.plan.parameters(trial.params))
         pruned = False
         with ExitStack() as stack:
-            run = self._run(stack, trial, parameters)
+            run = self._run(stack, trial, run_parameters(self.task, model))
 
-            def after_epoch(fitted: Any, better: bool) -> None:
-                log_epoch(run, fitted.history_)
+            def after_epoch(fitted: Any) -> None:
                 *before, loss = fitted.history_.validation_loss
                 if math.isfinite(loss):
                     trial.report(loss, len(before))
@@ -139,11 +136,10 @@ class Worker:
                         raise optuna.TrialPruned
 
             try:
-                self.task.fit(model, after_epoch)
+                fit_and_log(run, self.task, model, after_epoch=after_epoch)
             except optuna.TrialPruned:
                 pruned = True
             trial.set_user_attr(FIT_SECONDS, model.history_.seconds)
-            log_training(run, model.history_)
             run.tag("pruned", str(pruned).lower())
         if pruned:
             raise optuna.TrialPruned
@@ -156,7 +152,7 @@ class Worker:
         return best
 
     def _run(self, stack: ExitStack, trial: Trial, parameters: dict[str, Any]) -> Run:
-        """A run of its own, child of the study's; without a server the work goes on untracked."""
+        """Begin a run of its own, a child of the study's; without a server the work goes on untracked."""
         parent = self.study.user_attrs.get(PARENT)
         uri, name = self.tracking_uri if parent else OFF, f"trial {trial.number}"
         try:
@@ -171,13 +167,13 @@ class Worker:
         return run
 
     @contextmanager
-    def _alive(self, trial: Trial) -> Iterator[None]:
-        """Signs of life while the trial is worked on."""
+    def _heartbeat(self, trial: Trial) -> Iterator[None]:
+        """Give signs of life while the trial is worked on."""
         done = threading.Event()
 
         def beat() -> None:
             while not done.wait(self.plan.heartbeat):
-                _quietly(lambda: self.storage.record_heartbeat(trial._trial_id))
+                _try(lambda: self.storage.record_heartbeat(trial._trial_id))
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -189,14 +185,14 @@ class Worker:
 
 
 def best_value(study: Study) -> float:
-    """The lowest validation loss so far; infinite before there is one."""
+    """Return the lowest validation loss so far; infinite before there is one."""
     try:
         return float(study.best_value)
     except ValueError:
         return math.inf
 
 
-def _quietly(call: Callable[[], object]) -> None:
-    """Do it if the storage lets us; what is lost by it comes back as a stale trial."""
+def _try(call: Callable[[], object]) -> None:
+    """Call the storage, which may be gone; what is lost by it comes back as a stale trial."""
     with suppress(Exception):
         call()

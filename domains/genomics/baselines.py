@@ -18,9 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN
-from titans_seq.domains.genomics.encoder import encoded
+from titans_seq.domains.genomics.encoder import encode_sequences
+from titans_seq.domains.genomics.kmers import STRENGTHS, count_kmers
 from titans_seq.domains.genomics.mixers import same_length
-from titans_seq.domains.genomics.words import STRENGTHS, count_words
 
 LENGTHS = (4, 5, 6)
 """Word lengths that a k-mer regression chooses from."""
@@ -35,7 +35,7 @@ class Composition(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Features (N, F)."""
-        rows = encoded(X)
+        rows = encode_sequences(X)
         counts = np.array([np.bincount(row, minlength=UNKNOWN + 1)[: UNKNOWN + 1] for row in rows], dtype=float)
         lengths = counts.sum(1, keepdims=True)
         shares = counts / lengths
@@ -59,7 +59,7 @@ class WordCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, X: Any) -> sparse.csr_matrix:
         """Counts (N, 4 ** k), sparse."""
-        return count_words(encoded(X), self.letters)
+        return count_kmers(encode_sequences(X), self.letters)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Always ready."""
@@ -71,7 +71,7 @@ def composition_floor() -> Pipeline:
     return make_pipeline(Composition(), StandardScaler(), LogisticRegression(max_iter=1000))
 
 
-def word_regression(validating: NDArray[np.bool_]) -> GridSearchCV:
+def kmer_regression(validating: NDArray[np.bool_]) -> GridSearchCV:
     """Logistic regression on standardised k-mer counts, as strong as k-mers are.
 
     Args:

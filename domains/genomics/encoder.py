@@ -38,20 +38,20 @@ class SequenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: Iterable[Any]) -> NDArray[np.uint8]:
-        """Codes (N, L).
+        """Return codes (N, L).
 
         Raises:
             DataError: no sequences, an empty one, one of another kind, or letters that are not DNA's.
         """
-        return padded(encoded(X, self.ambiguous))
+        return pad_rows(encode_sequences(X, self.ambiguous))
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Always ready."""
+        """Return True: nothing is learned."""
         return True
 
 
-def encoded(X: Any, ambiguous: Ambiguous = "unknown") -> list[NDArray[np.uint8]]:
-    """The codes of each sequence, unpadded; U is read as T, with a warning.
+def encode_sequences(X: Any, ambiguous: Ambiguous = "unknown") -> list[NDArray[np.uint8]]:
+    """Return the codes of each sequence, unpadded; U is read as T, with a warning.
 
     Args:
         X: anything `SequenceEncoder` takes, or the codes (N, L) that it gave.
@@ -62,8 +62,8 @@ def encoded(X: Any, ambiguous: Ambiguous = "unknown") -> list[NDArray[np.uint8]]
     if ambiguous not in ("unknown", "error"):
         raise DataError(f"ambiguous must be unknown or error, not {ambiguous!r}")
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype == np.uint8:
-        return _unpadded(X)
-    found = listed(X)
+        return _strip_padding(X)
+    found = to_list(X)
     texts = [letters(x, index) for index, x in enumerate(found)]
     rows = [encode(text, _name(x, i), ambiguous) for i, (x, text) in enumerate(zip(found, texts, strict=True))]
     rna = sum(b"U" in text or b"u" in text for text in texts)
@@ -73,15 +73,15 @@ def encoded(X: Any, ambiguous: Ambiguous = "unknown") -> list[NDArray[np.uint8]]
     return rows
 
 
-def padded(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Codes (N, L) of sequences of any lengths, filled up behind with `alphabet.PAD`."""
+def pad_rows(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return codes (N, L) of sequences of any lengths, filled up behind with `alphabet.PAD`."""
     codes = np.full((len(rows), max(len(row) for row in rows)), PAD, dtype=np.uint8)
     for row, own in zip(codes, rows, strict=True):
         row[: len(own)] = own
     return codes
 
 
-def _unpadded(codes: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+def _strip_padding(codes: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     if len(codes) == 0:
         raise DataError("there are no sequences")
     real = codes != PAD
@@ -95,8 +95,8 @@ def _unpadded(codes: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return [row[:length] for row, length in zip(codes, lengths, strict=True)]
 
 
-def listed(X: Any) -> list[Any]:
-    """The sequences as a list, or an array's or a frame's one column.
+def to_list(X: Any) -> list[Any]:
+    """Return the sequences as a list, or an array's or a frame's one column.
 
     Raises:
         DataError: a single sequence where several belong, none at all, or several columns.
@@ -114,7 +114,7 @@ def listed(X: Any) -> list[Any]:
 
 
 def letters(x: Any, index: int) -> bytes:
-    """The letters of one sequence."""
+    """Return the letters of one sequence."""
     if isinstance(x, bytes):
         return x
     if not isinstance(x, str):
@@ -130,7 +130,7 @@ def letters(x: Any, index: int) -> bytes:
 
 
 def _record(x: Any) -> str | None:
-    """The text of a Biopython Seq or SeqRecord, else None."""
+    """Return the text of a Biopython Seq or SeqRecord, else None."""
     from Bio.Seq import MutableSeq, Seq, UndefinedSequenceError
     from Bio.SeqRecord import SeqRecord
 

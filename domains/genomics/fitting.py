@@ -3,7 +3,7 @@
 Axes: N sequences, B sequences of a batch, L letters of the longest in it, K classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from titans_seq.domains.genomics.encoder import padded
+from titans_seq.domains.genomics.encoder import pad_rows
 from titans_seq.errors import DataError
-from titans_seq.training import History, TrainingConfig, train
+from titans_seq.training import History, LossFunction, TrainingConfig, train
 
 Rows = Sequence[NDArray[np.uint8]]
 """Sequences as codes, unpadded."""
@@ -36,19 +36,19 @@ class Batch:
     """(B, L) uint8, padded behind."""
     classes: Tensor
     """(B,) int64."""
-    words: Tensor | None = None
-    """(B, K) logits of the words, by regressions that were not fitted to these sequences."""
+    kmer_logits: Tensor | None = None
+    """(B, K) logits of the k-mers, by regressions that were not fitted to these sequences."""
 
     def __len__(self) -> int:
         return len(self.classes)
 
 
 class Examples(Dataset[Batch]):
-    """Rows, the numbers of their classes, and the logits of their words, where a network takes them."""
+    """Rows, the numbers of their classes, and the logits of their k-mers, where a network takes them."""
 
     def __init__(self, rows: Rows, classes: NDArray[np.int64]) -> None:
         self.rows, self.classes = rows, torch.from_numpy(classes)
-        self.words: Tensor | None = None
+        self.kmer_logits: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,56 +57,50 @@ class Examples(Dataset[Batch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        """A padded batch."""
-        codes = torch.from_numpy(padded([self.rows[i] for i in indices]))
-        return Batch(codes, self.classes[indices], None if self.words is None else self.words[indices])
+        """Return a padded batch."""
+        codes = torch.from_numpy(pad_rows([self.rows[i] for i in indices]))
+        return Batch(codes, self.classes[indices], None if self.kmer_logits is None else self.kmer_logits[indices])
 
     def loader(self, batch_size: int, shuffle: bool = False, seed: int = 0) -> DataLoader[Batch]:
-        """Batches; no sequence is dropped."""
+        """Return batches; no sequence is dropped."""
         generator = torch.Generator().manual_seed(seed)
         return DataLoader(self, batch_size, shuffle=shuffle, generator=generator, collate_fn=_pass)
 
 
-def fit_network(
-    network: nn.Module,
-    training: Examples,
-    validation: Examples,
-    batch_size: int,
-    weights: Tensor | None,
-    smoothing: float,
-    config: TrainingConfig,
-    on_epoch: Callable[[History], None] | None = None,
-    history: History | None = None,
-) -> History:
-    """Train codes (B, L) -> logits (B, K) by cross-entropy; the validation loss is not smoothed.
+def training_loaders(
+    training: Examples, validation: Examples, batch_size: int, seed: int
+) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
+    """Return the batches that train and those that validate, the latter of bounded size."""
+    longest = max(map(len, validation.rows))
+    most = max(1, min(4 * batch_size, LETTERS // longest))
+    return training.loader(batch_size, shuffle=True, seed=seed), validation.loader(most)
+
+
+def classification_loss(weights: Tensor | None, smoothing: float) -> LossFunction:
+    """Return the cross-entropy of a batch; the validation loss is not smoothed.
 
     Args:
         weights: of the classes (K,); None: all the same.
         smoothing: share of each target that is spread over all classes.
-
-    See `titans_seq.training.train` for the callback, the history and the errors.
     """
 
-    def loss(net: nn.Module, batch: Batch) -> Tensor:
+    def loss(network: nn.Module, batch: Batch) -> Tensor:
         own = None if weights is None else weights.to(batch.classes.device)
-        spread = smoothing if net.training else 0.0
-        out = net(batch.codes) if batch.words is None else net(batch.codes, batch.words)
+        spread = smoothing if network.training else 0.0
+        out = network(batch.codes) if batch.kmer_logits is None else network(batch.codes, batch.kmer_logits)
         return F.cross_entropy(out, batch.classes, own, label_smoothing=spread)
 
-    longest = max(map(len, validation.rows))
-    return train(
-        network,
-        loss,
-        training.loader(batch_size, shuffle=True, seed=config.random_state),
-        validation.loader(max(1, min(4 * batch_size, LETTERS // longest))),
-        config,
-        on_epoch,
-        history,
-    )
+    return loss
+
+
+def fit_network(network: nn.Module, training: Examples, validation: Examples, config: TrainingConfig) -> History:
+    """Train codes (B, L) -> logits (B, K); see `titans_seq.training.train` for the errors."""
+    loaders = training_loaders(training, validation, config.batch_size, config.random_state)
+    return train(network, classification_loss(None, 0.0), *loaders, config)
 
 
 def logits(network: nn.Module, rows: Rows) -> NDArray[np.float32]:
-    """Logits (N, K); sequences of like length are read together, in batches of at most `LETTERS` letters.
+    """Return logits (N, K); sequences of like length are read together, in batches of at most `LETTERS` letters.
 
     Raises:
         DataError: a sequence is longer than `LONGEST`.
@@ -118,14 +112,14 @@ def logits(network: nn.Module, rows: Rows) -> NDArray[np.float32]:
     network.eval()
     with torch.inference_mode():
         for batch in batches(lengths[order]):
-            codes = padded([rows[i] for i in order[batch]])
+            codes = pad_rows([rows[i] for i in order[batch]])
             found.append(network(torch.from_numpy(codes)))
     out: NDArray[np.float32] = torch.cat(found).numpy()
     return out[np.argsort(order, kind="stable")]
 
 
 def batches(lengths: NDArray[np.int64]) -> list[slice]:
-    """Runs of rising lengths (N,) that hold at most `LETTERS` letters when padded, or one sequence."""
+    """Return runs of rising lengths (N,) that hold at most `LETTERS` letters when pad_rows, or one sequence."""
     slices, start = [], 0
     while start < len(lengths):
         end = start + 1

@@ -13,8 +13,8 @@ KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float", "U": "str"}
 """NumPy's kind of dtype -> what the classes are in a saved model."""
 
 
-def checked_labels(y: Any, count: int) -> NDArray[Any]:
-    """Classes of `count` sequences as an array (N,) of one kind: bool, int, float (whole numbers) or str.
+def check_labels(y: Any, count: int) -> NDArray[Any]:
+    """Return the classes of `count` sequences as an array (N,) of one kind: bool, int, float (whole numbers) or str.
 
     Raises:
         DataError: another number of them, several columns, missing, of mixed types, or a continuous quantity.
@@ -41,7 +41,7 @@ def checked_labels(y: Any, count: int) -> NDArray[Any]:
 
 
 def _plain(labels: NDArray[Any]) -> NDArray[Any]:
-    """An array of Python objects as one of a plain kind."""
+    """Return an array of Python objects as one of a plain kind."""
     values = [label.item() if isinstance(label, np.generic) else label for label in labels.tolist()]
     kinds = {type(value) for value in values}
     if kinds <= {str} or kinds <= {int} or kinds <= {bool} or kinds <= {float}:
@@ -50,13 +50,13 @@ def _plain(labels: NDArray[Any]) -> NDArray[Any]:
     raise DataError(f"labels must be of one kind, all text or all whole numbers; they are {', '.join(names)}")
 
 
-def stored_classes(classes: NDArray[Any]) -> dict[str, Any]:
-    """Classes (K,) as plain values."""
+def classes_to_dict(classes: NDArray[Any]) -> dict[str, Any]:
+    """Return classes (K,) as plain values."""
     return {"kind": KINDS[classes.dtype.kind], "values": classes.tolist()}
 
 
-def restored_classes(stored: dict[str, Any]) -> NDArray[Any]:
-    """What `stored_classes` gave, (K,); ValueError if it is not that."""
+def classes_from_dict(stored: dict[str, Any]) -> NDArray[Any]:
+    """Return the classes (K,) that `classes_to_dict` described; raise ValueError if it is not that."""
     kind, values = stored["kind"], stored["values"]
     known = {"bool": bool, "int": int, "float": float, "str": str}
     if not isinstance(values, list) or len(values) < 2 or any(type(v) is not known[kind] for v in values):

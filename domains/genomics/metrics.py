@@ -11,7 +11,7 @@ from sklearn.preprocessing import label_binarize
 
 @dataclass(frozen=True)
 class Scores:
-    """Of probabilities against classes; with more than two classes the two areas are means of one against the rest."""
+    """Scores of probabilities; with more than two classes the two areas are means of one against the rest."""
 
     accuracy: float
     auroc: float
@@ -22,8 +22,10 @@ class Scores:
     """Matthews' correlation."""
 
     @classmethod
-    def of(cls, truth: NDArray[Any], probabilities: NDArray[np.floating[Any]], classes: NDArray[Any]) -> Self:
-        """truth (N,), probabilities (N, K), classes (K,); where truth is of one class areas are NaN and mcc is 0."""
+    def from_probabilities(
+        cls, truth: NDArray[Any], probabilities: NDArray[np.floating[Any]], classes: NDArray[Any]
+    ) -> Self:
+        """Compare truth (N,) with probabilities (N, K) of classes (K,); of one class alone, areas are NaN and mcc 0."""
         chosen = classes[probabilities.argmax(1)]
         hits = one_hot(truth, classes)
         shown = probabilities[:, 1:] if len(classes) == 2 else probabilities
@@ -39,6 +41,6 @@ class Scores:
 
 
 def one_hot(truth: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
-    """(N, K) of 0 and 1; for two classes (N, 1), 1 at the second."""
+    """Return (N, K) of 0 and 1; for two classes (N, 1), 1 at the second."""
     hits: NDArray[np.int64] = label_binarize(truth, classes=classes)
     return hits

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from titans_seq.domains.genomics.alphabet import UNKNOWN
 from titans_seq.domains.genomics.classifier import TitansDNAClassifier
-from titans_seq.domains.genomics.encoder import encoded, padded
+from titans_seq.domains.genomics.encoder import encode_sequences, pad_rows
 from titans_seq.errors import DataError
 
 LETTERS = "ACGT"
@@ -32,11 +32,11 @@ def mutagenesis(model: TitansDNAClassifier, sequence: Any, label: Any = None) ->
     Raises:
         DataError: no such class, no usable sequence, or one of more than 10,000 letters.
     """
-    (row,) = encoded([sequence], model.ambiguous)  # type: ignore[arg-type]
+    (row,) = encode_sequences([sequence], model.ambiguous)  # type: ignore[arg-type]
     if len(row) > MOST:
         raise DataError(f"the sequence has {len(row):,} letters, more than {MOST:,}: take a part of it")
     place, letter = np.nonzero(row[:, None] != np.arange(4))
-    own = log_odds(model.decision(padded([row])))[0]
+    own = log_odds(model.predict_logits(pad_rows([row])))[0]
     index = chosen_class(model, own, label)
     effects = np.zeros((len(row), 4))
     step = max(1, 2**24 // len(row))
@@ -44,7 +44,7 @@ def mutagenesis(model: TitansDNAClassifier, sequence: Any, label: Any = None) ->
         part = slice(start, start + step)
         mutants = np.repeat(row[None], len(place[part]), 0)
         mutants[np.arange(len(mutants)), place[part]] = letter[part]
-        effects[place[part], letter[part]] = log_odds(model.decision(mutants))[:, index] - own[index]
+        effects[place[part], letter[part]] = log_odds(model.predict_logits(mutants))[:, index] - own[index]
     frame = pd.DataFrame(effects, columns=list(LETTERS))
     frame.insert(0, "letter", list(np.array([*LETTERS, "N"])[np.minimum(row, UNKNOWN)]))
     frame.insert(0, "position", np.arange(1, len(row) + 1))

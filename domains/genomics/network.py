@@ -1,4 +1,4 @@
-"""The classifying network: motifs, a mixer over them, masked pooling, a linear head; words beside it; both strands.
+"""The classifying network: motifs, a mixer over them, masked pooling, a linear head; k-mers beside it; both strands.
 
 Axes: B sequences, L letters, T tokens (pooled letters), C channels, K classes.
 """
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN
+from titans_seq.domains.genomics.kmers import KmerLogits
 from titans_seq.domains.genomics.mixers import build_mixer, same_length
 from titans_seq.domains.genomics.strand import other_strand
-from titans_seq.domains.genomics.words import Words
 
 Strand = Literal["both", "given"]
 Mixer = Literal["backbone", "convolution", "none"]
-LONGEST_WORD = 8
+LONGEST_KMER = 8
 SECTION_WIDTH, SECTION_HIDDEN = 8, 128
 """Features of a place along the sequence, and of the layer behind all places."""
 FLOOR = -1e4
@@ -33,7 +33,8 @@ class DNAConfig:
     """Classes K; two or more."""
 
     strand: Strand = "both"
-    """"both": a sequence and its reverse complement are the same; "given": the strand that came counts."""
+    """"both" makes a sequence and its reverse complement the same (the mean over both strands; a strand of chance in
+    training); "given" is for sequences whose direction is known, as around a start of transcription."""
 
     motifs: int = 64
     """Filters of the first convolution."""
@@ -44,14 +45,16 @@ class DNAConfig:
     pool: int = 8
     """Letters that become one token; the strongest response of each motif counts."""
 
-    context: int = 5
+    context_width: int = 5
     """Tokens that the second convolution sees."""
 
     sections: int = 0
-    """Places along a sequence, from its start to its end, that have a way to the logits of their own; 0: none."""
+    """Places along a sequence, from its start to its end, whose features have a way to the logits of their own; for
+    sequences that are aligned, as at a start of transcription. 0: position carries no meaning."""
 
-    words: int = 6
-    """Letters of the words whose counts have a linear way to the logits of their own; 0: no such way."""
+    kmer_size: int = 6
+    """Letters of the k-mers whose counts have a linear way to the logits of their own; up to 2 letters less where that
+    validates better; 0: no such way."""
 
     letter_dropout: float = 0.1
     """Share of letters made unknown in training."""
@@ -65,13 +68,21 @@ class DNAConfig:
     backbone: BackboneConfig
 
     def __post_init__(self) -> None:
-        sizes = {"classes": 2, "motifs": 1, "motif_width": 1, "pool": 1, "context": 1, "sections": 0, "words": 0}
+        sizes = {
+            "classes": 2,
+            "motifs": 1,
+            "motif_width": 1,
+            "pool": 1,
+            "context_width": 1,
+            "sections": 0,
+            "kmer_size": 0,
+        }
         for name, least in sizes.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
-        if self.words > LONGEST_WORD:
-            raise ValueError(f"words must have at most {LONGEST_WORD} letters, not {self.words}")
+        if self.kmer_size > LONGEST_KMER:
+            raise ValueError(f"kmer_size must be at most {LONGEST_KMER}, not {self.kmer_size}")
         for name in ("letter_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)!r}")
@@ -94,7 +105,7 @@ class DNANetwork(nn.Module):
         dim = config.backbone.dim
         self.motifs = nn.Conv1d(4, config.motifs, config.motif_width, bias=False)
         self.motif_norm = MaskedBatchNorm(config.motifs)
-        self.context = nn.Conv1d(config.motifs, dim, config.context, bias=False)
+        self.context = nn.Conv1d(config.motifs, dim, config.context_width, bias=False)
         self.context_norm = MaskedBatchNorm(dim)
         self.mixer = build_mixer(config.mixer, config.backbone)
         self.attention = nn.Linear(dim, 1)
@@ -102,24 +113,24 @@ class DNANetwork(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(3 * dim, config.classes)
         self.sections = Sections(config) if config.sections else None
-        self.words = Words(config.words, config.classes) if config.words else None
+        self.kmers = KmerLogits(config.kmer_size, config.classes) if config.kmer_size else None
 
-    def forward(self, codes: Tensor, words: Tensor | None = None) -> Tensor:
-        """Codes (B, L), padded behind with `alphabet.PAD`, to logits (B, K).
+    def forward(self, codes: Tensor, kmer_logits: Tensor | None = None) -> Tensor:
+        """Return logits (B, K) of codes (B, L), padded behind with `alphabet.PAD`.
 
         Args:
-            words: logits (B, K) that stand for those of the words, in training.
+            kmer_logits: logits (B, K) that stand for those of the k-mers, in training.
         """
         codes = codes.long()
         if self.config.strand == "given":
-            return self.read(codes, words)
+            return self.read(codes, kmer_logits)
         if not self.training:
             return (self.read(codes) + self.read(other_strand(codes))) / 2
-        turned = torch.rand(len(codes), 1, device=codes.device) < 0.5
-        return self.read(other_strand(codes).where(turned, codes), words)
+        swapped = torch.rand(len(codes), 1, device=codes.device) < 0.5
+        return self.read(other_strand(codes).where(swapped, codes), kmer_logits)
 
-    def read(self, codes: Tensor, words: Tensor | None = None) -> Tensor:
-        """Logits (B, K) of codes (B, L) int64 as they stand."""
+    def read(self, codes: Tensor, kmer_logits: Tensor | None = None) -> Tensor:
+        """Return logits (B, K) of codes (B, L) int64 as they stand."""
         seen = codes
         if self.training and self.config.letter_dropout:
             lost = torch.rand(codes.shape, device=codes.device) < self.config.letter_dropout
@@ -129,12 +140,12 @@ class DNANetwork(nn.Module):
         out: Tensor = self.head(self.dropout(self.norm(self.pooled(h, real))))
         if self.sections is not None:
             out = out + self.sections(h, real)
-        if self.words is None:
+        if self.kmers is None:
             return out
-        return out + (self.words(codes) if words is None else words)
+        return out + (self.kmers(codes) if kmer_logits is None else kmer_logits)
 
     def tokens(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes (B, L) int64 to tokens (B, T, C) and where they are real (B, T) bool; zero elsewhere."""
+        """Return tokens (B, T, C) of codes (B, L) int64, zero where padded, and where they are real (B, T) bool."""
         pool = self.config.pool
         real = codes != PAD
         short = -codes.shape[1] % pool
@@ -149,7 +160,7 @@ class DNANetwork(nn.Module):
         return F.gelu(x).mT, real
 
     def pooled(self, h: Tensor, real: Tensor) -> Tensor:
-        """Mean, maximum and attention-weighted mean over real tokens: (B, T, C), zero elsewhere, to (B, 3 C)."""
+        """Return mean, maximum and attention-weighted mean over real tokens, (B, 3 C), of (B, T, C), zero elsewhere."""
         gone = ~real.unsqueeze(-1)
         mean = h.sum(1) / real.sum(1, keepdim=True)
         most = h.masked_fill(gone, -torch.inf).amax(1)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
-from titans_seq.domains.genomics.encoder import encoded
+from titans_seq.domains.genomics.encoder import encode_sequences
 from titans_seq.domains.genomics.fitting import Rows, check_lengths
-from titans_seq.domains.genomics.labels import checked_labels
+from titans_seq.domains.genomics.labels import check_labels
 from titans_seq.domains.genomics.leaks import LeakReport, find_leaks
 from titans_seq.domains.genomics.records import Labelled, read_labelled
 from titans_seq.errors import DataError, TitansSeqWarning
@@ -121,9 +121,9 @@ def stand_sorted(labels: Iterable[str]) -> bool:
 
 
 def _part(records: Labelled) -> Part:
-    rows = encoded(records.sequences)
+    rows = encode_sequences(records.sequences)
     check_lengths(np.array([len(row) for row in rows]))
-    return Part(rows, checked_labels(np.array(records.labels).astype(str), len(rows)), records.names)
+    return Part(rows, check_labels(np.array(records.labels).astype(str), len(rows)), records.names)
 
 
 def _divide(

@@ -8,7 +8,7 @@ import torch
 
 from titans_seq.backbone.lmm import LMMBlock
 from titans_seq.domains.genomics.classifier import TitansDNAClassifier
-from titans_seq.domains.genomics.encoder import encoded, padded
+from titans_seq.domains.genomics.encoder import encode_sequences, pad_rows
 from titans_seq.domains.genomics.fitting import check_lengths
 from titans_seq.domains.genomics.mixers import BackboneMixer
 from titans_seq.domains.genomics.strand import other_strand
@@ -32,9 +32,9 @@ def surprise(model: TitansDNAClassifier, sequence: Any) -> pd.DataFrame:
     block = mixer.backbone.blocks[0] if isinstance(mixer, BackboneMixer) else None
     if not isinstance(block, LMMBlock):
         raise DataError(f"surprise needs a model of variant lmm, not {model.variant}")
-    (row,) = encoded([sequence], model.ambiguous)  # type: ignore[arg-type]
+    (row,) = encode_sequences([sequence], model.ambiguous)  # type: ignore[arg-type]
     check_lengths(np.array([len(row)]))
-    codes = torch.from_numpy(padded([row])).long()
+    codes = torch.from_numpy(pad_rows([row])).long()
     pool = model.pool
     start = np.arange(0, len(row), pool)
     end = np.minimum(start + pool, len(row))

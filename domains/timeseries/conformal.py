@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from titans_seq.domains.timeseries.fitting import levels_of, roll_levels
+from titans_seq.domains.timeseries.fitting import interpolate_levels, roll_levels
 from titans_seq.domains.timeseries.network import ForecastNetwork
 from titans_seq.domains.timeseries.windows import Windows
 from titans_seq.errors import DataError
@@ -27,11 +27,11 @@ class Calibration:
     errors: Tensor
     """Target minus each level's forecast, (W, C, H, Q) float32, NaN where the target is missing."""
     levels: tuple[float, ...]
-    """Of the forecasts."""
+    """Quantile levels of the forecasts."""
 
     @classmethod
-    def of(cls, network: ForecastNetwork, windows: Windows) -> "Calibration":
-        """From windows of scaled values; the network is left in evaluation mode."""
+    def from_windows(cls, network: ForecastNetwork, windows: Windows) -> "Calibration":
+        """Measure the errors on windows of scaled values; the network is left in evaluation mode."""
         config = network.config
         size = config.horizon * len(config.levels) * windows.columns.targets
         most = max(LEAST_WINDOWS, min(MOST_WINDOWS, MOST_ERRORS // size))
@@ -40,12 +40,12 @@ class Calibration:
         return cls(target.unsqueeze(-1) - forecast, config.levels)
 
     def check(self, channels: int, horizon: int) -> None:
-        """ValueError unless the errors belong to a model of this many channels and steps."""
+        """Raise ValueError unless the errors belong to a model of this many channels and steps."""
         if self.errors.ndim != 4 or self.errors.shape[1:] != (channels, horizon, len(self.levels)):
             raise ValueError(f"the calibration is {tuple(self.errors.shape)}")
 
     def quantile(self, alpha: float) -> NDArray[np.float32]:
-        """Quantile of the middle level's error per channel and step, (C, H), not falling as alpha rises.
+        """Return the quantile of the middle level's error per channel and step, (C, H), not falling as alpha rises.
 
         The rank is alpha (W + 1), between two errors by interpolation: exchangeable windows lie below the forecast
         plus it with a chance of alpha.
@@ -62,7 +62,7 @@ class Calibration:
         return found
 
     def band(self, forecast: Tensor, coverage: float) -> tuple[Tensor, Tensor]:
-        """Ends of the interval around forecasts (S, C, H, Q) of scaled values, (S, C, H) each.
+        """Return the ends of the interval around forecasts (S, C, H, Q) of scaled values, (S, C, H) each.
 
         Beyond the model's own levels nearest to the coverage's (its middle, if it has no others) by the
         ceil((W + 1) coverage)-th smallest of the distances at which held-back targets lay outside of them
@@ -72,7 +72,7 @@ class Calibration:
             DataError: the coverage is higher than that many windows can tell.
         """
         ends = [(1 - coverage) / 2, (1 + coverage) / 2]
-        low, high = levels_of(self.errors, self.levels, ends).unbind(-1)
+        low, high = interpolate_levels(self.errors, self.levels, ends).unbind(-1)
         scores = torch.maximum(-low, high)  # below the lower end, above the upper one; negative within
         count = self._count(scores)
         rank = ceil((count + 1) * coverage - 1e-9)
@@ -83,10 +83,10 @@ class Calibration:
         ranks = torch.ceil((seen + 1) * coverage - 1e-9).long().clamp_min(1)
         ordered = scores.nan_to_num(torch.inf, torch.inf, -torch.inf).sort(0).values
         margin = ordered.gather(0, (ranks - 1).unsqueeze(0))[0]
-        lower, upper = levels_of(forecast, self.levels, ends).unbind(-1)
+        lower, upper = interpolate_levels(forecast, self.levels, ends).unbind(-1)
         margin = torch.maximum(margin, (lower - upper) / 2)  # an interval that shrinks ends at its middle
         return lower - margin, upper + margin
 
     def _count(self, errors: Tensor) -> int:
-        """Windows with a target, at the channel and step that has the fewest."""
+        """Return the number of windows with a target, at the channel and step that has the fewest."""
         return int(torch.isfinite(errors).sum(0).min())

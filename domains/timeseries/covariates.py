@@ -1,13 +1,11 @@
-"""What is known beside the targets: columns of X, known in the past only or ahead too, and the calendar.
+"""Covariates: columns of X, known in the past only or ahead too, and the calendar.
 
 Axes: S series, T steps, K covariates, L look-back, H horizon.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,16 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from titans_seq.domains.timeseries.network import ForecastConfig
-from titans_seq.domains.timeseries.observe import numbers, steps_between, with_columns
+from titans_seq.domains.timeseries.observe import select_columns, steps_between, to_matrix
 from titans_seq.domains.timeseries.panel import Panel, in_order, tables
-from titans_seq.domains.timeseries.prepare import Beside, Scaling
-from titans_seq.domains.timeseries.windows import Columns
+from titans_seq.domains.timeseries.prepare import Scaling, WindowCovariates
+from titans_seq.domains.timeseries.windows import ColumnLayout
 from titans_seq.errors import DataError
 
-if TYPE_CHECKING:
-    from titans_seq.domains.timeseries.forecaster import TitansForecaster
-
-Known = list[NDArray[np.float32]]
+CovariateValues = list[NDArray[np.float32]]
 """Per series the values of X (T + H, K), of its T steps and the H behind them; NaN where missing."""
 
 CALENDAR: dict[str, tuple[float, Callable[[pd.DatetimeIndex], Any]]] = {
@@ -53,46 +48,64 @@ class Covariates:
     calendar: tuple[str, ...]
     """Names out of `CALENDAR`."""
     scaling: Scaling
-    """Of the columns of X, (1, K)."""
+    """Scale of the columns of X, (1, K)."""
 
     @property
     def names(self) -> list[str]:
-        """The columns of X in the order of their values."""
+        """Return the columns of X in the order of their values."""
         return [*self.past, *self.future]
 
-    def columns(self, targets: int) -> Columns:
-        """How the columns of windows are made up."""
-        return Columns(targets, len(self.past), len(self.future) + 2 * len(self.calendar))
+    def columns(self, targets: int) -> ColumnLayout:
+        """Return what the columns of windows are."""
+        return ColumnLayout(targets, len(self.past), len(self.future) + 2 * len(self.calendar))
 
     def matrix(self, index: pd.DatetimeIndex, values: NDArray[np.float32]) -> Tensor:
-        """What the network sees of X's values (T, K) and the calendar at these stamps, (T, K + calendar)."""
+        """Return what the network sees of X's values (T, K) and the calendar at these stamps, (T, K + calendar)."""
         (scaled,) = self.scaling.apply([torch.from_numpy(values)])
         return torch.cat([scaled, torch.from_numpy(calendar_features(index, self.calendar))], 1)
 
-    def beside(self, panel: Panel, known: Known) -> Beside:
-        """What stands beside the targets of a panel."""
+    def for_windows(self, panel: Panel, known: CovariateValues) -> WindowCovariates:
+        """Return the covariates that stand beside the targets of a panel."""
         values = [self.matrix(s.index, v[: len(s.index)]) for s, v in zip(panel.series, known, strict=True)]
-        return Beside(values, self.columns(len(panel.channels)))
+        return WindowCovariates(values, self.columns(len(panel.channels)))
 
 
-def covariates_of(
-    model: TitansForecaster, X: pd.DataFrame | None, panel: Panel
-) -> tuple[Covariates | None, Known | None]:
-    """Those of a fit by the model's parameters, and X's values; None if there are none.
+def check_covariates(future_covariates: Sequence[str] | None, calendar: bool | Sequence[str]) -> None:
+    """Raise DataError unless the parameters of these names can be used."""
+    names = () if future_covariates is None else future_covariates
+    if isinstance(names, str) or not np.iterable(names) or len(set(names)) < len(names):
+        raise DataError(f"future_covariates must be different names of columns, not {names!r}")
+    if not isinstance(calendar, bool):
+        chosen = [calendar] if isinstance(calendar, str) or not np.iterable(calendar) else calendar
+        unknown = [name for name in chosen if name not in CALENDAR]
+        if unknown:
+            raise DataError(f"calendar must be True, False or some of {', '.join(CALENDAR)}, not {unknown[0]!r}")
+
+
+def read_covariates(
+    X: pd.DataFrame | None,
+    panel: Panel,
+    horizon: int,
+    future_covariates: Sequence[str] | None,
+    calendar: bool | Sequence[str],
+) -> tuple[Covariates | None, CovariateValues]:
+    """Return the covariates of a fit and X's values; None and no values if there are none.
+
+    Args:
+        future_covariates, calendar: see `TitansForecaster`.
 
     Raises:
         DataError: X does not belong to the panel, lacks a column that is to be known ahead, or has an empty one.
     """
-    ahead = () if model.future_covariates is None else tuple(model.future_covariates)
-    horizon = model.horizon
-    chosen = calendar_names(model.calendar, panel)
+    ahead = () if future_covariates is None else tuple(future_covariates)
+    chosen = calendar_names(calendar, panel)
     if X is None:
         if ahead:
             raise DataError(f"X is needed: it holds {', '.join(ahead)}, which future_covariates names")
         if not chosen:
-            return None, None
+            return None, []
         names: list[str] = []
-        known: Known = [np.zeros((len(s.index) + horizon, 0), np.float32) for s in panel.series]
+        known: CovariateValues = [np.zeros((len(s.index) + horizon, 0), np.float32) for s in panel.series]
     else:
         groups, _ = tables(X)
         names = [str(c) for c in groups[0][1].columns]
@@ -103,23 +116,23 @@ def covariates_of(
             if name in panel.channels:
                 raise DataError(f"column {name!r} is both in X and in y")
         names = [*(n for n in names if n not in ahead), *ahead]
-        known = read_known(X, panel, names, horizon)
+        known = read_values(X, panel, names, horizon)
         history = [v[: len(s.index)] for v, s in zip(known, panel.series, strict=True)]
         for place, name in enumerate(names):
             if not any(np.isfinite(v[:, place]).any() for v in history):
                 raise DataError(f"X has no value of {name!r} in the time of y")
     past = tuple(n for n in names if n not in ahead)
-    return Covariates(past, ahead, chosen, scale_of(panel, known)), known
+    return Covariates(past, ahead, chosen, measure_scale(panel, known)), known
 
 
-def scale_of(panel: Panel, known: Known) -> Scaling:
-    """Of X's values up to the end of each series, over all series, (1, K)."""
+def measure_scale(panel: Panel, known: CovariateValues) -> Scaling:
+    """Return the scale of X's values up to the end of each series, over all series, (1, K)."""
     values = [v[: len(s.index)] for v, s in zip(known, panel.series, strict=True)]
-    return Scaling.of([torch.from_numpy(np.concatenate(values))])
+    return Scaling.from_series([torch.from_numpy(np.concatenate(values))])
 
 
-def read_known(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) -> Known:
-    """The named columns of X, which must be all of them, on each series' grid and `horizon` steps on.
+def read_values(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) -> CovariateValues:
+    """Return the named columns of X, which must be all of them, on each series' grid and `horizon` steps on.
 
     Raises:
         DataError: another layout, a series or column missing or unknown, stamps that do not fit, text or infinity.
@@ -133,7 +146,7 @@ def read_known(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) ->
         label = f" of series {series.name!r}" if long else ""
         if series.name not in found:
             raise DataError(f"X lacks series {series.name!r}")
-        table = in_order(with_columns(found[series.name], names), series.name)
+        table = in_order(select_columns(found[series.name], names), series.name)
         index = pd.DatetimeIndex(table.index)
         if str(index.tz) != str(series.index.tz):
             raise DataError(f"the time stamps of X{label} are in time zone {index.tz}, those of y in {series.index.tz}")
@@ -143,16 +156,18 @@ def read_known(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) ->
         if len(strange):
             raise DataError(f"{strange[0]}, a time stamp of X{label}, is no step of the frequency {panel.freq.freqstr}")
         rows = index.get_indexer(grid)
-        there = numbers(table)
+        there = to_matrix(table)
         values.append(np.where(rows[:, None] >= 0, there[rows], np.float32(np.nan)))
     return values
 
 
-def known_of(X: pd.DataFrame | None, panel: Panel, covariates: Covariates | None, horizon: int) -> Known | None:
-    """X's values for a stretch of series and `horizon` steps on, as the model takes them; None if it takes none.
+def read_stretch(
+    X: pd.DataFrame | None, panel: Panel, covariates: Covariates | None, horizon: int
+) -> CovariateValues | None:
+    """Return X's values for a stretch of series and `horizon` steps on, as a model takes them; None if it takes none.
 
     Raises:
-        DataError: as `read_known`; or X is missing, or not wanted.
+        DataError: as `read_values`; or X is missing, or not wanted.
     """
     if covariates is None or not covariates.names:
         if X is not None:
@@ -160,14 +175,14 @@ def known_of(X: pd.DataFrame | None, panel: Panel, covariates: Covariates | None
         return None if covariates is None else [np.zeros((len(s.index) + horizon, 0), np.float32) for s in panel.series]
     if X is None:
         raise DataError(f"X is needed: it holds {', '.join(covariates.names)}, as in fit")
-    return read_known(X, panel, covariates.names, horizon)
+    return read_values(X, panel, covariates.names, horizon)
 
 
-def read_ahead(X: Any, panel: Panel, covariates: Covariates, horizon: int) -> Known:
-    """The values of X over the horizon behind each series, (H, K), NaN in columns that are not known ahead.
+def read_ahead(X: Any, panel: Panel, covariates: Covariates, horizon: int) -> CovariateValues:
+    """Return the values of X over the horizon behind each series, (H, K), NaN in columns that are not known ahead.
 
     Raises:
-        DataError: as `read_known`, and where a value is missing.
+        DataError: as `read_values`, and where a value is missing.
     """
     missing = [np.full((horizon, len(covariates.names)), np.nan, np.float32) for _ in panel.series]
     if not covariates.future:
@@ -181,7 +196,7 @@ def read_ahead(X: Any, panel: Panel, covariates: Covariates, horizon: int) -> Kn
     if not isinstance(X, pd.DataFrame):
         raise DataError(f"X must be a pandas frame, not {type(X).__name__}")
     spare = [c for c in X.columns if str(c) in covariates.past]
-    known = read_known(X.drop(columns=spare), panel, list(covariates.future), horizon)
+    known = read_values(X.drop(columns=spare), panel, list(covariates.future), horizon)
     for series, values, out in zip(panel.series, known, missing, strict=True):
         ahead = values[len(series.index) :]
         step, column = (int(k[0]) if len(k) else -1 for k in np.nonzero(np.isnan(ahead)))
@@ -193,8 +208,8 @@ def read_ahead(X: Any, panel: Panel, covariates: Covariates, horizon: int) -> Kn
     return missing
 
 
-def extended(known: Known, panel: Panel, more: Known, new: Panel) -> Known:
-    """The known values, those of series with new rows longer by theirs."""
+def append_values(known: CovariateValues, panel: Panel, more: CovariateValues, new: Panel) -> CovariateValues:
+    """Return the known values with those of new rows behind them."""
     found = {s.name: values for s, values in zip(new.series, more, strict=True)}
     return [
         np.concatenate([values, found[s.name]]) if s.name in found else values
@@ -202,14 +217,14 @@ def extended(known: Known, panel: Panel, more: Known, new: Panel) -> Known:
     ]
 
 
-def with_covariates(config: ForecastConfig, covariates: Covariates, channels: int) -> ForecastConfig:
-    """The configuration of a network that takes them."""
+def add_covariates(config: ForecastConfig, covariates: Covariates, channels: int) -> ForecastConfig:
+    """Return the configuration of a network that takes the covariates."""
     columns = covariates.columns(channels)
-    return replace(config, channels=channels, past_covariates=columns.past, future_covariates=columns.future)
+    return replace(config, channels=channels, past_features=columns.past, future_features=columns.future)
 
 
 def calendar_names(calendar: bool | Sequence[str], panel: Panel) -> tuple[str, ...]:
-    """Those asked for; for True all that tell steps of this length apart."""
+    """Return the names that are asked for; for True all that tell steps of this length apart."""
     if calendar is True:
         step = steps_between(panel)
         return tuple(name for name, limit in FINEST.items() if step < pd.Timedelta(limit))
@@ -219,7 +234,7 @@ def calendar_names(calendar: bool | Sequence[str], panel: Panel) -> tuple[str, .
 
 
 def calendar_features(index: pd.DatetimeIndex, names: Sequence[str]) -> NDArray[np.float32]:
-    """Sine and cosine of each, (T, 2 K) float32."""
+    """Return sine and cosine of each name, (T, 2 K) float32."""
     columns = [np.zeros((len(index), 0), np.float32)]
     for name in names:
         period, place = CALENDAR[name]

@@ -72,16 +72,19 @@ def evaluate(
         )
     target, unit = np.concatenate(targets), np.concatenate(units)
     scale = np.concatenate(scales)[..., None]
-    joined = {name: np.concatenate(parts) for name, parts in forecasts.items()}
+    stacked = {name: np.concatenate(parts) for name, parts in forecasts.items()}
     return Evaluation(
-        scores={name: Scores.of(target, f, unit) for name, f in joined.items()},
+        scores={name: Scores.from_forecasts(target, f, unit) for name, f in stacked.items()},
         channels={
-            name: {channel: Scores.of(target[:, [c]], f[:, [c]], unit[:, [c]]) for c, channel in enumerate(channels)}
-            for name, f in joined.items()
+            name: {
+                channel: Scores.from_forecasts(target[:, [c]], f[:, [c]], unit[:, [c]])
+                for c, channel in enumerate(channels)
+            }
+            for name, f in stacked.items()
         },
         raw_mae={
             name: dict(zip(channels, np.nanmean(np.abs(f - target) * scale, axis=(0, 2)).tolist(), strict=True))
-            for name, f in joined.items()
+            for name, f in stacked.items()
         },
         last=last,
         windows=len(target),

@@ -4,56 +4,48 @@ Axes: W windows, B batch, C channels, L look-back, H horizon, Q quantile levels.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from titans_seq.domains.timeseries.losses import LOSSES, pinball
 from titans_seq.domains.timeseries.network import ForecastNetwork
-from titans_seq.domains.timeseries.prepare import Prepared
-from titans_seq.domains.timeseries.windows import Columns, Windows
+from titans_seq.domains.timeseries.prepare import TrainingWindows
+from titans_seq.domains.timeseries.windows import ColumnLayout, Windows
 from titans_seq.training import History, LossFunction, TrainingConfig, train
 
 
-def fit_network(
-    network: nn.Module,
-    data: Prepared,
-    horizon: int,
-    loss: str,
-    batch_size: int,
-    config: TrainingConfig,
-    on_epoch: Callable[[History], None] | None = None,
-    history: History | None = None,
-) -> History:
+def training_loaders(
+    data: TrainingWindows, batch_size: int, seed: int
+) -> tuple[DataLoader[Tensor], DataLoader[Tensor]]:
+    """Return the batches that train and those that validate."""
+    return data.train.loader(batch_size, shuffle=True, seed=seed), data.validation.loader(4 * batch_size)
+
+
+def fit_network(network: nn.Module, data: TrainingWindows, horizon: int, loss: str, config: TrainingConfig) -> History:
     """Train (B, C, L) -> (B, C, H) on the training windows; the validation loss is the plain squared error.
 
-    A loss of "pinball" trains all quantile levels of a `ForecastNetwork`, and validates by the same.
-
-    See `titans_seq.training.train` for the callback, the history and the errors.
+    See `titans_seq.training.train` for the errors.
     """
-    return train(
-        network,
-        window_loss(horizon, loss, data.train.columns),
-        data.train.loader(batch_size, shuffle=True, seed=config.random_state),
-        data.validation.loader(4 * batch_size),
-        config,
-        on_epoch,
-        history,
-    )
+    loaders = training_loaders(data, config.batch_size, config.random_state)
+    return train(network, window_loss(horizon, loss, data.train.columns), *loaders, config)
 
 
-def window_loss(horizon: int, name: str, columns: Columns | None = None) -> LossFunction:
-    """The loss of a batch of windows (B, C, L + H): in training the one of that name, else the plain squared error.
+def window_loss(horizon: int, name: str, columns: ColumnLayout | None = None) -> LossFunction:
+    """Return the loss of a batch of windows (B, C, L + H): the one of that name in training, else the squared error.
+
+    A loss of "pinball" trains all quantile levels of a `ForecastNetwork`, and validates by the same.
 
     Args:
         columns: what the batch's columns are; None: all are targets.
     """
 
     def parts(batch: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        own = Columns(batch.shape[1]) if columns is None else columns
+        own = ColumnLayout(batch.shape[1]) if columns is None else columns
         return own.inputs(batch, horizon), own.target(batch, horizon)
 
     def quantile_loss(net: nn.Module, batch: Tensor) -> Tensor:
@@ -71,7 +63,7 @@ def window_loss(horizon: int, name: str, columns: Columns | None = None) -> Loss
 def roll(
     network: nn.Module, windows: Windows, horizon: int, context: int | None = None, batch_size: int = 256
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Target and forecast of every window, (W, C, H) each; the network sees the last `context` steps (None: all)."""
+    """Return target and forecast of every window, (W, C, H) each; the network sees `context` steps (None: all)."""
     network.eval()
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     targets, forecasts = [], []
@@ -86,7 +78,7 @@ def roll(
 def roll_levels(
     network: ForecastNetwork, windows: Windows, horizon: int, chosen: Sequence[int], batch_size: int = 256
 ) -> tuple[Tensor, Tensor]:
-    """Target (W, C, H) and forecast at every level (W, C, H, Q) of the chosen windows."""
+    """Return target (W, C, H) and forecast at every level (W, C, H, Q) of the chosen windows."""
     network.eval()
     targets, forecasts = [], []
     with torch.inference_mode():
@@ -97,8 +89,8 @@ def roll_levels(
     return torch.cat(targets), torch.cat(forecasts)
 
 
-def levels_of(values: Tensor, levels: Sequence[float], wanted: Sequence[float]) -> Tensor:
-    """Values at rising levels (..., Q) read at others, (..., len(wanted)): linear between two, the end's beyond."""
+def interpolate_levels(values: Tensor, levels: Sequence[float], wanted: Sequence[float]) -> Tensor:
+    """Return values at rising levels (..., Q) at other levels, (..., len(wanted)): linear in between, flat beyond."""
     found = []
     for level in wanted:
         at = bisect_right(levels, level)

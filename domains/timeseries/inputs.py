@@ -1,11 +1,9 @@
-"""What a fitted forecaster's next forecast is made from.
+"""What a fitted forecaster forecasts from, and its forecast as tensors.
 
-Axes: S series, C channels, L look-back, H horizon, K covariates, F of them known ahead.
+Axes: S series, C channels, L look-back, H horizon, K covariates, F of them known ahead, Q quantile levels.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,46 +11,87 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from titans_seq.domains.timeseries.covariates import Covariates, Known, known_of, read_ahead
+from titans_seq.domains.timeseries.conformal import Calibration
+from titans_seq.domains.timeseries.covariates import Covariates, CovariateValues, read_ahead, read_stretch
+from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
 from titans_seq.domains.timeseries.panel import Panel
-from titans_seq.domains.timeseries.prepare import tensors
-
-if TYPE_CHECKING:
-    from titans_seq.domains.timeseries.forecaster import TitansForecaster
+from titans_seq.domains.timeseries.prepare import Scaling, to_tensors
 
 
-def past_of(panel: Panel, context: int) -> Tensor:
-    """The last steps of each series, (S, L, C), with NaN before a shorter history."""
-    return torch.stack([in_front(values, context) for values in tensors(panel)])
+@dataclass(frozen=True)
+class ForecastState:
+    """A fitted network, and what its next forecast is made from."""
+
+    network: ForecastNetwork
+    panel: Panel
+    """Ends of the series, a context long or shorter."""
+    scaling: Scaling
+    """Scale of each series and channel, from `fit`."""
+    calibration: Calibration | None
+    """Errors on held-back windows."""
+    covariates: Covariates | None
+    covariate_values: CovariateValues
+    """Values of the covariates at the ends of the series."""
+
+    @property
+    def config(self) -> ForecastConfig:
+        """Return the configuration of the network."""
+        return self.network.config
+
+    def scaling_for(self, panel: Panel) -> Scaling:
+        """Return the scale of the series of another panel."""
+        known = [s.name for s in self.panel.series]
+        places = [known.index(s.name) for s in panel.series]
+        return Scaling(self.scaling.mean[places], self.scaling.scale[places])
+
+    def inputs(self, X: pd.DataFrame | None) -> tuple[Tensor, ...]:
+        """Return what the network takes: the scaled past (S, C, L), and covariates if it takes any.
+
+        Raises:
+            DataError: see `read_ahead` and `read_stretch`.
+        """
+        context, scaling = self.config.context, self.scaling
+        past = (stack_ends(self.panel, context).mT - scaling.mean.unsqueeze(-1)) / scaling.scale.unsqueeze(-1)
+        if self.covariates is None:
+            read_stretch(X, self.panel, None, 0)
+            return (past,)
+        horizon = self.config.horizon
+        ends = covariate_inputs(X, self.panel, self.covariates, self.covariate_values, context, horizon)
+        return (past, *ends)
+
+    def forecast(self, X: pd.DataFrame | None) -> Tensor:
+        """Return the point forecast in the units of the data, (S, H, C)."""
+        self.network.eval()
+        with torch.inference_mode():
+            mean, scale = self.scaling.mean.unsqueeze(-1), self.scaling.scale.unsqueeze(-1)  # (S, C, 1)
+            forecast: Tensor = self.network(*self.inputs(X)) * scale + mean
+            return forecast.mT
+
+    def scaled_quantiles(self, X: pd.DataFrame | None) -> Tensor:
+        """Return the forecast at each of the network's levels, (S, C, H, Q), in units of each series' scale."""
+        self.network.eval()
+        with torch.inference_mode():
+            return self.network.quantiles(*self.inputs(X))
 
 
-def in_front(values: Tensor, context: int) -> Tensor:
-    """(T, C) to (L, C) with NaN before it."""
+def stack_ends(panel: Panel, context: int) -> Tensor:
+    """Return the last steps of each series, (S, L, C), with NaN before a shorter history."""
+    return torch.stack([pad_front(values, context) for values in to_tensors(panel)])
+
+
+def pad_front(values: Tensor, context: int) -> Tensor:
+    """Return (T, C) as (L, C) with NaN in front."""
     return F.pad(values, (0, 0, context - len(values), 0), value=torch.nan)
 
 
-def inputs_of(model: TitansForecaster, X: pd.DataFrame | None) -> tuple[Tensor, ...]:
-    """What the network takes, with a batch of S: the scaled past (S, C, L), and covariates if it takes any.
-
-    Raises:
-        DataError: see `read_ahead` and `known_of`.
-    """
-    panel, scaling = model.panel_, model.scaling_
-    past = (past_of(panel, model.context).mT - scaling.mean.unsqueeze(-1)) / scaling.scale.unsqueeze(-1)
-    if model.covariates_ is None:
-        known_of(X, panel, None, 0)
-        return (past,)
-    return (past, *inputs_beside(X, panel, model.covariates_, model.known_, model.context, model.horizon))
-
-
-def inputs_beside(
-    X: pd.DataFrame | None, panel: Panel, covariates: Covariates, known: Known, context: int, horizon: int
+def covariate_inputs(
+    X: pd.DataFrame | None, panel: Panel, covariates: Covariates, values: CovariateValues, context: int, horizon: int
 ) -> tuple[Tensor, Tensor]:
-    """Covariates behind a panel's ends: of the context (S, K, L), and those known ahead over the horizon (S, F, H)."""
+    """Return the covariates of a panel's ends: of the context (S, K, L), and those known ahead (S, F, H)."""
     rows = []
-    for series, before, after in zip(panel.series, known, read_ahead(X, panel, covariates, horizon), strict=True):
+    for series, before, after in zip(panel.series, values, read_ahead(X, panel, covariates, horizon), strict=True):
         index = pd.DatetimeIndex(series.index.append(panel.future(series.index, horizon)))
-        values = covariates.matrix(index, np.concatenate([before, after]))
-        rows.append(in_front(values, context + horizon))
+        matrix = covariates.matrix(index, np.concatenate([before, after]))
+        rows.append(pad_front(matrix, context + horizon))
     stacked = torch.stack(rows).mT
     return stacked[..., :context], stacked[:, len(covariates.past) :, context:]

@@ -19,8 +19,8 @@ class Scores:
     """Absolute error in units of the seasonal naive forecast's error on the training data."""
 
     @classmethod
-    def of(cls, target: Array, forecast: Array, naive: Array) -> "Scores":
-        """target and forecast (W, C, H), NaN in the target where missing; naive (W, C), the unit of the mase."""
+    def from_forecasts(cls, target: Array, forecast: Array, naive: Array) -> "Scores":
+        """Measure forecasts (W, C, H) of a target, NaN where missing; naive (W, C) is the unit of the mase."""
         seen = np.isfinite(target)
         if not seen.any():
             return cls(float("nan"), float("nan"), float("nan"))
@@ -35,7 +35,7 @@ class Scores:
 
 
 def naive_unit(values: Array, season: int) -> Array:
-    """Mean absolute seasonal difference per channel, (T, C) -> (C,): the unit of the mase; NaN if there is none."""
+    """Return the mean absolute seasonal difference per channel, (T, C) -> (C,), the unit of the mase, or NaN."""
     if len(values) <= season:
         return np.full(values.shape[1], np.nan)
     change = np.abs(values[season:] - values[:-season])

@@ -20,11 +20,11 @@ FLOOR = 1e-5
 class ForecastConfig:
     """What a [`ForecastNetwork`][titans_seq.domains.timeseries.network.ForecastNetwork] is made of."""
 
-    context: int
-    """Look-back in steps."""
-
-    horizon: int
+    horizon: int = 96
     """Steps to forecast."""
+
+    context: int = 96
+    """Steps a forecast is made from."""
 
     patch: int = 16
     """Steps that become one token."""
@@ -32,19 +32,20 @@ class ForecastConfig:
     stride: int = 16
     """Steps from one token to the next."""
 
-    dropout: float = 0.1
-    """Share of the head's inputs set to zero in training."""
+    dropout: float = 0.2
+    """Share of features set to zero in training: of the head's inputs, and behind each mixer and MLP."""
 
     quantiles: tuple[float, ...] | None = None
-    """Levels to forecast beside the middle; None for a point forecast."""
+    """Levels between 0 and 1 that are forecast beside the middle and trained, all of them, by the pinball loss in
+    place of `loss`; `predict` is then the median. None: a point forecast."""
 
     channels: int = 0
     """Channels, which matters to covariates alone: without any, all channels share all weights."""
 
-    past_covariates: int = 0
+    past_features: int = 0
     """Covariates known in the past only."""
 
-    future_covariates: int = 0
+    future_features: int = 0
     """Covariates known over the horizon too."""
 
     backbone: BackboneConfig
@@ -61,12 +62,12 @@ class ForecastConfig:
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """The quantile levels, rising; the middle, 0.5, which is the point forecast, is always one of them."""
+        """Return the quantile levels, rising; the middle, 0.5, which is the point forecast, is always one of them."""
         return tuple(sorted({0.5, *(self.quantiles or ())}))
 
     @property
     def patches(self) -> int:
-        """Tokens of a look-back; a front pad makes the last token end at the last step."""
+        """Return the tokens of a look-back; a front pad makes the last token end at the last step."""
         return max(0, -(-(self.context - self.patch) // self.stride)) + 1
 
 
@@ -84,11 +85,11 @@ class ForecastNetwork(nn.Module):
         self.head = nn.Linear(config.patches * dim, config.horizon)
         steps = len(config.levels) - 1
         self.spread = nn.Linear(config.patches * dim, config.horizon * steps) if steps else None
-        beside = config.past_covariates + config.future_covariates
-        self.covariates = CovariateLayers(config) if beside else None
+        covariates = config.past_features + config.future_features
+        self.covariates = CovariateLayers(config) if covariates else None
 
     def forward(self, past: Tensor, covariates: Tensor | None = None, ahead: Tensor | None = None) -> Tensor:
-        """past (B, C, L), NaN where missing, to the forecast (B, C, H) on the same scale.
+        """Return the forecast of the past (B, C, L), NaN where missing: (B, C, H) on the same scale.
 
         A network with covariates takes them too: of the past (B, K, L), those known ahead last, and of the horizon
         (B, F, H); NaN where missing.
@@ -98,7 +99,7 @@ class ForecastNetwork(nn.Module):
         return forecast
 
     def quantiles(self, past: Tensor, covariates: Tensor | None = None, ahead: Tensor | None = None) -> Tensor:
-        """As `forward`, to the forecast at each of the configuration's levels, (B, C, H, Q).
+        """Return the forecast at each of the configuration's levels, (B, C, H, Q); arguments as in `forward`.
 
         They cannot cross: each lies beyond its neighbour towards the middle by a softplus.
         """
@@ -117,13 +118,13 @@ class ForecastNetwork(nn.Module):
     def _read(
         self, past: Tensor, covariates: Tensor | None, ahead: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the heads take (B C, N D), the normalised forecast (B, C, H), the window's mean and scale (B, C, 1)."""
+        """Return the heads' input (B C, N D), the normalised forecast (B, C, H), and mean and scale (B, C, 1)."""
         observed = torch.isfinite(past)
         z, mean, scale = instance_norm(past, observed)
         tokens = self.embed(torch.cat([self._patch(z), self._patch(observed.to(z.dtype))], -1)) + self.position
         if self.covariates is not None:
             assert covariates is not None, "the network was built for covariates"
-            tokens = tokens + self.covariates.tokens(self._patch(with_mask(covariates)))
+            tokens = tokens + self.covariates.tokens(self._patch(add_mask(covariates)))
         hidden, _ = self.backbone(tokens.flatten(0, 1))
         hidden = self.dropout(hidden.flatten(1))
         out = self.head(hidden).unflatten(0, past.shape[:2])
@@ -132,7 +133,7 @@ class ForecastNetwork(nn.Module):
         return hidden, out, mean, scale
 
     def _patch(self, x: Tensor) -> Tensor:
-        """(B, C, L) -> (B, C, N, P)."""
+        """Cut (B, C, L) into patches (B, C, N, P)."""
         config = self.config
         front = (config.patches - 1) * config.stride + config.patch - config.context
         return F.pad(x, (front, 0)).unfold(-1, config.patch, config.stride)
@@ -147,37 +148,37 @@ class CovariateLayers(nn.Module):
     def __init__(self, config: ForecastConfig) -> None:
         super().__init__()
         dim = config.backbone.dim
-        self.embed = nn.Linear(2 * (config.past_covariates + config.future_covariates) * config.patch, dim, bias=False)
+        self.embed = nn.Linear(2 * (config.past_features + config.future_features) * config.patch, dim, bias=False)
         self.channel = nn.Parameter(0.02 * torch.randn(config.channels, dim))
-        self.known_ahead = config.future_covariates > 0
+        self.known_ahead = config.future_features > 0
         if self.known_ahead:
-            self.step = nn.Linear(2 * config.future_covariates, dim)
+            self.step = nn.Linear(2 * config.future_features, dim)
             self.state = nn.Linear(config.patches * dim, dim, bias=False)
             self.answer = nn.Linear(dim, 1)
 
     def tokens(self, patches: Tensor) -> Tensor:
-        """(B, 2 K, N, P) to what is added to the tokens (B, C, N, D)."""
+        """Return what is added to the tokens (B, C, N, D), for patches (B, 2 K, N, P)."""
         added: Tensor = self.embed(patches.transpose(1, 2).flatten(2)).unsqueeze(1) + self.channel.unsqueeze(1)
         return added
 
     def ahead(self, hidden: Tensor, covariates: Tensor) -> Tensor:
-        """hidden (B C, N D) and covariates (B, F, H) to what is added to the normalised forecast (B, C, H)."""
+        """Return what is added to the normalised forecast (B, C, H), for hidden (B C, N D), covariates (B, F, H)."""
         if not self.known_ahead:
             return hidden.new_zeros(())
-        steps = self.step(with_mask(covariates).mT).unsqueeze(1)  # (B, 1, H, D)
+        steps = self.step(add_mask(covariates).mT).unsqueeze(1)  # (B, 1, H, D)
         states = self.state(hidden).unflatten(0, (len(covariates), -1)) + self.channel  # (B, C, D)
         answer: Tensor = self.answer(F.silu(steps + states.unsqueeze(2))).squeeze(-1)
         return answer
 
 
-def with_mask(x: Tensor) -> Tensor:
-    """(B, K, T) to (B, 2 K, T): zero where missing, and whether each value is there."""
+def add_mask(x: Tensor) -> Tensor:
+    """Return (B, 2 K, T) for (B, K, T): zero where missing, and whether each value is there."""
     observed = torch.isfinite(x)
     return torch.cat([x.where(observed, x.new_zeros(())), observed.to(x.dtype)], 1)
 
 
 def instance_norm(past: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Per window and channel: (past - mean) / scale over observed steps, zero elsewhere; mean and scale (B, C, 1)."""
+    """Return (past - mean) / scale per window and channel, zero where missing; mean and scale (B, C, 1)."""
     count = observed.sum(-1, keepdim=True).clamp_min(1)
     filled = past.where(observed, past.new_zeros(()))
     mean = filled.sum(-1, keepdim=True) / count

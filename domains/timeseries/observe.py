@@ -1,4 +1,4 @@
-"""New observations behind a known history. Axes: T steps, C channels."""
+"""Read new observations of known series. Axes: T steps, C channels."""
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,8 @@ FAR = 10_000
 """Steps that are counted in a gap; more are not worth the grid."""
 
 
-def observed(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
-    """The new rows of each series that has any, checked to go on exactly where the known history ends.
+def validate_new_rows(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
+    """Return the new rows of each series that has any; they must go on exactly where the known history ends.
 
     Raises:
         DataError: another layout, other channels, an unknown series, stamps that are not in order, that were known
@@ -22,12 +22,12 @@ def observed(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
     for name, table in _known_tables(known, frame, sort=False):
         end = next(s.index for s in known.series if s.name == name)
         index = _follows(end, pd.DatetimeIndex(table.index), known.freq, f" of series {name!r}" if name else "")
-        found.append(Series(name, index, numbers(table)))
+        found.append(Series(name, index, to_matrix(table)))
     return Panel(found, known.channels, known.freq, known.layout)
 
 
-def placed(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
-    """Any stretch of series that are known, on their grid; steps left out become NaN.
+def align_to_grid(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
+    """Return any stretch of known series on their grid; steps left out become NaN.
 
     Raises:
         DataError: another layout, other channels, an unknown series, stamps that stand twice or lie between the steps,
@@ -42,19 +42,19 @@ def placed(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
         if (rows < 0).any():
             raise DataError(f"{index[int((rows < 0).argmax())]} is no step of the frequency {known.freq.freqstr}")
         values = np.full((len(grid), table.shape[1]), np.nan, dtype=np.float32)
-        values[rows] = numbers(table)
+        values[rows] = to_matrix(table)
         found.append(Series(name, grid, values))
     return Panel(found, known.channels, known.freq, known.layout)
 
 
 def steps_between(panel: Panel) -> pd.Timedelta:
-    """About the time of one step."""
+    """Return the time of about one step."""
     index = panel.future(panel.series[0].index, 12)
     return (index[-1] - index[0]) / 11
 
 
 def _known_tables(known: Panel, frame: pd.DataFrame | pd.Series, sort: bool) -> list[tuple[str, pd.DataFrame]]:
-    """Tables of known series, with the known channels in their order and stamps in the known time zone."""
+    """Return tables of known series, with the known channels in their order and stamps in the known time zone."""
     groups, long = tables(frame)
     if long != (known.layout == "long"):
         raise DataError(f"a {known.layout} frame is needed, as fit saw it")
@@ -64,7 +64,7 @@ def _known_tables(known: Panel, frame: pd.DataFrame | pd.Series, sort: bool) -> 
     for name, group in groups:
         if name not in known_names:
             raise DataError(f"series {name!r} is unknown: the model was fitted on {', '.join(known_names[:20])}")
-        table = in_order(with_columns(group, known.channels), name, sort)
+        table = in_order(select_columns(group, known.channels), name, sort)
         index = pd.DatetimeIndex(table.index)
         if str(index.tz) != str(zone):
             raise DataError(f"the time stamps are in time zone {index.tz}, those of fit in {zone}")
@@ -72,8 +72,8 @@ def _known_tables(known: Panel, frame: pd.DataFrame | pd.Series, sort: bool) -> 
     return found
 
 
-def joined(known: Panel, new: Panel) -> Panel:
-    """The known series, those with new rows longer by them."""
+def append_rows(known: Panel, new: Panel) -> Panel:
+    """Return the known series with the new rows behind them."""
     more = {s.name: s for s in new.series}
     series = [
         Series(
@@ -88,8 +88,8 @@ def joined(known: Panel, new: Panel) -> Panel:
     return Panel(series, known.channels, known.freq, known.layout)
 
 
-def with_columns(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """The columns of these names in this order; DataError if one is missing or there are others."""
+def select_columns(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Return the columns of these names in this order; raise DataError if one is missing or there are others."""
     table = table.set_axis([str(c) for c in table.columns], axis=1)
     for name in names:
         if name not in table.columns:
@@ -100,8 +100,8 @@ def with_columns(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return table[names]
 
 
-def numbers(table: pd.DataFrame) -> NDArray[np.float32]:
-    """(T, C) float32."""
+def to_matrix(table: pd.DataFrame) -> NDArray[np.float32]:
+    """Return the values of a table, (T, C) float32."""
     return np.stack([to_numbers(table[c]) for c in table.columns], 1).astype(np.float32)
 
 

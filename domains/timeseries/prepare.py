@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from titans_seq.domains.timeseries.panel import Panel
-from titans_seq.domains.timeseries.windows import Columns, Windows
+from titans_seq.domains.timeseries.windows import ColumnLayout, Windows
 from titans_seq.errors import DataError, TitansSeqWarning
 
 
@@ -23,8 +23,8 @@ class Scaling:
     scale: Tensor
 
     @classmethod
-    def of(cls, series: list[Tensor]) -> "Scaling":
-        """From the observed values of each (T, C) series; a channel without any gets mean 0 and scale 1."""
+    def from_series(cls, series: list[Tensor]) -> "Scaling":
+        """Measure the observed values of each (T, C) series; a channel without any gets mean 0 and scale 1."""
         means, scales = [], []
         for values in series:
             x = values.double()
@@ -39,13 +39,13 @@ class Scaling:
         return cls(torch.stack(means), torch.stack(scales))
 
     def apply(self, series: list[Tensor]) -> list[Tensor]:
-        """To zero mean and unit variance."""
+        """Return the series with zero mean and unit variance."""
         return [(v - m) / s for v, m, s in zip(series, self.mean, self.scale, strict=True)]
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What a network trains on."""
+class TrainingWindows:
+    """Windows that train, validate and calibrate a network, and the scale of their values."""
 
     train: Windows
     validation: Windows
@@ -55,24 +55,24 @@ class Prepared:
 
     @property
     def held_back(self) -> Windows | None:
-        """The windows that were trained on least: those for calibration, else those that validate; None if none."""
+        """Return the windows that were trained on least: those that calibrate, else those that validate, or None."""
         if self.calibration is not None:
             return self.calibration
         return None if self.validation is self.train else self.validation
 
 
-def tensors(panel: Panel) -> list[Tensor]:
-    """One (T, C) float32 tensor per series, NaN where missing."""
+def to_tensors(panel: Panel) -> list[Tensor]:
+    """Return one (T, C) float32 tensor per series, NaN where missing."""
     return [torch.from_numpy(np.ascontiguousarray(s.values)) for s in panel.series]
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What stands beside the targets in every window."""
+class WindowCovariates:
+    """Covariates that stand covariates the targets in every window."""
 
     values: list[Tensor]
     """Covariates (T, K) of each series, scaled; NaN where missing."""
-    columns: Columns
+    columns: ColumnLayout
 
 
 def prepare(
@@ -81,8 +81,8 @@ def prepare(
     horizon: int,
     validation_fraction: float,
     calibration_fraction: float = 0.0,
-    beside: Beside | None = None,
-) -> Prepared:
+    covariates: WindowCovariates | None = None,
+) -> TrainingWindows:
     """Split each series by time: windows whose target lies in its last part validate, all before that train.
 
     With a `calibration_fraction`, that share at the very end is first put aside for calibration.
@@ -94,9 +94,9 @@ def prepare(
         DataError: no series is as long as context + horizon.
     """
     if calibration_fraction:
-        return _with_calibration(panel, context, horizon, validation_fraction, calibration_fraction, beside)
-    series, need = tensors(panel), context + horizon
-    columns = None if beside is None else beside.columns
+        return _with_calibration(panel, context, horizon, validation_fraction, calibration_fraction, covariates)
+    series, need = to_tensors(panel), context + horizon
+    columns = None if covariates is None else covariates.columns
     longest = max(len(v) for v in series)
     if longest < need:
         raise DataError(
@@ -106,8 +106,8 @@ def prepare(
     heads = [v[: len(v) - t] if len(v) - t >= need else v[:0] for v, t in zip(series, tails, strict=True)]
     if any(len(h) for h in heads):
         parts = [h if len(h) else v for h, v in zip(heads, series, strict=True)]
-        scaling = Scaling.of(parts)
-        scaled = _beside(scaling.apply(series), beside)
+        scaling = Scaling.from_series(parts)
+        scaled = _add_covariates(scaling.apply(series), covariates)
         train = Windows([v[: len(h)] for v, h in zip(scaled, heads, strict=True)], need, horizon, columns)
         ends = [v[len(h) - context :] if len(h) else v[:0] for v, h in zip(scaled, heads, strict=True)]
         validation = Windows(ends, need, horizon, columns)
@@ -118,23 +118,25 @@ def prepare(
             TitansSeqWarning,
             stacklevel=3,
         )
-        scaling = Scaling.of(series)
-        train = validation = Windows(_beside(scaling.apply(series), beside), need, horizon, columns)
+        scaling = Scaling.from_series(series)
+        train = validation = Windows(_add_covariates(scaling.apply(series), covariates), need, horizon, columns)
     if not len(train) or not len(validation):
         raise DataError(f"no window of {need} steps holds observed values both in its context and in its horizon")
-    return Prepared(train, validation, scaling)
+    return TrainingWindows(train, validation, scaling)
 
 
 def _with_calibration(
-    panel: Panel, context: int, horizon: int, validation: float, calibration: float, beside: Beside | None
-) -> Prepared:
+    panel: Panel, context: int, horizon: int, validation: float, calibration: float, covariates: WindowCovariates | None
+) -> TrainingWindows:
     rest = panel.head(1 - calibration)
     sizes = [len(s.index) for s in rest.series]
-    before = beside
-    if beside is not None:
-        before = Beside([v[:size] for v, size in zip(beside.values, sizes, strict=True)], beside.columns)
-    data = prepare(rest, context, horizon, validation, beside=before)
-    scaled = _beside(data.scaling.apply(tensors(panel)), beside)
+    before = covariates
+    if covariates is not None:
+        before = WindowCovariates(
+            [v[:size] for v, size in zip(covariates.values, sizes, strict=True)], covariates.columns
+        )
+    data = prepare(rest, context, horizon, validation, covariates=before)
+    scaled = _add_covariates(data.scaling.apply(to_tensors(panel)), covariates)
     ends = [v[max(0, size - context) :] for v, size in zip(scaled, sizes, strict=True)]
     windows = Windows(ends, context + horizon, horizon, data.train.columns)
     if not len(windows):
@@ -142,5 +144,7 @@ def _with_calibration(
     return replace(data, calibration=windows)
 
 
-def _beside(scaled: list[Tensor], beside: Beside | None) -> list[Tensor]:
-    return scaled if beside is None else [torch.cat(pair, 1) for pair in zip(scaled, beside.values, strict=True)]
+def _add_covariates(scaled: list[Tensor], covariates: WindowCovariates | None) -> list[Tensor]:
+    return (
+        scaled if covariates is None else [torch.cat(pair, 1) for pair in zip(scaled, covariates.values, strict=True)]
+    )

@@ -50,7 +50,7 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
         chunk_size: int = 16,
         patch: int = 16,
         stride: int = 16,
-        dropout: float = 0.1,
+        dropout: float = 0.2,
         output_size: int | list[int] = 1,
         loss: MultiHorizonMetric | None = None,
         logging_metrics: nn.ModuleList | None = None,
@@ -74,8 +74,8 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
             dropout=dropout,
             quantiles=levels,
             channels=len(target_places),
-            past_covariates=len(past_places),
-            future_covariates=len(future_places),
+            past_features=len(past_places),
+            future_features=len(future_places),
             backbone=BackboneConfig(
                 variant=variant,  # type: ignore[arg-type]
                 dim=dim,

@@ -54,10 +54,10 @@ def read_table(
         frame = _read_parquet(path) if _is_parquet(path) else read_csv(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    return shaped(frame, str(path), time_column=time_column, id_column=id_column, targets=targets)
+    return shape_table(frame, str(path), time_column=time_column, id_column=id_column, targets=targets)
 
 
-def shaped(
+def shape_table(
     frame: pd.DataFrame,
     label: str,
     *,

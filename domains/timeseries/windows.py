@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 
 @dataclass(frozen=True)
-class Columns:
+class ColumnLayout:
     """What the columns of windows are: targets, then covariates known in the past only, then those known ahead."""
 
     targets: int
@@ -21,7 +21,7 @@ class Columns:
     future: int = 0
 
     def inputs(self, batch: Tensor, horizon: int, context: int | None = None) -> tuple[Tensor, ...]:
-        """What a network takes of windows (B, C, L): the rows before the horizon, at most the last `context`.
+        """Return what a network takes of windows (B, C, L): the rows before the horizon, at most the last `context`.
 
         With covariates that is targets, covariates before and covariates over the horizon.
         """
@@ -33,7 +33,7 @@ class Columns:
         return before[:, : self.targets], before[:, self.targets :], ahead
 
     def target(self, batch: Tensor, horizon: int) -> Tensor:
-        """(B, C, H)."""
+        """Return the targets (B, C, H)."""
         return batch[:, : self.targets, -horizon:]
 
 
@@ -49,9 +49,9 @@ class Windows(Dataset[Tensor]):
     Windows whose target, or whose rows before it, hold no observed value at all are left out.
     """
 
-    def __init__(self, series: Sequence[Tensor], length: int, target: int, columns: Columns | None = None) -> None:
+    def __init__(self, series: Sequence[Tensor], length: int, target: int, columns: ColumnLayout | None = None) -> None:
         self.values = torch.cat(list(series))  # (S, C)
-        self.columns = Columns(self.values.shape[1]) if columns is None else columns
+        self.columns = ColumnLayout(self.values.shape[1]) if columns is None else columns
         starts, offset = [], 0
         for values in series:
             starts.append(torch.arange(offset, offset + max(0, len(values) - length + 1)))
@@ -72,13 +72,13 @@ class Windows(Dataset[Tensor]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int] | Tensor) -> Tensor:
-        """(B, C, L) for a list of window numbers."""
+        """Return (B, C, L) for a list of window numbers."""
         if self._views is None:
             raise IndexError("no series is long enough for a window")
         return self._views[self.starts[torch.as_tensor(indices)]]
 
     def loader(self, batch_size: int, shuffle: bool = False, seed: int = 0) -> DataLoader[Tensor]:
-        """Batches (B, C, L); no window is dropped."""
+        """Return batches (B, C, L); no window is dropped."""
         generator = torch.Generator().manual_seed(seed)
         return DataLoader(self, batch_size, shuffle=shuffle, generator=generator, collate_fn=_pass)
 

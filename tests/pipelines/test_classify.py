@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from tests.domains.genomics.conftest import SMALL, planted
-from tests.pipelines.tracked import check_run
+from tests.pipelines.runs import check_run
 from titans_seq.cli import execute
 from titans_seq.domains.genomics import TitansDNAClassifier
 
@@ -93,7 +93,7 @@ def test_classify_a_folder_says_what_leaks(place, capsys):
     assert result["leaks"]["exact"]["test in train"] == 3
     assert result["leaks"]["removed_from_train"] == 3
     assert result["sequences"] == {"train": 60, "dev": 60, "test": 60}
-    refused(capsys, command, "already holds curves.png, metrics.json, predictions.csv, model")
+    refused(capsys, command, "already holds curves.png, predictions.csv, metrics.json, model")
     assert execute([*command, "--force"]) == 0
     assert json.loads(capsys.readouterr().out)["models"]["titans"]["mcc"] == result["models"]["titans"]["mcc"]
 
@@ -114,7 +114,7 @@ def test_classify_the_embedded_genome(place, capsys):
         (b"sequence,label\n" + b"ACGTAC,1\n" * 9, [], "one class only"),
         (b"sequence,label\nACGT,1\n,0\n", [], "sequence 2 is empty"),
         (b"id,sequence,label\na,ACGT,1\na,GGGT,0\n", [], "two rows with the id 'a'"),
-        (gzip.compress(b"sequence,label\n" + b"ACGTAC,1\nACGGAC,0\n" * 999)[:70], [], "damaged gzip"),
+        (gzip.compress(b"sequence,label\n" + b"ACGTAC,1\nACGGAC,0\n" * 999, mtime=0)[:70], [], "damaged gzip"),
         (b"x,y\n1,2\n", [], "needs columns sequence and label"),
         (b"sequence,label\n" + b"A" * 100_001 + b",1\nACGT,0\n", [], "100,001 letters, more than the 100,000"),
         (None, ["--variant", "mamba"], "variant must be"),
@@ -193,7 +193,7 @@ def test_scan_writes_every_format(genome, saved, capsys):
         (b"", [], "is empty"),
         (b">a\nACGT\n>a\nACGT\n", [], "two records named 'a'"),
         (b">a\nMKLVEFPQIL\n", [], "looks like a protein"),
-        (gzip.compress(b">a\n" + b"ACGTTGCA" * 9999)[:60], [], "damaged gzip"),
+        (gzip.compress(b">a\n" + b"ACGTTGCA" * 9999, mtime=0)[:60], [], "damaged gzip"),
         (None, ["--out", "a.txt"], "the suffix tells the format"),
         (None, ["--out", "g.fa"], "the suffix tells the format"),
         (None, ["--out", "no/a.bed"], "there is no folder no"),
@@ -246,7 +246,7 @@ def test_predict_of_every_kind_of_file(genome, saved, capsys):
     shutil.copytree(saved, other)
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"kind": "Odd"}))
-    refused(capsys, ["predict", "--model", "other", "--data", "g.fa", "--out", "q.csv"], "holds a Odd; predict knows")
+    refused(capsys, ["predict", "--model", "other", "--data", "g.fa", "--out", "q.csv"], "holds a Odd; known are")
 
 
 def test_explain(genome, saved, capsys):

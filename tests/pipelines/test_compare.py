@@ -10,7 +10,7 @@ import pytest
 
 from titans_seq.cli import execute
 from titans_seq.errors import DataError
-from titans_seq.pipelines.compare import compare_runs, settings_of
+from titans_seq.pipelines.compare import compare_runs, setting_names
 from titans_seq.tracking import track
 
 LOSSES = {(16, 0): 0.5, (16, 1): 0.7, (16, 2): 0.6, (32, 0): 0.4, (32, 1): 0.45}
@@ -48,7 +48,7 @@ def log(uri, dim, seed, loss):
 
 def test_seeds_are_one_row_and_only_what_differs_is_shown(store):
     frame = compare_runs("lm", tracking_uri=store[0])
-    assert settings_of(frame) == ["dim", "window"]
+    assert setting_names(frame) == ["dim", "window"]
     assert frame["dim"].tolist() == [32, 16]
     assert frame["window"].tolist() == ["8", ""]
     assert frame["runs"].tolist() == [2, 3]
@@ -59,7 +59,7 @@ def test_seeds_are_one_row_and_only_what_differs_is_shown(store):
     assert compare_runs("lm", tracking_uri=store[0], metric="test_accuracy")["dim"].tolist() == [32, 16]
     newest = compare_runs("lm", tracking_uri=store[0], last=1)
     assert newest["runs"].tolist() == [1]
-    assert settings_of(newest) == []
+    assert setting_names(newest) == []
     assert math.isnan(newest["best_val_loss std"][0])
 
 

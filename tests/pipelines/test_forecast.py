@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from tests import servers
-from tests.pipelines.tracked import check_run
+from tests.pipelines.runs import check_run
 from titans_seq.cli import execute
 from titans_seq.domains.timeseries import TitansForecaster
-from titans_seq.pipelines import tracked
+from titans_seq.pipelines import log
 
 FAST = ["--horizon", "12", "--context", "24", "--max-epochs", "1"]
 
@@ -135,15 +135,15 @@ def changed(column, value, dtype=None):
         (changed("a", np.inf), [], "'a' holds an infinite value"),
         (lambda f: pd.concat([f, f.iloc[[3]]]).sort_index().to_csv(), [], "stand twice"),
         (lambda f: f.iloc[:40].to_csv(), [], "the history has 40 steps: context 24 + horizon 12"),
-        (lambda f: f.to_csv(), ["--horizon", "0"], "horizon must be at least 1, not 0"),
-        (lambda f: f.to_csv(), ["--horizon", "-5"], "horizon must be at least 1, not -5"),
-        (lambda f: f.to_csv(), ["--context", "0"], "context must be at least 1"),
+        (lambda f: f.to_csv(), ["--horizon", "0"], "horizon must be a whole number of at least 1, not 0"),
+        (lambda f: f.to_csv(), ["--horizon", "-5"], "horizon must be a whole number of at least 1, not -5"),
+        (lambda f: f.to_csv(), ["--context", "0"], "context must be a whole number of at least 1"),
         (lambda f: f.to_csv(), ["--horizon", "ten"], "--horizon"),
         (lambda f: f.to_csv(), ["--output", "/proc/nowhere/out"], "cannot write to /proc/nowhere/out"),
         (lambda f: f.to_csv(), ["--output", "data.csv"], "is a file"),
         (lambda f: f.to_csv(), ["--target", "zzz"], "no column 'zzz'"),
         (lambda f: f.to_csv(), ["--variant", "mamba"], "variant must be"),
-        (lambda f: f.to_csv(), ["--test-fraction", "1.5"], "test-fraction must lie between"),
+        (lambda f: f.to_csv(), ["--test-fraction", "1.5"], "test-fraction must lie above 0"),
         (lambda f: f.to_csv(), ["--tracking-uri", "http://127.0.0.1:9"], "cannot track at"),
         (lambda f: f.to_csv(), ["--no-such-option"], "--no-such-option"),
         (lambda f: f.to_csv(), ["--data", "missing.csv"], "no such file"),
@@ -206,14 +206,14 @@ def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, waves):
 
 @pytest.mark.parametrize("moment", ["log_epoch", "log_model"])
 def test_a_tracking_server_that_is_killed_costs_one_warning(place, table, monkeypatch, capsys, moment):
-    goes_on = getattr(tracked, moment)
+    goes_on = getattr(log, moment)
     with servers.tracking(f"sqlite:///{place / 'mlflow.db'}", place) as server:
 
         def killed(run, what):
             server.kill()
             return goes_on(run, what)
 
-        monkeypatch.setattr(tracked, moment, killed)
+        monkeypatch.setattr(log, moment, killed)
         assert execute(["forecast", "--data", table, *FAST, "--output", "out", "--tracking-uri", server.uri]) == 0
     warned = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert len(warned) == 1

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -50,10 +51,10 @@ def trials(url, study):
     """All trials of a study, as they stand in the storage; none if there is no such study yet."""
     import optuna
 
-    from titans_seq.sweeps.storage import opened
+    from titans_seq.sweeps.storage import open_storage
 
     try:
-        return optuna.load_study(study_name=study, storage=opened(url)).trials
+        return optuna.load_study(study_name=study, storage=open_storage(url)).trials
     except KeyError:
         return []
 
@@ -93,7 +94,7 @@ def postgresql(tmp_path_factory):
     other = []
     if os.getuid() == 0:
         folder.chmod(0o777)
-        for parent in folder.parents[:2]:
+        for parent in folder.parents[: len(folder.relative_to(gettempdir()).parts) - 1]:
             parent.chmod(0o755)
         other = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
     data = folder / "data"

@@ -18,14 +18,14 @@ from titans_seq.sweeps.reconcile import (
     failures_in_a_row,
     reconcile,
 )
-from titans_seq.sweeps.storage import locked, opened
+from titans_seq.sweeps.storage import lock_study, open_storage
 
 RANGES = {"x": optuna.distributions.FloatDistribution(0, 1)}
 
 
 @pytest.fixture
 def storage(tmp_path):
-    return opened(f"sqlite:///{tmp_path / 'sweeps.db'}", heartbeat=1, fresh=True)
+    return open_storage(f"sqlite:///{tmp_path / 'sweeps.db'}", heartbeat=1, fresh=True)
 
 
 @pytest.fixture
@@ -61,15 +61,15 @@ def test_retries_end(study, storage):
         assert trial.user_attrs.get(ATTEMPT, 0) == attempt
         study.tell(trial, state=TrialState.FAIL)
         trials = reconcile(study, max_retries=3)
-    assert Counts.of(trials).waiting == 0
-    assert Counts.of(trials).lost == 4
+    assert Counts.from_trials(trials).waiting == 0
+    assert Counts.from_trials(trials).lost == 4
 
 
 def test_a_trial_without_signs_of_life_is_lost(study, storage):
     trial = asked(study, storage)
-    assert Counts.of(reconcile(study, 3)).running == 1
+    assert Counts.from_trials(reconcile(study, 3)).running == 1
     time.sleep(5)
-    counts = Counts.of(reconcile(study, 3))
+    counts = Counts.from_trials(reconcile(study, 3))
     assert (counts.running, counts.lost, counts.waiting) == (0, 1, 1)
     # The second hole: the worker was alive after all, and ends without harm; the second try is the one that counts.
     study.tell(trial, 0.5, skip_if_finished=True)
@@ -81,7 +81,7 @@ def test_a_trial_without_signs_of_life_is_lost(study, storage):
 def test_a_trial_whose_worker_died_before_its_first_sign_of_life(study, storage):
     """Optuna would take it for running for ever."""
     asked(study, storage, alive=False)
-    counts = Counts.of(reconcile(study, 3))
+    counts = Counts.from_trials(reconcile(study, 3))
     assert (counts.running, counts.lost, counts.waiting) == (0, 1, 1)
 
 
@@ -91,7 +91,7 @@ def test_a_retry_whose_worker_died_while_it_was_taken(study, storage):
     study.tell(first, state=TrialState.FAIL)
     reconcile(study, 3)
     study._pop_waiting_trial_id()
-    counts = Counts.of(reconcile(study, 3))
+    counts = Counts.from_trials(reconcile(study, 3))
     assert (counts.running, counts.lost, counts.waiting) == (0, 2, 1)
     again = asked(study, storage)
     assert again.params == first.params
@@ -105,11 +105,11 @@ def test_errors_are_not_tried_again_and_count_in_a_row(study, storage):
             trial.set_user_attr(ERROR, "no")
         study.tell(trial, value, state=None if value else TrialState.FAIL)
     trials = reconcile(study, 3)
-    counts = Counts.of(trials)
+    counts = Counts.from_trials(trials)
     assert (counts.failed, counts.waiting, counts.complete) == (3, 0, 1)
     asked(study, storage)
-    read, gone = Counts.read(storage, "s")
-    assert read == Counts.of(study.trials)
+    read, gone = Counts.from_storage(storage, "s")
+    assert read == Counts.from_trials(study.trials)
     assert [t.number for t in gone] == [0, 2, 3]
     assert [t.number for t in failures_in_a_row(trials)] == [2, 3]
     assert [t.number for t in failures_in_a_row(trials, forgiven=3)] == [3]
@@ -117,17 +117,18 @@ def test_errors_are_not_tried_again_and_count_in_a_row(study, storage):
 
 def test_the_lock_is_held_alone_and_released_by_a_kill(storage, tmp_path):
     code = (
-        "import time; from titans_seq.sweeps.storage import locked, opened\n"
-        f"with locked(opened('sqlite:///{tmp_path / 'sweeps.db'}'), 's'):\n print('held', flush=True); time.sleep(60)"
+        "import time; from titans_seq.sweeps.storage import lock_study, open_storage\n"
+        f"with lock_study(open_storage('sqlite:///{tmp_path / 'sweeps.db'}'), 's'):\n"
+        " print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
         began = time.monotonic()
         threading.Timer(1, holder.kill).start()
-        with locked(storage, "s"):
+        with lock_study(storage, "s"):
             assert time.monotonic() - began > 0.9
-        with locked(storage, "another one"):
+        with lock_study(storage, "another one"):
             pass
     finally:
         holder.kill()
@@ -137,13 +138,13 @@ def test_the_lock_is_held_alone_and_released_by_a_kill(storage, tmp_path):
 
 def test_signs_of_life_do_not_depend_on_time_zones(postgresql, monkeypatch):
     monkeypatch.setenv("PGTZ", "UTC")
-    here = opened(postgresql, heartbeat=5, fresh=True)
+    here = open_storage(postgresql, heartbeat=5, fresh=True)
     study = optuna.create_study(storage=here, study_name="zones")
     asked(study, here)
     monkeypatch.setenv("PGTZ", "Asia/Tokyo")
-    there = opened(postgresql, heartbeat=5)
-    assert Counts.of(reconcile(optuna.load_study(study_name="zones", storage=there), 3)).running == 1
-    assert Counts.read(there, "zones")[0] == Counts.of(study.trials)
+    there = open_storage(postgresql, heartbeat=5)
+    assert Counts.from_trials(reconcile(optuna.load_study(study_name="zones", storage=there), 3)).running == 1
+    assert Counts.from_storage(there, "zones")[0] == Counts.from_trials(study.trials)
 
 
 def test_a_missing_driver_is_named(monkeypatch):
@@ -151,4 +152,4 @@ def test_a_missing_driver_is_named(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(StorageError, match=r"pip install 'titans-seq\[postgresql\]'"):
-        opened("postgresql://a@127.0.0.1/b")
+        open_storage("postgresql://a@127.0.0.1/b")

@@ -16,7 +16,7 @@ from titans_seq.sweeps.reconcile import ERROR, RETRY_OF, Counts
 VARY = ("--vary", "memory_depth=1:2", "learning_rate=1e-3:1e-2:log", "momentum=true,false")
 
 
-def test_a_sweep_from_plan_to_winner(wave_file, place, capsys):
+def test_a_sweep_from_plan_to_load_winner(wave_file, place, capsys):
     code = execute([*arguments(wave_file, *VARY), "--trials", "5", "--workers", "2", "--study", "waves", "--json"])
     assert code == 0
     result = json.loads(capsys.readouterr().out)
@@ -77,13 +77,14 @@ def test_a_sweep_from_plan_to_winner(wave_file, place, capsys):
 def test_the_winner_is_this_studys_own(wave_file, place):
     """A folder may hold the models of other studies, of other trials of the same number."""
     from titans_seq.domains.timeseries import TitansForecaster
-    from titans_seq.sweeps.plan import planned
-    from titans_seq.sweeps.run import _winner
-    from titans_seq.sweeps.space import Space, assigned
+    from titans_seq.pipelines.settings import parse_settings
+    from titans_seq.sweeps.plan import make_plan
+    from titans_seq.sweeps.run import _load_winner
+    from titans_seq.sweeps.space import Space
 
-    plan = planned("timeseries", wave_file, Space({}), fixed=assigned([*SMALL, "max_epochs=1"]), horizon=8)
-    task = plan.open()
-    other, own = (task.model(plan.parameters({"learning_rate": rate})) for rate in (1e-3, 5e-3))
+    fixed = parse_settings([*SMALL, "max_epochs=1"])
+    plan, task = make_plan("timeseries", wave_file, Space({}), {"horizon": 8}, fixed=fixed)
+    other, own = (task.build(plan.parameters({"learning_rate": rate})) for rate in (1e-3, 5e-3))
     for model in (other, own):
         task.fit(model)
     best = {
@@ -93,9 +94,9 @@ def test_the_winner_is_this_studys_own(wave_file, place):
     }
     other.save(place / "0")
     with pytest.warns(UserWarning, match="it is trained again"):
-        assert _winner(place, task, best).history_.validation_loss == own.history_.validation_loss
+        assert _load_winner(place, task, best).history_.validation_loss == own.history_.validation_loss
     own.save(place / "0")
-    assert isinstance(_winner(place, task, best), TitansForecaster)
+    assert isinstance(_load_winner(place, task, best), TitansForecaster)
 
 
 def test_what_is_tried_depends_on_the_seed_alone(wave_file, place, capsys):
@@ -125,7 +126,7 @@ def killed_and_finished(url, wave_file, place, wanted=8):
         sweep.kill()
         sweep.communicate()
     found = trials(url, "killed")
-    counts = Counts.of(found)
+    counts = Counts.from_trials(found)
     assert counts.finished == wanted
     assert counts.running == 0
     assert counts.lost >= 1
@@ -137,10 +138,10 @@ def killed_and_finished(url, wave_file, place, wanted=8):
 
 def made(place):
     """The URL of a storage without studies."""
-    from titans_seq.sweeps.storage import opened
+    from titans_seq.sweeps.storage import open_storage
 
     url = f"sqlite:///{place / 'sweeps.db'}"
-    opened(url, fresh=True)
+    open_storage(url, fresh=True)
     return url
 
 
@@ -154,15 +155,16 @@ def test_killed_workers_lose_nothing_on_postgresql(wave_file, place, postgresql)
 
 def test_workers_of_other_machines_join(wave_file, place, postgresql, capsys):
     """A worker with a storage and a study's name, and its data in another place."""
-    from titans_seq.sweeps.plan import planned
-    from titans_seq.sweeps.space import Space, assigned
-    from titans_seq.sweeps.storage import opened
-    from titans_seq.sweeps.study import planned_study
+    from titans_seq.pipelines.settings import parse_settings
+    from titans_seq.sweeps.plan import make_plan
+    from titans_seq.sweeps.space import Space
+    from titans_seq.sweeps.storage import open_storage
+    from titans_seq.sweeps.study import store_plan
 
     space = Space.parse(["memory_depth=1,2"])
-    fixed = assigned([*SMALL, "max_epochs=1"])
-    plan = planned("timeseries", wave_file, space, fixed=fixed, horizon=8, trials=2)
-    planned_study(opened(postgresql, fresh=True), "far", plan)
+    fixed = parse_settings([*SMALL, "max_epochs=1"])
+    plan, _ = make_plan("timeseries", wave_file, space, {"horizon": 8}, fixed=fixed, trials=2)
+    store_plan(open_storage(postgresql, fresh=True), "far", plan)
     elsewhere = place / "elsewhere.csv"
     elsewhere.write_bytes(wave_file.read_bytes())
     joined = ["sweep", "worker", "--study", "far", "--storage", postgresql, "--tracking-uri", "off", "--json"]
@@ -227,12 +229,12 @@ def test_an_estimator_that_always_fails_ends_the_sweep(place, capsys, tmp_path):
         (["--vary", "memory_depth=0:2"], "memory_depth 0"),
         (["--trials", "0"], "trials must be at least 1"),
         (["--workers", "0"], "workers must be at least 1"),
-        (["--horizon", "0"], "horizon must be at least 1"),
+        (["--horizon", "0"], "horizon must be a whole number of at least 1"),
         (["--domain", "music"], "domain must be one of"),
         (["--data", "nothing.csv"], "nothing.csv"),
         (["--set", "dim"], "reads NAME=VALUE"),
         (["--set", "horizon=8"], "--horizon"),
-        (["--horizon", "80", "--test-fraction", "0.01"], "hold back more"),
+        (["--horizon", "80", "--test-fraction", "0.01"], "hold back another share"),
         (["--study", ""], "a study's name"),
         (["--study", "a" * 201], "a study's name"),
         (["--storage", "postgresql//u:secret@h/db"], "not postgresql//***@h/db"),
@@ -254,9 +256,9 @@ def test_studies_that_are_not_there(command, place, capsys):
     assert execute(["sweep", command, "--study", "s"]) == 2
     assert "there is no storage" in capsys.readouterr().err
     assert not (place / "sweeps.db").exists()
-    from titans_seq.sweeps.storage import opened
+    from titans_seq.sweeps.storage import open_storage
 
-    opened(f"sqlite:///{place / 'sweeps.db'}", fresh=True)
+    open_storage(f"sqlite:///{place / 'sweeps.db'}", fresh=True)
     assert execute(["sweep", command, "--study", "s"]) == 2
     assert "there is no study 's'; there is none" in capsys.readouterr().err
     (place / "text.db").write_text("no database")

@@ -3,10 +3,11 @@
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from titans_seq.domains.registry import DOMAINS
 from titans_seq.errors import DataError
-from titans_seq.sweeps.plan import Plan, planned
-from titans_seq.sweeps.space import SPACES, Space, assigned, value
-from titans_seq.sweeps.tasks import TASKS
+from titans_seq.pipelines.settings import parse_settings, parse_value
+from titans_seq.sweeps.plan import make_plan
+from titans_seq.sweeps.space import Space
 
 
 def test_ranges_are_read_as_they_are_meant():
@@ -21,7 +22,7 @@ def test_ranges_are_read_as_they_are_meant():
         "dropout": FloatDistribution(0.0, 0.5),
         "batch_size": IntDistribution(8, 64, log=True),
     }
-    assert Space.of(space.stored()) == space
+    assert Space.from_dict(space.to_dict()) == space
 
 
 @pytest.mark.parametrize(
@@ -51,11 +52,10 @@ def test_ranges_that_are_none(text, message):
 
 def test_what_goes_together_is_checked_together(wave_file):
     """Heads of 3 do not divide the default width; those that are tried they do."""
-    plan = planned("timeseries", wave_file, Space.parse(["dim=96,192", "heads=3,6", "dropout=0:1"]))
-    task = plan.open()
+    plan, task = make_plan("timeseries", wave_file, Space.parse(["dim=96,192", "heads=3,6", "dropout=0:1"]), {})
     with pytest.raises(DataError, match="dropout"):  # 1 is too much; a number, as the default is one
         plan.check(task)
-    plan = planned("timeseries", wave_file, Space.parse(["dim=96,192", "heads=3,6", "dropout=0:0.5"]))
+    plan, task = make_plan("timeseries", wave_file, Space.parse(["dim=96,192", "heads=3,6", "dropout=0:0.5"]), {})
     plan.check(task)
     assert isinstance(plan.ranges.parameters["dropout"], FloatDistribution)
 
@@ -67,20 +67,19 @@ def test_a_name_varies_in_one_way():
 
 def test_values():
     given = ["1", "1.5", "1e-3", "true", "False", "None", "none", "lmm"]
-    assert [value(v) for v in given] == [1, 1.5, 1e-3, True, False, None, "none", "lmm"]
-    assert assigned(["dim=8", "dropout=0.1"]) == {"dim": 8, "dropout": 0.1}
+    assert [parse_value(v) for v in given] == [1, 1.5, 1e-3, True, False, None, "none", "lmm"]
+    assert parse_settings(["dim=8", "dropout=0.1"]) == {"dim": 8, "dropout": 0.1}
     for wrong in (["dim"], ["dim="], ["=8"], ["dim=1", "dim=2"]):
         with pytest.raises(DataError):
-            assigned(wrong)
+            parse_settings(wrong)
 
 
 @pytest.mark.filterwarnings("ignore:.*training sequences stand in")
-@pytest.mark.parametrize("domain", SPACES)
+@pytest.mark.parametrize("domain", DOMAINS)
 def test_every_domain_takes_all_of_its_own_space(domain):
-    plan = Plan(domain=domain, space=SPACES[domain].stored())
-    plan.check(plan.open())
-    assert set(TASKS) == set(SPACES)
-    assert {"memory_depth", "chunk_size", "momentum", "forget", "variant"} <= set(SPACES[domain].parameters)
+    plan, task = make_plan(domain, None, Space({}), {})
+    plan.check(task)
+    assert {"memory_depth", "chunk_size", "momentum", "forget", "variant"} <= set(plan.ranges.parameters)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +101,8 @@ def test_every_domain_takes_all_of_its_own_space(domain):
 )
 def test_spaces_that_no_estimator_takes(ranges, fixed, message, wave_file):
     def check():
-        plan = planned("timeseries", wave_file, Space.parse(ranges), fixed=fixed)
-        plan.check(plan.open())
+        plan, task = make_plan("timeseries", wave_file, Space.parse(ranges), {"horizon": None}, fixed=fixed)
+        plan.check(task)
 
     with pytest.raises(DataError, match=message):
         check()

@@ -12,7 +12,7 @@ SMALL = {
     "motifs": 16,
     "chunk_size": 8,
     "pool": 4,
-    "words": 3,
+    "kmer_size": 3,
     "max_epochs": 6,
     "batch_size": 16,
     "learning_rate": 5e-3,

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from titans_seq.domains.genomics import TitansDNAClassifier
 
-SMALL = {"dim": 8, "heads": 1, "motifs": 8, "motif_width": 4, "pool": 1, "words": 1, "chunk_size": 4}
+SMALL = {"dim": 8, "heads": 1, "motifs": 8, "motif_width": 4, "pool": 1, "kmer_size": 1, "chunk_size": 4}
 
 
 class OfNumbers(TitansDNAClassifier):
@@ -17,9 +17,9 @@ class OfNumbers(TitansDNAClassifier):
         X, y = validate_data(self, X, y, dtype="numeric", ensure_min_samples=2)
         return super().fit(self.letters(X), y)
 
-    def decision(self, X):
+    def predict_logits(self, X):
         check_is_fitted(self, "network_")
-        return super().decision(self.letters(validate_data(self, X, dtype="numeric", reset=False)))
+        return super().predict_logits(self.letters(validate_data(self, X, dtype="numeric", reset=False)))
 
     @staticmethod
     def letters(X):

@@ -25,7 +25,7 @@ VARIANTS = ["lmm", "mac", "mag", "mal", "attention", "convolution", "none"]
 EXACT = {"rtol": 0, "atol": 1e-6}
 
 
-def turned(sequences):
+def reversed_complement(sequences):
     return [str(Seq(s).reverse_complement()) for s in sequences]
 
 
@@ -36,13 +36,13 @@ def test_learns_a_motif_on_both_strands(fitted):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_strands_padding_and_neighbours_change_nothing(variant, examples):
     sequences = [*examples[0][:40], "ACG", "N" * 13, "ACGTRYN" * 9]
-    model = TitansDNAClassifier(variant, **SMALL | {"max_epochs": 1}).fit(*examples)
+    model = TitansDNAClassifier(variant=variant, **SMALL | {"max_epochs": 1}).fit(*examples)
     with pytest.warns(TitansSeqWarning, match="3 letters, the shortest of the training data has 30"):
         together = model.predict_proba(sequences)
     np.testing.assert_allclose(together.sum(1), 1, **EXACT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TitansSeqWarning)
-        np.testing.assert_allclose(model.predict_proba(turned(sequences)), together, **EXACT)
+        np.testing.assert_allclose(model.predict_proba(reversed_complement(sequences)), together, **EXACT)
         alone = np.concatenate([model.predict_proba([s]) for s in sequences])
     np.testing.assert_allclose(alone, together, **EXACT)
     codes = np.pad(SequenceEncoder().transform(examples[0][:5]), ((0, 0), (0, 37)), constant_values=5)
@@ -50,7 +50,7 @@ def test_strands_padding_and_neighbours_change_nothing(variant, examples):
 
 
 def test_given_strand_counts(stranded, examples):
-    straight, other = stranded.predict_proba(examples[0]), stranded.predict_proba(turned(examples[0]))
+    straight, other = stranded.predict_proba(examples[0]), stranded.predict_proba(reversed_complement(examples[0]))
     assert np.abs(straight - other).max() > 0.01
 
 
@@ -105,20 +105,20 @@ def test_in_a_pipeline_under_group_k_fold():
 
 
 def test_starts_from_logistic_regression_on_words(examples):
-    """The linear way alone is scikit-learn's regression on the shares of words."""
+    """The linear way alone is scikit-learn's regression on the shares of kmers."""
     import torch
 
-    from titans_seq.domains.genomics.encoder import encoded
-    from titans_seq.domains.genomics.words import STRENGTHS, Words, count_words
+    from titans_seq.domains.genomics.encoder import encode_sequences
+    from titans_seq.domains.genomics.kmers import STRENGTHS, KmerLogits, count_kmers
 
-    rows, y = encoded(examples[0]), np.array([label == "motif" for label in examples[1]]).astype(int)
-    words = Words(2, 2)
-    words.start((rows, y), (rows, y), None, False)
-    shares = count_words(rows, 2).toarray()
+    rows, y = encode_sequences(examples[0]), np.array([label == "motif" for label in examples[1]]).astype(int)
+    kmers = KmerLogits(2, 2)
+    kmers.fit_regression((rows, y), (rows, y), None, False)
+    shares = count_kmers(rows, 2).toarray()
     shares /= shares.sum(1, keepdims=True)
     scaled = shares / shares.std(0)
     model = LogisticRegression(C=max(STRENGTHS), max_iter=300, tol=1e-8).fit(scaled, y)
-    got = words(torch.from_numpy(SequenceEncoder().transform(examples[0])).long())
+    got = kmers(torch.from_numpy(SequenceEncoder().transform(examples[0])).long())
     np.testing.assert_allclose((got[:, 1] - got[:, 0]).numpy(), model.decision_function(scaled), atol=1e-2)
 
 
@@ -127,33 +127,35 @@ def test_words_of_training_sequences_are_judged_unseen():
     import torch
     from sklearn.metrics import roc_auc_score
 
-    from titans_seq.domains.genomics.encoder import encoded
-    from titans_seq.domains.genomics.words import Words
+    from titans_seq.domains.genomics.encoder import encode_sequences
+    from titans_seq.domains.genomics.kmers import KmerLogits
 
     rng = np.random.default_rng(0)
-    rows = encoded(["".join(rng.choice(list("ACGT"), 30)) for _ in range(200)])
+    rows = encode_sequences(["".join(rng.choice(list("ACGT"), 30)) for _ in range(200)])
     y = rng.permutation(np.arange(200) % 2)
-    words = Words(4, 2)
-    unseen = words.start((rows, y), (rows, y), None, False)
-    seen = words(torch.from_numpy(np.stack(rows)).long())
+    kmers = KmerLogits(4, 2)
+    unseen = kmers.fit_regression((rows, y), (rows, y), None, False)
+    seen = kmers(torch.from_numpy(np.stack(rows)).long())
     assert unseen.shape == (200, 2)
     assert roc_auc_score(y, seen[:, 1] - seen[:, 0]) > 0.95
     assert abs(roc_auc_score(y, unseen[:, 1] - unseen[:, 0]) - 0.5) < 0.15
 
 
 def test_a_class_of_one_sequence_leaves_no_part_out():
-    from titans_seq.domains.genomics.encoder import encoded
-    from titans_seq.domains.genomics.words import Words
+    from titans_seq.domains.genomics.encoder import encode_sequences
+    from titans_seq.domains.genomics.kmers import KmerLogits
 
-    rows = encoded(["ACGT", "AACC", "GGTT"])
-    assert not Words(1, 2).start((rows, np.array([0, 0, 1])), (rows, np.array([0, 0, 1])), None, True).any()
+    rows = encode_sequences(["ACGT", "AACC", "GGTT"])
+    assert (
+        not KmerLogits(1, 2).fit_regression((rows, np.array([0, 0, 1])), (rows, np.array([0, 0, 1])), None, True).any()
+    )
 
 
 def test_words_of_a_sequence():
-    from titans_seq.domains.genomics.encoder import encoded
-    from titans_seq.domains.genomics.words import count_words
+    from titans_seq.domains.genomics.encoder import encode_sequences
+    from titans_seq.domains.genomics.kmers import count_kmers
 
-    counts = count_words(encoded(["AACAAC", "ANAC", "A"]), 2).toarray()
+    counts = count_kmers(encode_sequences(["AACAAC", "ANAC", "A"]), 2).toarray()
     assert counts[0].nonzero()[0].tolist() == [0, 1, 4]  # AA, CA, AC: the first letter counts 1, the second 4
     assert counts[0][[0, 4, 1]].tolist() == [2, 2, 1]
     assert counts[1].sum() == 1
@@ -168,14 +170,14 @@ def test_save_load_and_damage(tmp_path, fitted, examples):
     assert loaded.get_params() == fitted.get_params()
     config = json.loads((folder / "config.json").read_text())
     for change in (
-        {"classes": {"kind": "str", "values": ["one"]}},
-        {"classes": {"kind": "str", "values": ["b", "a"]}},
-        {"classes": {"kind": "str", "values": [1, 2]}},
-        {"classes": {"kind": "odd", "values": ["a", "b"]}},
+        {"fitted": config["fitted"] | {"classes": {"kind": "str", "values": ["one"]}}},
+        {"fitted": config["fitted"] | {"classes": {"kind": "str", "values": ["b", "a"]}}},
+        {"fitted": config["fitted"] | {"classes": {"kind": "str", "values": [1, 2]}}},
+        {"fitted": config["fitted"] | {"classes": {"kind": "odd", "values": ["a", "b"]}}},
         {"parameters": config["parameters"] | {"dim": 32}},
         {"parameters": config["parameters"] | {"nonsense": 1}},
-        {"parameters": config["parameters"] | {"words": 5}},
-        {"lengths": [1]},
+        {"parameters": config["parameters"] | {"kmer_size": 5}},
+        {"fitted": config["fitted"] | {"lengths": [1]}},
     ):
         (folder / "config.json").write_text(json.dumps(config | change))
         with pytest.raises(ModelError, match="damaged or was changed"):
@@ -270,14 +272,14 @@ def test_wrong_data(X, y, message):
         ({"strand": "left"}, "strand must be one of both, given"),
         ({"ambiguous": "drop"}, "ambiguous must be"),
         ({"pool": 0}, "pool must be"),
-        ({"words": 9}, "at most 8 letters"),
+        ({"kmer_size": 9}, "kmer_size must be at most 8"),
         ({"dropout": 1.0}, "dropout must be"),
         ({"initial_step": 1.0}, "initial_step must lie between 0 and 1"),
         ({"letter_dropout": -0.1}, "letter_dropout must be"),
         ({"label_smoothing": 1.0}, "label_smoothing must lie from 0"),
         ({"batch_size": 0}, "batch_size must be"),
         ({"random_state": -1}, "random_state must be"),
-        ({"validation_fraction": 0}, "validation_fraction must lie above 0"),
+        ({"validation_fraction": 0}, "validation_fraction must lie between 0 and 1"),
         ({"class_weight": "odd"}, "class_weight"),
         ({"max_epochs": 0}, "max_epochs must be"),
         ({"weight_decay": -1.0}, "weight_decay must"),

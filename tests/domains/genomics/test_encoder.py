@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN, encode, reverse_complement
-from titans_seq.domains.genomics.encoder import SequenceEncoder, encoded
+from titans_seq.domains.genomics.encoder import SequenceEncoder, encode_sequences
 from titans_seq.errors import DataError, TitansSeqWarning
 
 KINDS = ["ACGTN", b"ACGTN", Seq("ACGTN"), MutableSeq("ACGTN"), SeqRecord(Seq("ACGTN"), id="r1"), "acgtn"]
@@ -30,11 +30,11 @@ def test_codes_pass_through():
     codes = SequenceEncoder().transform(["ACG", "T"])
     np.testing.assert_array_equal(SequenceEncoder().transform(codes), codes)
     with pytest.raises(DataError, match="codes must be 0 to 5, not 9"):
-        encoded(np.full((1, 3), 9, dtype=np.uint8))
+        encode_sequences(np.full((1, 3), 9, dtype=np.uint8))
     with pytest.raises(DataError, match="sequence 2 is empty"):
-        encoded(np.array([[0], [PAD]], dtype=np.uint8))
+        encode_sequences(np.array([[0], [PAD]], dtype=np.uint8))
     with pytest.raises(DataError, match="padding must stand behind"):
-        encoded(np.array([[PAD, 0]], dtype=np.uint8))
+        encode_sequences(np.array([[PAD, 0]], dtype=np.uint8))
 
 
 def test_lengths_are_padded_behind():

@@ -17,11 +17,11 @@ def test_every_substitution_is_that_of_the_mutant(stranded):
     table = mutagenesis(stranded, sequence, "none")
     assert table["letter"].tolist() == list(sequence)
     assert table["position"].tolist() == list(range(1, 18))
-    own = log_odds(stranded.decision([sequence]))[0, 1]
+    own = log_odds(stranded.predict_logits([sequence]))[0, 1]
     for place in range(len(sequence)):
         for letter in "ACGT":
             mutant = sequence[:place] + letter + sequence[place + 1 :]
-            expected = log_odds(stranded.decision([mutant]))[0, 1] - own
+            expected = log_odds(stranded.predict_logits([mutant]))[0, 1] - own
             assert table.loc[place, letter] == pytest.approx(expected, abs=1e-5)
 
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_explained(fitted, examples):
         mutagenesis(fitted, "ACGT" * 3000)
     with pytest.raises(DataError, match="no class 'other'; the model has motif, none"):
         mutagenesis(fitted, "ACGTACGTACGTACGTACGT", "other")
-    model = TitansDNAClassifier("none", **SMALL | {"max_epochs": 1}).fit(*examples)
+    model = TitansDNAClassifier(variant="none", **SMALL | {"max_epochs": 1}).fit(*examples)
     with pytest.raises(DataError, match="surprise needs a model of variant lmm, not none"):
         surprise(model, "ACGT")
 

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from titans_seq.domains.genomics.encoder import encoded
+from titans_seq.domains.genomics.encoder import encode_sequences
 from titans_seq.domains.genomics.leaks import find_leaks
 from titans_seq.domains.genomics.splits import EMBEDDED, load_splits, stand_sorted
 from titans_seq.errors import DataError, TitansSeqWarning
@@ -18,22 +18,27 @@ def random(count, length=60):
     return ["".join(RNG.choice(list("ACGT"), length)) for _ in range(count)]
 
 
-def turned(sequence):
+def reversed_complement(sequence):
     return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
 
 
 def part(sequences, labels=None):
-    return encoded(sequences), np.array(labels if labels else ["a"] * len(sequences))
+    return encode_sequences(sequences), np.array(labels if labels else ["a"] * len(sequences))
 
 
 def test_what_is_found():
     a, b, c, d, e = random(5)
     moved = b[10:] + random(1, 10)[0]
     train = [a, b.lower(), c, d, a]
-    report = find_leaks({"train": part(train), "test": part([a, turned(c), turned(moved), e], ["a", "b", "a", "a"])})
+    report = find_leaks(
+        {
+            "train": part(train),
+            "test": part([a, reversed_complement(c), reversed_complement(moved), e], ["a", "b", "a", "a"]),
+        }
+    )
     assert report.sizes == {"train": 5, "test": 4}
     assert report.exact == {"test in train": 1}
-    assert report.turned == {"test in train": 1}
+    assert report.reverse_complement == {"test in train": 1}
     assert report.overlapping == {"test in train": 1}
     assert report.repeated == {"train": 1, "test": 0}
     assert report.conflicting == 1
@@ -71,7 +76,7 @@ def options(path, **changes):
 
 def test_a_file_is_split_by_class_and_leaks_leave_train(tmp_path):
     sequences, labels = random(60), ["x", "y"] * 30
-    sequences += [turned(s) for s in sequences[:30]]
+    sequences += [reversed_complement(s) for s in sequences[:30]]
     labels += labels[:30]
     with pytest.warns(TitansSeqWarning, match="training sequences stand in dev or test, or overlap with them"):
         splits = options(write(tmp_path / "a.csv", sequences, labels))
@@ -79,7 +84,7 @@ def test_a_file_is_split_by_class_and_leaks_leave_train(tmp_path):
     assert sorted(splits.test.labels.tolist()) == ["x"] * 9 + ["y"] * 9
     assert len(splits.train) + splits.removed + len(splits.dev) + len(splits.test) == 90
     left = find_leaks({n: (p.rows, p.labels) for n, p in (("train", splits.train), ("test", splits.test))})
-    assert left.exact == left.turned == left.overlapping == {"test in train": 0}
+    assert left.exact == left.reverse_complement == left.overlapping == {"test in train": 0}
 
 
 def test_sorted_classes_are_shuffled_with_a_word(tmp_path):
@@ -110,7 +115,9 @@ def test_the_embedded_genome_keeps_neighbours_together():
         splits = options(EMBEDDED)
     assert 0.3 < (splits.test.labels == "CDS").mean() < 0.8
     left = find_leaks({n: (p.rows, p.labels) for n, p in (("train", splits.train), ("test", splits.test))})
-    assert left.overlapping == left.exact == left.turned == {"test in train": 0}, "inverted repeats included"
+    assert left.overlapping == left.exact == left.reverse_complement == {"test in train": 0}, (
+        "inverted repeats included"
+    )
     assert len(splits.train) > 500
 
 

@@ -8,7 +8,7 @@ from sklearn.metrics import matthews_corrcoef, roc_auc_score
 from tests.domains.genomics.conftest import planted
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.genomics.alphabet import PAD, reverse_complement
-from titans_seq.domains.genomics.baselines import Composition, SmallCNN, word_regression
+from titans_seq.domains.genomics.baselines import Composition, SmallCNN, kmer_regression
 from titans_seq.domains.genomics.metrics import Scores
 from titans_seq.domains.genomics.network import DNAConfig, DNANetwork, MaskedBatchNorm, Sections
 from titans_seq.domains.genomics.strand import other_strand
@@ -63,8 +63,8 @@ def test_position_counts_only_with_sections():
     first, second = codes("G" * 8 + "A" * 24), codes("A" * 24 + "G" * 8)
     for sections, differ in ((0, False), (4, True)):
         config = DNAConfig(
-            classes=2, strand="given", backbone=BACKBONE, mixer="none", sections=sections, words=0, motif_width=1,
-            context=1, pool=8,
+            classes=2, strand="given", backbone=BACKBONE, mixer="none", sections=sections, kmer_size=0, motif_width=1,
+            context_width=1, pool=8,
         )  # fmt: skip
         net = DNANetwork(config).eval()
         with torch.no_grad():
@@ -80,9 +80,9 @@ def test_padding_changes_nothing(sections):
     with torch.no_grad():
         together = net(codes(*rows))
         alone = torch.cat([net(codes(row)) for row in rows])
-        turned = net(other_strand(codes(*rows)))
+        complement = net(other_strand(codes(*rows)))
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-6)
-    torch.testing.assert_close(turned, together, rtol=0, atol=1e-6)
+    torch.testing.assert_close(complement, together, rtol=0, atol=1e-6)
 
 
 def test_small_cnn():
@@ -102,7 +102,7 @@ def test_composition():
 
 def test_word_regression_chooses_on_the_validating_part():
     X, y = planted(80)
-    model = word_regression(np.arange(80) >= 60).fit(X, y)
+    model = kmer_regression(np.arange(80) >= 60).fit(X, y)
     assert model.best_params_.keys() == {"words__letters", "regression__C"}
     assert model.predict_proba(X).shape == (80, 2)
 
@@ -110,11 +110,11 @@ def test_word_regression_chooses_on_the_validating_part():
 def test_scores():
     rng = np.random.default_rng(0)
     truth, p = rng.integers(0, 2, 50), rng.random(50)
-    scores = Scores.of(truth, np.stack([1 - p, p], 1), np.array([0, 1]))
+    scores = Scores.from_probabilities(truth, np.stack([1 - p, p], 1), np.array([0, 1]))
     assert scores.mcc == pytest.approx(matthews_corrcoef(truth, p > 0.5))
     assert scores.auroc == pytest.approx(roc_auc_score(truth, p))
     three = rng.integers(0, 3, 60)
     shares = rng.dirichlet([1, 1, 1], 60)
     expected = roc_auc_score(three, shares, multi_class="ovr")
-    assert Scores.of(three, shares, np.arange(3)).auroc == pytest.approx(expected)
-    assert np.isnan(Scores.of(np.zeros(4, dtype=int), np.full((4, 2), 0.5), np.array([0, 1])).auroc)
+    assert Scores.from_probabilities(three, shares, np.arange(3)).auroc == pytest.approx(expected)
+    assert np.isnan(Scores.from_probabilities(np.zeros(4, dtype=int), np.full((4, 2), 0.5), np.array([0, 1])).auroc)

@@ -41,7 +41,7 @@ def fitted(data):
 def test_no_covariates_is_the_same_network():
     shape = {"context": 24, "horizon": 6, "backbone": BackboneConfig(dim=8, layers=1, heads=2, chunk_size=4)}
     nets = []
-    for options in ({}, {"channels": 2, "past_covariates": 1, "future_covariates": 2}):
+    for options in ({}, {"channels": 2, "past_features": 1, "future_features": 2}):
         torch.manual_seed(3)
         nets.append(ForecastNetwork(ForecastConfig(**shape, **options)))
     plain, rich = (net.state_dict() for net in nets)
@@ -94,7 +94,7 @@ def test_past_covariates_need_nothing_ahead(data):
     y, X = data
     model = TitansForecaster(**SMALL, calibration_fraction=0.2).fit(y, X[["sensor"]])
     first = model.predict()
-    model.known_[0][-3:] += 5
+    model.covariate_values_[0][-3:] += 5
     assert not model.predict().equals(first), "it is read"
     with pytest.raises(DataError, match="nothing is known ahead to this model"):
         model.predict(X)
@@ -232,11 +232,11 @@ def test_X_that_was_not_asked_for(waves):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda c: c["covariates"].update(past=[]),
-        lambda c: c["covariates"].update(calendar=["hours"]),
-        lambda c: c["covariates"].pop("future"),
-        lambda c: c.pop("covariates"),
-        lambda c: c.update(covariates=[1]),
+        lambda c: c["fitted"]["covariates"].update(past=[]),
+        lambda c: c["fitted"]["covariates"].update(calendar=["hours"]),
+        lambda c: c["fitted"]["covariates"].pop("future"),
+        lambda c: c["fitted"].pop("covariates"),
+        lambda c: c["fitted"].update(covariates=[1]),
     ],
 )
 def test_changed_models_are_refused(fitted, tmp_path, change):

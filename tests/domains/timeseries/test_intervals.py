@@ -13,7 +13,7 @@ from titans_seq.domains.timeseries.fitting import roll_levels
 from titans_seq.domains.timeseries.losses import pinball
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
 from titans_seq.domains.timeseries.panel import to_panel
-from titans_seq.domains.timeseries.prepare import tensors
+from titans_seq.domains.timeseries.prepare import to_tensors
 from titans_seq.domains.timeseries.windows import Windows
 from titans_seq.errors import DataError, ModelError
 
@@ -188,7 +188,7 @@ def test_intervals_cover_held_out_data(quantiles):
     frame = noise(4000, 0)
     model = TitansForecaster(**SMALL, quantiles=quantiles, calibration_fraction=0.3).fit(frame.iloc[:2500])
     assert model.calibration_.errors.shape[0] > 700
-    (values,) = model.scaling_.apply(tensors(to_panel(frame)))
+    (values,) = model.scaling_.apply(to_tensors(to_panel(frame)))
     windows = Windows([values[2500:]], 30, 6)
     target, forecast = roll_levels(model.network_, windows, 6, range(len(windows)))
     for coverage in (0.5, 0.8, 0.9):

@@ -102,12 +102,12 @@ def test_scores_against_scikit_learn():
     naive = np.array([1.0, 2.0, NAN])
     unit = np.broadcast_to(naive, (5, 3))
     target[0, 0, 0] = NAN
-    scores = Scores.of(target, forecast, unit)
+    scores = Scores.from_forecasts(target, forecast, unit)
     seen = np.isfinite(target)
     assert scores.mae == pytest.approx(mean_absolute_error(target[seen], forecast[seen]))
     ratio = np.abs(target - forecast) / unit[..., None]
     assert scores.mase == pytest.approx(np.nanmean(ratio))
-    assert np.isnan(Scores.of(np.full((1, 1, 1), NAN), np.zeros((1, 1, 1)), np.ones((1, 1))).mse)
+    assert np.isnan(Scores.from_forecasts(np.full((1, 1, 1), NAN), np.zeros((1, 1, 1)), np.ones((1, 1))).mse)
 
 
 def test_unit_of_the_mase():

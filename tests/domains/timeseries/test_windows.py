@@ -49,7 +49,7 @@ def test_series_shorter_than_a_window():
 
 def test_scaling_ignores_missing_values_and_constant_channels():
     values = torch.tensor([[1.0, 5.0], [3.0, 5.0], [torch.nan, 5.0]])
-    scaling = Scaling.of([values])
+    scaling = Scaling.from_series([values])
     torch.testing.assert_close(scaling.mean, torch.tensor([[2.0, 5.0]]))
     torch.testing.assert_close(scaling.scale, torch.tensor([[1.0, 1.0]]))
 

@@ -14,27 +14,28 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from titans_seq.domains.predictor import Predictor
+from titans_seq.domains.registry import load_predictor
 from titans_seq.errors import TitansSeqError
-from titans_seq.pipelines.answers import Answers, opened
 
 
-class Served(PythonModel):  # type: ignore[misc]
+class ServedModel(PythonModel):  # type: ignore[misc]
     """A saved model of any kind behind MLflow's interface."""
 
-    answers: Answers
+    predictor: Predictor
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the model that was logged."""
-        self.answers = opened(Path(context.artifacts["model"]))
+        self.predictor = load_predictor(Path(context.artifacts["model"]))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Rows of answers; wrong input is answered with one sentence and status 400."""
+        """Return answers as rows; wrong input is answered with one sentence and status 400."""
         try:
-            return self.answers.answer(self.answers.asked(model_input))
+            return self.predictor.predict(self.predictor.from_table(model_input))
         except TitansSeqError as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
 
 
-set_model(Served())
+set_model(ServedModel())

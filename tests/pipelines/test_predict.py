@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from titans_seq.cli import execute
+from titans_seq.domains.registry import load_predictor
 from titans_seq.domains.timeseries import TitansForecaster
 from titans_seq.errors import DataError, TitansSeqWarning
-from titans_seq.pipelines.answers import opened
 
 SIZE = {"horizon": 6, "context": 24, "dim": 16, "layers": 1, "patch": 6, "stride": 6, "max_epochs": 1}
 
@@ -67,8 +67,8 @@ def test_each_series_of_a_long_table_is_answered_and_no_other(pair, place):
 def test_a_forecaster_can_answer_its_own_example(waves, pair, place, zone, layout):
     frame = waves.tz_localize(zone) if layout == "wide" else pair.assign(ds=pair["ds"].dt.tz_localize(zone))
     model = TitansForecaster(**SIZE).fit(frame)
-    answers = opened(model.save(place / "model"))
-    found, expected = answers.answer(answers.asked(answers.example())), model.predict()
+    predictor = load_predictor(model.save(place / "model"))
+    found, expected = predictor.predict(predictor.from_table(predictor.example())), model.predict()
     expected = expected.reset_index() if layout == "wide" else expected
     pd.testing.assert_frame_equal(found, expected, rtol=1e-5, check_freq=False)
 
@@ -90,25 +90,25 @@ def test_what_is_no_history(folder, waves, place, capsys, change, message):
     assert execute(["predict", "--model", str(folder), "--data", "a.csv", "--out", "b.csv"]) == 2
     assert message in capsys.readouterr().err
     assert not (place / "b.csv").exists()
-    answers = opened(folder)
+    predictor = load_predictor(folder)
     with pytest.raises(DataError, match=message):
-        answers.answer(answers.asked(table))
+        predictor.predict(predictor.from_table(table))
 
 
 def test_a_history_shorter_than_the_context(folder, waves):
-    answers = opened(folder)
+    predictor = load_predictor(folder)
     with pytest.warns(TitansSeqWarning, match="has 5 steps, the model looks back on 24"):
-        assert answers.answer(waves.iloc[:5]).shape == (6, 3)
+        assert predictor.predict(waves.iloc[:5]).shape == (6, 3)
 
 
 def test_lines_as_a_file_and_as_a_table(small_lm, tmp_path):
-    answers = opened(small_lm.save(tmp_path / "model"))
+    predictor = load_predictor(small_lm.save(tmp_path / "model"))
     (tmp_path / "lines.txt").write_text("The value of x.\nŻółć!\n", encoding="utf-8")
     table = pd.DataFrame({"text": ["The value of x.", "Żółć!"]})
     pd.testing.assert_frame_equal(
-        answers.answer(answers.read(tmp_path / "lines.txt")), answers.answer(answers.asked(table))
+        predictor.predict(predictor.from_file(tmp_path / "lines.txt")), predictor.predict(predictor.from_table(table))
     )
-    assert len(answers.answer(answers.asked(answers.example()))) == 2
+    assert len(predictor.predict(predictor.from_table(predictor.example()))) == 2
     for wrong in ("two\nlines", None, 3.0):
         with pytest.raises(DataError, match="row 2 must be one line of text"):
-            answers.asked(pd.DataFrame({"text": ["fine", wrong]}))
+            predictor.from_table(pd.DataFrame({"text": ["fine", wrong]}))

@@ -12,7 +12,7 @@ from tests.domains.genomics.conftest import SMALL, planted
 from titans_seq.cli import execute
 from titans_seq.domains.genomics import TitansDNAClassifier
 from titans_seq.domains.timeseries import TitansForecaster
-from titans_seq.pipelines.tracked import log_model
+from titans_seq.pipelines.log import log_model
 from titans_seq.tracking import track
 
 SIZE = {"horizon": 6, "context": 24, "dim": 16, "layers": 1, "patch": 6, "stride": 6, "max_epochs": 1}

@@ -23,12 +23,12 @@ RESTARTS = 10
 """Times that each worker may be killed."""
 
 
-class Team:
+class WorkerPool:
     """Processes of one command line, each with a log of its own.
 
     Args:
         command: behind `titans-seq`.
-        logs: folder of the logs; those of an earlier team are replaced.
+        logs: folder of the logs; those of an earlier pool are replaced.
     """
 
     def __init__(self, command: list[str], environment: dict[str, str], logs: Path, size: int) -> None:
@@ -38,13 +38,13 @@ class Team:
         self.logs, self.size, self.restarts = logs, size, RESTARTS * size
         self.processes: list[subprocess.Popen[bytes]] = []
         self.names: set[str] = set()
-        """What the processes are called in their trials, also those that were replaced."""
-        self.told: set[str] = set()
+        """Names of the processes in their trials, also of those that were replaced."""
+        self.warned: set[str] = set()
         """Warnings of workers that were passed on."""
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """All processes, of which none is left behind, whatever happens."""
+    def running(self) -> Iterator[None]:
+        """Run all processes; none is left behind, whatever happens."""
         self.logs.mkdir(parents=True, exist_ok=True)
         for log in self.logs.glob("worker-*.log"):
             log.unlink()
@@ -55,19 +55,19 @@ class Team:
         finally:
             self._stop()
 
-    def working(self) -> bool:
-        """Whether any is still at work; what was killed is started again.
+    def is_working(self) -> bool:
+        """Return whether any process still works; start again what was killed.
 
         Raises:
             SweepError: a worker gave up, with its reason; or too many were killed.
         """
         for number, process in enumerate(self.processes):
-            self._pass_on(number)
+            self._pass_warnings_on(number)
             code = process.poll()
             if code in (None, 0):
                 continue
             if (code not in range(-64, 0) and code != INTERRUPTED) or not self.restarts:
-                raise SweepError(self._said(number) or f"worker {number} ended with exit code {code}")
+                raise SweepError(self._last_words(number) or f"worker {number} ended with exit code {code}")
             self.restarts -= 1
             how = "interrupted" if code == INTERRUPTED else f"killed by signal {-code}"
             warnings.warn(f"worker {number} was {how}: another one takes its place", TitansSeqWarning, stacklevel=2)
@@ -89,17 +89,17 @@ class Team:
     def _lines(self, number: int) -> list[str]:
         return self._log(number).read_text(encoding="utf-8", errors="replace").splitlines()
 
-    def _said(self, number: int) -> str:
-        """The last line of a log, its error if there is one."""
+    def _last_words(self, number: int) -> str:
+        """Return the last line of a log, or its last error if there is one."""
         lines = self._lines(number)
         errors = [line for line in lines if line.startswith("error: ")]
         return (errors or lines or [""])[-1].removeprefix("error: ")
 
-    def _pass_on(self, number: int) -> None:
-        """What a worker warns of, once."""
+    def _pass_warnings_on(self, number: int) -> None:
+        """Repeat the warnings of a worker, each once."""
         for line in self._lines(number):
-            if line.startswith("warning: ") and line not in self.told:
-                self.told.add(line)
+            if line.startswith("warning: ") and line not in self.warned:
+                self.warned.add(line)
                 warnings.warn(line.removeprefix("warning: "), TitansSeqWarning, stacklevel=2)
 
     def _stop(self) -> None:

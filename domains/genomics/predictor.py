@@ -1,0 +1,40 @@
+"""What a saved classifier of DNA answers: class and probabilities of each sequence."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from titans_seq.domains.genomics.classifier import TitansDNAClassifier
+from titans_seq.domains.genomics.records import read_sequences
+from titans_seq.domains.predictor import Predictor
+
+
+class ClassPredictor(Predictor):
+    """Class and probabilities of each sequence of a file or a table."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model = TitansDNAClassifier.load(folder)
+
+    def from_file(self, path: Path) -> Any:
+        """Return names and sequences of FASTA, GenBank, or a table."""
+        names, sequences = read_sequences(path)
+        return pd.DataFrame({"name": names, "sequence": sequences})
+
+    def from_table(self, table: pd.DataFrame) -> Any:
+        """Return the column `sequence`."""
+        return table[["sequence"]]
+
+    def predict(self, question: Any) -> pd.DataFrame:
+        """Return a row per sequence: its name if it has one, the predicted class, and each class's probability."""
+        probabilities = self.model.predict_proba(question["sequence"].tolist())
+        frame: pd.DataFrame = question.drop(columns="sequence").reset_index(drop=True)
+        frame["predicted"] = self.model.classes_[probabilities.argmax(1)]
+        for k, label in enumerate(self.model.classes_.tolist()):
+            frame[f"p_{label}"] = probabilities[:, k]
+        return frame
+
+    def example(self) -> pd.DataFrame:
+        """Return two sequences of the median length of the training data."""
+        _, median, _ = self.model.lengths_
+        return pd.DataFrame({"sequence": [(letters * median)[:median] for letters in ("ACGT", "GATTACA")]})

@@ -1,0 +1,164 @@
+"""Training and test of classifiers of DNA, for `titans-seq classify` and for the trials of a sweep."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titans_seq.domains.task import OnEpoch, Report, Task, TaskOptions
+from titans_seq.files import digest, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationOptions(TaskOptions):
+    """Which sequences to read, and how to cut and split them."""
+
+    data: Path | None = None
+    """Table (columns sequence and label) or GenBank file that is split here, or a folder of train, dev and test
+    tables; none means coding against other windows of a chloroplast genome."""
+    feature: str = "CDS"
+    """GenBank: windows in features of this type against those outside."""
+    window: int = 300
+    """GenBank: letters of a window."""
+    stride: int = 100
+    """GenBank: letters from one window to the next."""
+    test_fraction: float = 0.2
+    """Share of a single file that is held back to compare the models; half as much decides when to stop."""
+
+
+class ClassificationTask(Task):
+    """Labelled sequences in three parts; those of train that are known from the others are left out."""
+
+    Options = ClassificationOptions
+    files = ("curves.png", "predictions.csv")
+
+    def read(self, options: ClassificationOptions) -> None:
+        """Read and split the data."""
+        import pandas as pd
+
+        from titans_seq.domains.genomics.alphabet import LETTERS
+        from titans_seq.domains.genomics.splits import EMBEDDED, load_splits
+
+        self.options = options
+        source = options.data or EMBEDDED
+        cuts = options.feature, options.window, options.stride
+        self.splits = load_splits(source, options.seed % 2**32, options.test_fraction, *cuts)
+        self.name, self.digest = source.name, digest(source)
+        letters = [LETTERS[row].tobytes().decode() for row in self.splits.train.rows]
+        self.frame = pd.DataFrame({"sequence": letters, "label": self.splits.train.labels})
+
+    @classmethod
+    def estimator(cls) -> Any:
+        """Return TitansDNAClassifier."""
+        from titans_seq.domains.genomics.classifier import TitansDNAClassifier
+
+        return TitansDNAClassifier
+
+    def check(self, model: Any) -> None:
+        """Raise DataError if a parameter cannot be used."""
+        model.check(len(set(self.splits.train.labels.tolist())))
+
+    def fit(self, model: Any, on_epoch: OnEpoch | None = None) -> None:
+        """Fit a classifier to train; dev decides when to stop."""
+        model.fit(*self.part("train"), validation=self.part("dev"), on_epoch=on_epoch)
+
+    def part(self, name: str) -> "tuple[NDArray[np.uint8], NDArray[np.str_]]":
+        """Return codes and labels of train, dev or test."""
+        from titans_seq.domains.genomics.encoder import pad_rows
+
+        part = getattr(self.splits, name)
+        return pad_rows(part.rows), part.labels
+
+    def test(self, model: Any) -> dict[str, float]:
+        """Return the scores on test."""
+        from titans_seq.domains.genomics.metrics import Scores
+
+        codes, labels = self.part("test")
+        return asdict(Scores.from_probabilities(labels, model.predict_proba(codes), model.classes_))
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, digest and size of the data, and how they were cut."""
+        return (
+            super().describe()
+            | {
+                "test_fraction": self.options.test_fraction,
+                "feature": self.options.feature,
+                "cut_window": self.options.window,
+                "cut_stride": self.options.stride,
+            }
+            | {f"{name}_sequences": len(getattr(self.splits, name)) for name in ("train", "dev", "test")}
+        )
+
+    def overview(self) -> list[tuple[str, Mapping[str, Mapping[str, str]]]]:
+        """Return a table of the sequences that are known from another split."""
+        leaks, removed = self.splits.leaks, self.splits.removed
+        rows = {
+            pair: {
+                "exact": str(leaks.exact[pair]),
+                "reverse complement": str(leaks.reverse_complement[pair]),
+                "overlapping by half": str(leaks.overlapping[pair]),
+                "of": str(leaks.sizes[pair.split()[0]]),
+            }
+            for pair in leaks.exact
+        }
+        repeated = ", ".join(f"{count} in {part}" for part, count in leaks.repeated.items())
+        title = (
+            f"{self.name}: sequences known from another split ({removed} left out of train; repeated within: "
+            f"{repeated}; {leaks.conflicting} with more than one class)"
+        )
+        return [(title, rows)]
+
+    def report(self, model: Any, folder: Path) -> Report:
+        """Compare with k-mer regression and composition alone; write curves.png and predictions.csv."""
+        import numpy as np
+        import pandas as pd
+
+        from titans_seq.domains.genomics.baselines import composition_floor, kmer_regression
+        from titans_seq.domains.genomics.encoder import pad_rows
+        from titans_seq.domains.genomics.metrics import Scores
+        from titans_seq.domains.genomics.plots import plot_curves
+
+        splits = self.splits
+        codes, labels = self.part("test")
+        probabilities = {"titans": model.predict_proba(codes)}
+        seconds = {"titans": model.history_.seconds}
+        known = [*splits.train.rows, *splits.dev.rows], np.concatenate([splits.train.labels, splits.dev.labels])
+        choosing = np.arange(len(known[1])) >= len(splits.train)
+        baselines = {
+            "k-mer regression": (kmer_regression(choosing), known),
+            "composition": (composition_floor(), (splits.train.rows, splits.train.labels)),
+        }
+        for name, (baseline, (rows, classes)) in baselines.items():
+            started = time.perf_counter()
+            baseline.fit(pad_rows(rows), classes)
+            probabilities[name] = baseline.predict_proba(codes)
+            seconds[name] = time.perf_counter() - started
+        predictions = pd.DataFrame({"name": splits.test.names, "label": labels, "predicted": model.predict(codes)})
+        for k, label in enumerate(model.classes_):
+            predictions[f"p_{label}"] = probabilities["titans"][:, k]
+        write_text(folder / "predictions.csv", predictions.to_csv(index=False))
+        title = f"{self.name}: {len(splits.test)} test sequences, {model.variant}"
+        plot_curves(folder / "curves.png", labels, probabilities, model.classes_, title)
+        scores = {
+            name: asdict(Scores.from_probabilities(labels, shares, model.classes_))
+            | {"seconds": round(seconds[name], 1)}
+            for name, shares in probabilities.items()
+        }
+        details = {
+            "classes": model.classes_.tolist(),
+            "sequences": {name: len(getattr(splits, name)) for name in ("train", "dev", "test")},
+            "leaks": splits.leaks.summary() | {"removed_from_train": splits.removed},
+            "k_mer": baselines["k-mer regression"][0].best_params_,
+            "strand": model.strand,
+        }
+        return Report(
+            title=f"{self.name}: {len(splits.test)} test sequences",
+            scores=scores,
+            higher_is_better=True,
+            details=details,
+        )
