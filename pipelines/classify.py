@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from titans_seq.domains.genomics.task import ClassificationOptions
-
 from titans_seq.pipelines.train import TrainingCommand
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from titans_seq.domains.timeseries.task import ForecastOptions
-
 from titans_seq.pipelines.train import TrainingCommand
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from titans_seq.domains.language.task import LanguageOptions
-
 from titans_seq.pipelines.train import TrainingCommand
 
 

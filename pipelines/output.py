@@ -1,20 +1,14 @@
-"""What commands have in common on their way out: the output folder and tables on the terminal."""
+"""Where commands write: output folders and files, and tables on the terminal."""
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import DownloadColumn, Progress, track
 from rich.table import Table
 
 from titans_seq.errors import DataError
-from titans_seq.files import write_json
-
-T = TypeVar("T")
 
 
 def claim_folder(folder: Path, files: Collection[str], force: bool) -> None:
@@ -65,37 +59,8 @@ def claim_file(path: Path, force: bool, source: Path | None = None) -> None:
         raise DataError(f"cannot write to {path.parent}: {error.strerror}") from error
 
 
-@contextmanager
-def byte_progress(path: Path, label: str, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error over the bytes of a file; what it gives is called with the bytes read so far."""
-    columns = (*Progress.get_default_columns(), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True) as bar:
-        task = bar.add_task(label, total=path.stat().st_size)
-        yield lambda read: bar.update(task, completed=read)
-
-
-def progress(items: Sequence[T], label: str, shown: bool) -> Iterator[T]:
-    """The items, with a bar on standard error while they are worked on."""
-    yield from track(items, label, console=Console(stderr=True), disable=not shown, transient=True)
-
-
-def claim_results(options: Any, *sizes: str) -> None:
-    """Check a benchmark's options before it runs: the named sizes at least 1, and `output` writable or None."""
-    for name in sizes:
-        if getattr(options, name) < 1:
-            raise DataError(f"{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
-    if options.output is not None:
-        claim_folder(options.output, (), force=True)
-
-
-def write_result(folder: Path | None, name: str, result: dict[str, Any]) -> None:
-    """A benchmark's result as NAME-DATE.json, if a folder is given."""
-    if folder is not None:
-        write_json(folder / f"{name}-{result['date']}.json", result)
-
-
 def score_table(title: str, rows: Mapping[str, Mapping[str, float]], note: str, highest: bool = False) -> None:
-    """Models and their scores on standard output, the best of each column in bold: the lowest, or the highest."""
+    """Print models and their scores, the best of each column in bold: the lowest, or the highest."""
     console = Console()
     columns = [name for name in next(iter(rows.values())) if name != "seconds"]
     table = Table(title=title, title_justify="left")
@@ -111,7 +76,7 @@ def score_table(title: str, rows: Mapping[str, Mapping[str, float]], note: str, 
 
 
 def plain_table(title: str, rows: Mapping[str, Mapping[str, str]]) -> None:
-    """Named rows of ready-made cells on standard output."""
+    """Print named rows of ready-made cells."""
     table = Table(title=escape(title), title_justify="left")
     table.add_column("")
     for name in next(iter(rows.values())):

@@ -9,7 +9,8 @@ from typing import Any
 
 from titans_seq.errors import DataError
 from titans_seq.files import written
-from titans_seq.pipelines.output import byte_progress, claim_file
+from titans_seq.pipelines.output import claim_file
+from titans_seq.progress import byte_progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,8 +46,8 @@ class ForecastTask(Task):
 
         self.options, self.horizon = options, options.horizon
         source = options.data or EMBEDDED
-        columns = {"time_column": options.time_column, "id_column": options.id_column, "targets": options.target}
-        self.frame = read_table(source, **columns)
+        stamps, names = options.time_column, options.id_column
+        self.frame = read_table(source, time_column=stamps, id_column=names, targets=options.target)
         self.name, self.digest = source.name, digest(source)
         self.panel = to_panel(self.frame)
         self.training = self.panel.head(1 - options.test_fraction)

@@ -170,7 +170,7 @@ def test_workers_of_other_machines_join(wave_file, place, postgresql, capsys):
     joined = ["sweep", "worker", "--study", "far", "--storage", postgresql, "--tracking-uri", "off", "--json"]
     assert execute([*joined, "--data", str(elsewhere)]) == 0
     assert json.loads(capsys.readouterr().out)["complete"] == 2
-    elsewhere.write_text("when,a\n2024-01-01,1\n")
+    elsewhere.write_text("\n".join(wave_file.read_text().splitlines()[:-1]))
     assert execute([*joined, "--data", str(elsewhere)]) == 2
     assert "is not what the study began with" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""`titans-seq bench speed`: tokens a second and peak memory of the memory, its blocks and its peers, in one run.
+"""`python -m benchmarks speed`: tokens a second and peak memory of the memory, its blocks and its peers, in one run.
 
 All contenders of a length take turns, so that whatever else the machine does hits them alike; medians count. The best
 rate of matrix products is measured in the same turns. Axes: B batch (1 here), T tokens.
@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
+from benchmarks.peak_memory import watch_memory
 from titans_seq.errors import DataError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, plain_table, progress, write_result
-from titans_seq.pipelines.resident import watch_memory
+from titans_seq.pipelines.output import plain_table
+from titans_seq.progress import show_progress
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,7 +27,7 @@ MATRIX = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed:
+class Speed(BenchmarkOptions):
     """Forward, and forward and backward, at several lengths, batch 1."""
 
     tokens: tuple[int, ...] = (512, 2048, 8192, 32_768)
@@ -43,14 +44,10 @@ class Speed:
     """Seconds; a contender whose single pass takes longer is left out at that length and at longer ones."""
     seed: int = 0
     """Of weights and data."""
-    output: Path | None = None
-    """Folder for a dated JSON file and a picture; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
-        claim_results(self, "dim", "heads", "repeats")
+        """Measure; return the content of the JSON file."""
+        check_options(self, "dim", "heads", "repeats")
         if not self.tokens or min(self.tokens) < 1:
             raise DataError(f"tokens must be at least 1, not {self.tokens}")
         if self.dim % self.heads:
@@ -72,7 +69,7 @@ class Speed:
         }
         write_result(self.output, "speed", result)
         if self.output is not None:
-            from titans_seq.pipelines.speed_plot import plot_speed
+            from benchmarks.speed_plot import plot_speed
 
             plot_speed(self.output / f"speed-{result['date']}.png", result)
         if not self.json:
@@ -87,7 +84,7 @@ class Speed:
         makers = contenders(self.dim, self.heads)
         x = torch.randn(1, tokens, self.dim, generator=torch.Generator().manual_seed(self.seed))
         modules, times, peaks = {}, {}, {}
-        for name in progress(chosen, f"peak memory at {tokens:,} tokens", not self.json):
+        for name in show_progress(chosen, f"peak memory at {tokens:,} tokens", not self.json):
             if name in slow:
                 continue
             peak = in_process(self.limit, name, tokens, self.dim, self.heads, self.seed)
@@ -99,7 +96,7 @@ class Speed:
             step(modules[name], x, True)
             times[name] = {"forward": list[float](), "both": list[float]()}
         rates = []
-        for _ in progress(range(self.repeats), f"turns at {tokens:,} tokens", not self.json):
+        for _ in show_progress(range(self.repeats), f"turns at {tokens:,} tokens", not self.json):
             rates.append(matrix_rate())
             for name, module in modules.items():
                 for what in ("forward", "both"):
@@ -121,14 +118,14 @@ class Speed:
 
 def contenders(dim: int, heads: int) -> "dict[str, Callable[[], nn.Module]]":
     """Name -> a maker of a module (1, T, dim) to (1, T, dim)."""
-    from titans_seq.pipelines.peers import ours, peers
+    from benchmarks.peers import ours, peers
 
     return ours(dim, heads) | peers(dim, heads)
 
 
 def counted(name: str, dim: int, heads: int) -> float | None:
     """Operations a token of a contender's forward pass, where they are counted."""
-    from titans_seq.pipelines.peers import operations
+    from benchmarks.peers import operations
 
     if not name.startswith("memory, "):
         return None

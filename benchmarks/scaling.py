@@ -1,4 +1,4 @@
-"""`titans-seq bench scaling`: cost per token over the length of a sequence, and decoding token by token.
+"""`python -m benchmarks scaling`: cost per token over the length of a sequence, and decoding token by token.
 
 Every length is one call of its own, in turns with the others; training recomputes in segments of 1,024 tokens.
 Axes: B batch (1 here), T tokens.
@@ -7,18 +7,19 @@ Axes: B batch (1 here), T tokens.
 import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
+from benchmarks.speed import step, timed
 from titans_seq.errors import DataError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, plain_table, progress, write_result
-from titans_seq.pipelines.speed import step, timed
+from titans_seq.pipelines.output import plain_table
+from titans_seq.progress import show_progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scaling:
+class Scaling(BenchmarkOptions):
     """Microseconds a token of one memory (dim 256, 4 heads, depth 2, chunk 64), batch 1."""
 
     tokens: tuple[int, ...] = (2048, 8192, 32_768, 131_072)
@@ -31,14 +32,10 @@ class Scaling:
     """Turns; the median counts."""
     seed: int = 0
     """Of weights and data."""
-    output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
-        claim_results(self, "dim", "decode", "repeats")
+        """Measure; return the content of the JSON file."""
+        check_options(self, "dim", "decode", "repeats")
         if not self.tokens or min(self.tokens) < 1 or self.dim % 4:
             raise DataError(f"tokens must be at least 1 and dim a multiple of 4, not {self.tokens} and {self.dim}")
         lengths = self._lengths()
@@ -66,7 +63,7 @@ class Scaling:
     def _lengths(self) -> dict[str, dict[str, float]]:
         import torch
 
-        from titans_seq.pipelines.peers import First
+        from benchmarks.peers import First
 
         memory, runs = (
             First(self._memory(True)),
@@ -74,7 +71,7 @@ class Scaling:
         )
         inputs = {t: torch.randn(1, t, self.dim) for t in runs}
         step(memory, inputs[min(runs)], True)
-        for _ in progress(range(self.repeats), "turns", not self.json):
+        for _ in show_progress(range(self.repeats), "turns", not self.json):
             for tokens, times in runs.items():
                 for what in times:
                     times[what].append(timed(partial(step, memory, inputs[tokens], what == "both")))

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from titans_seq.cli import execute
+from benchmarks.__main__ import execute
 
 
 def test_long_horizon_protocol(real_data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
     options = ["--dataset", "ETTh1", "--seeds", "1", "--max-epochs", "1", "--json", "--output", str(tmp_path)]
     small = ["--context", "96", "--horizon", "96"]
-    assert execute(["bench", "long-horizon", *options, *small]) == 0
+    assert execute(["long-horizon", *options, *small]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["windows"] == {"train": 8449, "validation": 2785, "test": 2785}
     assert printed["season"] == 24
@@ -24,14 +24,14 @@ def test_long_horizon_protocol(real_data, tmp_path, capsys, monkeypatch):
 
 def test_windows(tmp_path, capsys):
     options = ["--rows", "1000", "--channels", "2", "--repeats", "1", "--output", str(tmp_path)]
-    assert execute(["bench", "windows", *options]) == 0
+    assert execute(["windows", *options]) == 0
     assert "TimeSeriesDataSet" in capsys.readouterr().out
     (written,) = tmp_path.glob("windows-*.json")
     assert json.loads(written.read_text())["ratio"] > 1
 
 
 def test_streaming(tmp_path, capsys):
-    assert execute(["bench", "streaming", "--tokens", "4000", "--dim", "8", "--output", str(tmp_path), "--json"]) == 0
+    assert execute(["streaming", "--tokens", "4000", "--dim", "8", "--output", str(tmp_path), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert set(result["variants"]) == {"lmm", "mac", "mag", "mal"}
     assert all(r["finite"] and r["state_bytes"] > 0 for r in result["variants"].values())
@@ -40,7 +40,7 @@ def test_streaming(tmp_path, capsys):
 
 def test_training_memory(tmp_path, capsys):
     options = ["--tokens", "2048", "--dim", "32", "--repeats", "1", "--output", str(tmp_path)]
-    assert execute(["bench", "training-memory", *options]) == 0
+    assert execute(["training-memory", *options]) == 0
     assert "recomputed" in capsys.readouterr().out
     (written,) = tmp_path.glob("training-memory-*.json")
     assert json.loads(written.read_text())["summary"]["plain"]["seconds"] > 0
@@ -48,7 +48,7 @@ def test_training_memory(tmp_path, capsys):
 
 def test_stability(tmp_path, capsys):
     options = ["--tokens", "300", "--dim", "8", "--output", str(tmp_path), "--json"]
-    assert execute(["bench", "stability", *options]) == 0
+    assert execute(["stability", *options]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["all_finite"]
     assert len(result["runs"]) == 4 * 2 * 4 * 4
@@ -57,7 +57,7 @@ def test_stability(tmp_path, capsys):
 
 def test_speed(tmp_path, capsys):
     options = ["--tokens", "64", "--dim", "16", "--heads", "2", "--repeats", "1", "--output", str(tmp_path)]
-    assert execute(["bench", "speed", *options, "--only", "depth 2", "mal", "GRU", "attention"]) == 0
+    assert execute(["speed", *options, "--only", "depth 2", "mal", "GRU", "attention"]) == 0
     assert "GFLOP/s" in capsys.readouterr().out
     (written,) = tmp_path.glob("speed-*.json")
     rows = json.loads(written.read_text())["lengths"]["64"]
@@ -68,7 +68,7 @@ def test_speed(tmp_path, capsys):
 
 
 def test_counted_operations():
-    from titans_seq.pipelines.peers import operations
+    from benchmarks.peers import operations
 
     # dim 4, 2 heads of 2, one layer of 2 x 2, chunk 8: write 4, read 12 + 8 * 4, carry 8 a head; maps 5 * 16 + 3 * 8
     assert operations(4, 2, 1, 8) == 2 * (2 * (4 + 12 + 32 + 8) + 80 + 24)
@@ -76,7 +76,7 @@ def test_counted_operations():
 
 def test_recall(tmp_path, capsys):
     options = ["--dim", "16", "--steps", "2", "--tokens", "256", "--seeds", "1"]
-    assert execute(["bench", "recall", *options, "--output", str(tmp_path)]) == 0
+    assert execute(["recall", *options, "--output", str(tmp_path)]) == 0
     assert "answers that are right" in capsys.readouterr().out
     (written,) = tmp_path.glob("recall-models-*.json")
     result = json.loads(written.read_text())
@@ -88,22 +88,21 @@ def test_recall(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bench", "stability", "--tokens", "0"], "tokens must be at least 1"),
-        (["bench", "speed", "--tokens", "0"], "tokens must be at least 1"),
-        (["bench", "speed", "--dim", "10"], "multiple of heads"),
-        (["bench", "speed", "--only", "nobody"], "no contender's name contains nobody"),
-        (["bench", "recall", "--steps", "0"], "steps must be at least 1"),
-        (["bench", "recall", "--learning-rate", "-1"], "learning-rate must be positive"),
-        (["bench", "recall", "--initial-step", "-1"], "initial_step must"),
-        (["bench", "long-horizon", "--dataset", "nope"], "no data set named 'nope'"),
-        (["bench", "long-horizon", "--seeds", "0"], "seeds must be at least 1"),
-        (["bench", "long-horizon", "--variant", "foo"], "variant must be"),
-        (["bench", "long-horizon", "--max-epochs", "0"], "max_epochs must be"),
-        (["bench", "long-horizon", "--output", "/proc/x"], "cannot write"),
-        (["bench", "streaming", "--piece", "0"], "piece must be at least 1"),
-        (["bench", "windows", "--rows", "200"], "at least 320 are needed"),
-        (["bench", "training-memory", "--repeats", "0"], "repeats must be at least 1"),
-        (["data", "path", "nope"], "no data set named 'nope'"),
+        (["stability", "--tokens", "0"], "tokens must be at least 1"),
+        (["speed", "--tokens", "0"], "tokens must be at least 1"),
+        (["speed", "--dim", "10"], "multiple of heads"),
+        (["speed", "--only", "nobody"], "no contender's name contains nobody"),
+        (["recall", "--steps", "0"], "steps must be at least 1"),
+        (["recall", "--learning-rate", "-1"], "learning-rate must be positive"),
+        (["recall", "--initial-step", "-1"], "initial_step must"),
+        (["long-horizon", "--dataset", "nope"], "no data set named 'nope'"),
+        (["long-horizon", "--seeds", "0"], "seeds must be at least 1"),
+        (["long-horizon", "--variant", "foo"], "variant must be"),
+        (["long-horizon", "--max-epochs", "0"], "max_epochs must be"),
+        (["long-horizon", "--output", "/proc/x"], "cannot write"),
+        (["streaming", "--piece", "0"], "piece must be at least 1"),
+        (["windows", "--rows", "200"], "at least 320 are needed"),
+        (["training-memory", "--repeats", "0"], "repeats must be at least 1"),
         ([], "Expected one of"),
     ],
 )
@@ -112,28 +111,20 @@ def test_wrong_input(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_data_list_and_path(real_data, monkeypatch, capsys):
-    monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
-    assert execute(["data", "list", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["ETTh1"]["licence"] == "CC BY-ND 4.0"
-    assert execute(["data", "path", "ETTh1"]) == 0
-    assert capsys.readouterr().out.strip().endswith("ETTh1.csv")
-
-
 def test_scaling(tmp_path, capsys):
     options = ["--tokens", "64", "128", "--dim", "16", "--decode", "40", "--repeats", "1", "--output", str(tmp_path)]
-    assert execute(["bench", "scaling", *options]) == 0
+    assert execute(["scaling", *options]) == 0
     assert "decoding" in capsys.readouterr().out
     (written,) = tmp_path.glob("scaling-*.json")
     result = json.loads(written.read_text())
     assert set(result["microseconds_per_token"]) == {"64", "128"}
     assert 0 <= result["spread"]["both"] < 1
     assert result["decoding"]["last"] > 0
-    assert execute(["bench", "scaling", "--dim", "6"]) == 2
+    assert execute(["scaling", "--dim", "6"]) == 2
 
 
 def test_training_step(tmp_path, capsys):
-    assert execute(["bench", "training-step", "--steps", "3", "--output", str(tmp_path), "--json"]) == 0
+    assert execute(["training-step", "--steps", "3", "--output", str(tmp_path), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     for shares in result["models"].values():
         assert shares["step_seconds"] > 0

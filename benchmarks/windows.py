@@ -1,19 +1,19 @@
-"""`titans-seq bench windows`: how many windows a second reach the model, beside pytorch-forecasting's loader."""
+"""`python -m benchmarks windows`: how many windows a second reach the model, beside pytorch-forecasting's loader."""
 
 import time
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, plain_table, write_result
+from titans_seq.pipelines.output import plain_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowSpeed:
+class Windows(BenchmarkOptions):
     """Windows per second, shuffled, in batches: ours and pytorch-forecasting's TimeSeriesDataSet, in turn."""
 
     rows: int = 14_400
@@ -30,19 +30,15 @@ class WindowSpeed:
     """Measurements of each; the median counts."""
     seed: int = 0
     """Of the data and the order of windows."""
-    output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
+        """Measure; return the content of the JSON file."""
         return run_window_speed(self)
 
 
-def run_window_speed(options: WindowSpeed) -> dict[str, Any]:
+def run_window_speed(options: Windows) -> dict[str, Any]:
     """Measure both in turn, `repeats` times."""
-    claim_results(options, "rows", "channels", "context", "horizon", "batch_size", "repeats")
+    check_options(options, "rows", "channels", "context", "horizon", "batch_size", "repeats")
     least = options.context + options.horizon + 2 * options.batch_size
     if options.rows < least:
         raise DataError(f"{options.rows} rows hold no two batches: at least {least} are needed")

@@ -1,4 +1,4 @@
-"""`titans-seq bench stability`: hostile sequences of 100,000 tokens, forward and backward, at every depth and chunk.
+"""`python -m benchmarks stability`: hostile sequences of 100,000 tokens, forward and backward, at all depths, chunks.
 
 Axes: B batch, T tokens, D features.
 """
@@ -6,11 +6,12 @@ Axes: B batch, T tokens, D features.
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, plain_table, progress, write_result
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
+from titans_seq.pipelines.output import plain_table
+from titans_seq.progress import show_progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +21,7 @@ CHUNKS = (1, 16, 64, 256)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stability:
+class Stability(BenchmarkOptions):
     """Largest outputs, states and gradients of the memory on repeated, constant, huge and random input."""
 
     tokens: int = 100_000
@@ -29,18 +30,14 @@ class Stability:
     """Width; one head."""
     seed: int = 0
     """Of weights and data."""
-    output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
-        claim_results(self, "tokens", "dim")
+        """Measure; return the content of the JSON file."""
+        check_options(self, "tokens", "dim")
         kinds = sequences(self.tokens, self.dim, self.seed)
         cases = list(itertools.product(kinds, ("float32", "bfloat16 autocast"), DEPTHS, CHUNKS))
         rows = []
-        for kind, precision, depth, chunk in progress(cases, "sequences", not self.json):
+        for kind, precision, depth, chunk in show_progress(cases, "sequences", not self.json):
             found = run_once(kinds[kind](), depth, chunk, precision != "float32", self.seed)
             rows.append({"input": kind, "precision": precision, "depth": depth, "chunk_size": chunk, **found})
         result: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""`titans-seq bench harness`: lm-evaluation-harness on a saved language model, tasks from local files.
+"""`python -m benchmarks harness`: lm-evaluation-harness on a saved language model, tasks from local files.
 
 Texts are rolled twice: as one stream each, and in windows that begin anew, as the harness's own models do.
 """
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, plain_table, write_result
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
+from titans_seq.pipelines.output import plain_table
 
 SOURCES = {
     "wikitext": ("wikitext2-test", ""),
@@ -23,7 +24,7 @@ PRIMARY = ("bits_per_byte", "word_perplexity", "perplexity", "acc", "acc_norm")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HarnessBench:
+class Harness(BenchmarkOptions):
     """Perplexities and accuracies of lm-evaluation-harness (extra `harness`)."""
 
     model: Path
@@ -36,14 +37,10 @@ class HarnessBench:
     """Tokens of a window that begins anew; none means the model's context."""
     seed: int = 0
     """Of the harness."""
-    output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
-        claim_results(self, *(name for name in ("limit", "window") if getattr(self, name) is not None))
+        """Measure; return the content of the JSON file."""
+        check_options(self, *(name for name in ("limit", "window") if getattr(self, name) is not None))
         from titans_seq.datasets import fetch
         from titans_seq.domains.language import TitansLM
         from titans_seq.domains.language.datasets import DATASETS

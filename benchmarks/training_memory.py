@@ -1,4 +1,4 @@
-"""`titans-seq bench training-memory`: peak memory and time of one training step on a long sequence.
+"""`python -m benchmarks training-memory`: peak memory and time of one training step on a long sequence.
 
 Every measurement runs in a process of its own. Axes: B batch, T tokens.
 """
@@ -6,17 +6,17 @@ Every measurement runs in a process of its own. Axes: B batch, T tokens.
 import multiprocessing
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, plain_table, write_result
-from titans_seq.pipelines.resident import watch_memory
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
+from benchmarks.peak_memory import watch_memory
+from titans_seq.pipelines.output import plain_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingMemory:
+class TrainingMemory(BenchmarkOptions):
     """Forward and backward of one memory layer, plain and with recomputation, in turn."""
 
     tokens: int = 32_768
@@ -29,14 +29,10 @@ class TrainingMemory:
     """Measurements of each; the median counts."""
     seed: int = 0
     """Of weights and data."""
-    output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
-        claim_results(self, "tokens", "dim", "checkpoint_tokens", "repeats")
+        """Measure; return the content of the JSON file."""
+        check_options(self, "tokens", "dim", "checkpoint_tokens", "repeats")
         measured: dict[str, list[dict[str, float]]] = {"plain": [], "recomputed": []}
         for _ in range(self.repeats):
             for name, segment in (("plain", None), ("recomputed", self.checkpoint_tokens)):

@@ -1,15 +1,15 @@
-"""`titans-seq bench score`: a million bytes through `TitansLM.score`, and what that takes of time and memory."""
+"""`python -m benchmarks score`: a million bytes through `TitansLM.score`, and what that takes of time and memory."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, plain_table, write_result
+from titans_seq.pipelines.output import plain_table
 
 VARIANTS = ("lmm", "mac", "mag", "mal")
 
@@ -18,7 +18,7 @@ PIECE = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scoring:
+class Score(BenchmarkOptions):
     """Resident memory and speed along a long text, for every variant."""
 
     bytes: int = 1_000_000
@@ -29,14 +29,10 @@ class Scoring:
     """Blocks of the models."""
     seed: int = 0
     """Of weights."""
-    output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
-        claim_results(self, "bytes", "dim", "layers")
+        """Measure; return the content of the JSON file."""
+        check_options(self, "bytes", "dim", "layers")
         if self.bytes < 20 * PIECE:
             raise DataError(f"bytes must be at least {20 * PIECE}, not {self.bytes}")
         result: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""`titans-seq bench recall`: associative recall with a memory, without one, and without each part of it.
+"""`python -m benchmarks recall`: associative recall with a memory, without one, and without each part of it.
 
 A network learns all tasks together and is tested on each of them; overwritten keys come alone at first. Half of the
 training examples hold as many pairs as their length has room for, so that they teach more; validation and test examples
@@ -10,13 +10,13 @@ import re
 import statistics
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from benchmarks.environment import describe
+from benchmarks.ledger import Ledger
+from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.ledger import Ledger
-from titans_seq.pipelines.output import claim_results, plain_table, write_result
+from titans_seq.pipelines.output import plain_table
 
 if TYPE_CHECKING:
     from titans_seq.backbone import BackboneConfig
@@ -55,7 +55,7 @@ ALONE = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecallBench:
+class Recall(BenchmarkOptions):
     """Accuracy on associative recall tasks over several seeds, in one run."""
 
     table: Literal["models", "ablation"] = "models"
@@ -80,14 +80,10 @@ class RecallBench:
     """Runs of each."""
     seed: int = 0
     """Of the first run; the next one has the next."""
-    output: Path | None = None
-    """Folder for a dated JSON file; an interrupted run with the same settings goes on there. None writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
-        claim_results(self, "dim", "window", "tokens", "seeds", "steps", "chunk_size")
+        """Measure; return the content of the JSON file."""
+        check_options(self, "dim", "window", "tokens", "seeds", "steps", "chunk_size")
         if not self.tasks:
             raise DataError("tasks must name at least one")
         if not self.learning_rate > 0:

@@ -1,4 +1,4 @@
-"""`titans-seq bench genomics`: Titans on public DNA sets beside floors, baselines and its own parts taken away.
+"""`python -m benchmarks genomics`: Titans on public DNA sets beside floors, baselines and its own parts taken away.
 
 GUE sets are used as published: train trains, dev decides when to stop, test is scored once. What of test stands in
 train too is counted, not removed. Of the Cohn enhancers the test file alone is at hand: 948 of its sequences chose the
@@ -13,13 +13,13 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.environment import describe
+from benchmarks.ledger import Ledger
+from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.ledger import Ledger
-from titans_seq.pipelines.output import claim_results, plain_table, write_result
+from titans_seq.pipelines.output import plain_table
 
 NAME = "genomics"
 FOLDS = 5
@@ -57,7 +57,7 @@ CNN, WORDS, COMPOSITION = "small CNN", "k-mer regression", "composition"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenomicsBench:
+class Genomics(BenchmarkOptions):
     """Test MCC on GUE promoters and by cross-validation on Cohn enhancers, several seeds, in one run."""
 
     tasks: tuple[Literal["promoter-300-tata", "core-promoter-all", "enhancers-cohn"], ...] = (
@@ -76,14 +76,10 @@ class GenomicsBench:
     """Runs of each."""
     seed: int = 0
     """Of the first run; the next one has the next."""
-    output: Path | None = None
-    """Folder for a dated JSON file; an interrupted run with the same settings goes on there."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
-        claim_results(self, "seeds", *(n for n in ("sequences", "max_epochs") if getattr(self, n) is not None))
+        """Measure; return the content of the JSON file."""
+        check_options(self, "seeds", *(n for n in ("sequences", "max_epochs") if getattr(self, n) is not None))
         if not self.tasks:
             raise DataError("tasks must name at least one data set")
         parts = {name: load(TASKS[name].dataset) for name in self.tasks}

@@ -1,4 +1,4 @@
-"""`titans-seq bench sweeps`: the cost of a trial beside its training, the gain of a second worker, long studies.
+"""`python -m benchmarks sweeps`: the cost of a trial beside its training, the gain of a second worker, long studies.
 
 Sweeps of one worker, with all processors or with one thread, and of two finish the same number of trials of the same
 estimator, in turns on the same machine; the time from the first trial's begin to the last one's end counts, and the
@@ -17,9 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import SweepError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, plain_table, progress, write_result
+from titans_seq.pipelines.output import plain_table
+from titans_seq.progress import show_progress
 
 SETTINGS = ("dim=32", "layers=1", "max_epochs=2")
 """Beside the range of learning rates; everything else is the estimator's default, on its embedded data."""
@@ -28,7 +30,7 @@ ALONE, SINGLE = "one worker with all processors", "one worker with one thread"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepBench:
+class Sweeps(BenchmarkOptions):
     """Overhead of a trial, gain of a second worker, and `sweep status` of a study with thousands of trials."""
 
     trials: int = 4
@@ -39,21 +41,17 @@ class SweepBench:
     """Compared with one."""
     long: int = 5000
     """Finished trials of the study whose status is asked for."""
-    output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
-        claim_results(self, "trials", "turns", "workers", "long")
+        """Measure; return the content of the JSON file."""
+        check_options(self, "trials", "turns", "workers", "long")
         settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json")}
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             crowd = f"{self.workers} workers"
             kinds = {ALONE: (1, {}), SINGLE: (1, {"OMP_NUM_THREADS": "1"}), crowd: (self.workers, {})}
             sweeps: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
-            for turn in progress(range(self.turns), "sweeps", not self.json):
+            for turn in show_progress(range(self.turns), "sweeps", not self.json):
                 for kind, (workers, environment) in kinds.items():
                     sweeps[kind].append(self.sweep(place, f"{kind}, {turn}", workers, environment))
             status = self.status(place)
@@ -133,7 +131,7 @@ class SweepBench:
             intermediate_values=dict.fromkeys(range(6), 0.5),
             user_attrs={"fit_seconds": 10.0, "worker": "here:1"},
         )
-        for _ in progress(range(self.long), "a long study", not self.json):
+        for _ in show_progress(range(self.long), "a long study", not self.json):
             study.add_trial(trial)
         runs = []
         for _ in range(5):

@@ -1,4 +1,4 @@
-"""`titans-seq bench scan`: a whole genome through `titans-seq scan`, timed from start to exit, with its peak memory.
+"""`python -m benchmarks scan`: a genome through `titans-seq scan`, timed from start to exit, with peak memory.
 
 The genome is random; the model is the classifier at its defaults, trained for a moment on random windows, which its
 speed does not notice.
@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import TitansSeqError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, plain_table, write_result
+from titans_seq.pipelines.output import plain_table
 
 LINE = 80
 """Letters of a line of the genome."""
@@ -23,7 +24,7 @@ PROGRAM = "import sys; from titans_seq.cli import main; main(sys.argv[1:])"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScanBench:
+class Scan(BenchmarkOptions):
     """Minutes and peak memory of a scan, and of a tenth of it."""
 
     letters: int = 5_000_000
@@ -36,18 +37,14 @@ class ScanBench:
     """Of the scanning process."""
     seed: int = 0
     """Of genome and model."""
-    output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
+        """Measure; return the content of the JSON file."""
         import numpy as np
 
         from titans_seq.domains.genomics.classifier import TitansDNAClassifier
 
-        claim_results(self, "letters", "window", "stride", "threads")
+        check_options(self, "letters", "window", "stride", "threads")
         rng = np.random.default_rng(self.seed)
         letters = np.frombuffer(b"ACGT", dtype=np.uint8)
         runs = {}

@@ -1,22 +1,22 @@
-"""`titans-seq bench streaming`: a stream of millions of tokens costs the same at its end as at its beginning.
+"""`python -m benchmarks streaming`: a stream of millions of tokens costs the same at its end as at its beginning.
 
 Axes: B batch, T tokens.
 """
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, plain_table, write_result
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
+from titans_seq.pipelines.output import plain_table
 
 VARIANTS = ("lmm", "mac", "mag", "mal")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Streaming:
+class Streaming(BenchmarkOptions):
     """Time per token and resident memory along a long stream, for every variant."""
 
     tokens: int = 2_000_000
@@ -27,14 +27,10 @@ class Streaming:
     """Width of the model, which has one layer of two heads, memory depth 2, chunks and windows of 64."""
     seed: int = 0
     """Of weights and data."""
-    output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
-        claim_results(self, "tokens", "piece", "dim")
+        """Measure; return the content of the JSON file."""
+        check_options(self, "tokens", "piece", "dim")
         result: dict[str, Any] = {
             "benchmark": "streaming",
             "tokens": self.tokens,

@@ -1,4 +1,4 @@
-"""`titans-seq bench training-step`: where the time of a training step goes, in the forecaster and in a language model.
+"""`python -m benchmarks training-step`: where the time of a training step goes, in forecaster and language model.
 
 A step as `titans_seq.training.train` runs it, from batch to batch, is set beside the same forward and backward pass
 alone, and beside the time that its operators take by themselves. Axes: B batch, C channels, T tokens.
@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, plain_table, write_result
+from titans_seq.pipelines.output import plain_table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,21 +31,17 @@ Case = tuple["nn.Module", "LossFunction", "DataLoader[Any]"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingStep:
+class TrainingStep(BenchmarkOptions):
     """Shares of a training step: matrix products, the memory's kernel, other operators, and what is not arithmetic."""
 
     steps: int = 60
     """Steps of each measurement."""
     seed: int = 0
     """Of weights and data."""
-    output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
-        claim_results(self, "steps")
+        """Measure; return the content of the JSON file."""
+        check_options(self, "steps")
         if self.steps < 3:
             raise DataError(f"steps must be at least 3, not {self.steps}")
         cases: dict[str, Callable[[int, int], Case]] = {"forecaster": forecaster, "language model": language_model}

@@ -1,4 +1,4 @@
-"""`titans-seq bench needle`: networks learn to find a needle in 512 bytes, and look for it in up to 16,384.
+"""`python -m benchmarks needle`: networks learn to find a needle in 512 bytes, and look for it in up to 16,384.
 
 Every network sees the same examples in the same order; lengths beyond the trained one are never trained on. A needle
 counts as found if the greedy answer holds its value (see `domains.language.needle`). Memories begin as induction heads
@@ -11,14 +11,14 @@ import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.environment import describe
+from benchmarks.language import ORDER
+from benchmarks.ledger import Ledger
+from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.language import ORDER
-from titans_seq.pipelines.ledger import Ledger
-from titans_seq.pipelines.output import claim_results, plain_table, write_result
+from titans_seq.pipelines.output import plain_table
 
 ANSWER_BYTES = 16
 """Room for an answer: a number of 7 digits has to come at once."""
@@ -28,7 +28,7 @@ PART = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeedleBench:
+class Needle(BenchmarkOptions):
     """Share of needles that every backbone finds beside windowed attention, by length, over several seeds."""
 
     variants: tuple[Literal["lmm", "mac", "mag", "mal", "attention"], ...] = ("lmm", "mac", "mag", "mal", "attention")
@@ -70,16 +70,12 @@ class NeedleBench:
     """Runs of each."""
     seed: int = 0
     """Of the first run; the next one has the next."""
-    output: Path | None = None
-    """Folder for a dated JSON file and a picture; an interrupted run with the same settings goes on there."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
+        """Measure; return the content of the JSON file."""
         from titans_seq.domains.language.plots import plot_lengths
 
-        claim_results(self, "parameters", "steps", "batch", "tests", "seeds")
+        check_options(self, "parameters", "steps", "batch", "tests", "seeds")
         if not 0 < self.initial_forget < 1:
             raise DataError(f"initial-forget must lie between 0 and 1, not {self.initial_forget}")
         if not 0 <= self.write_cost < math.inf:

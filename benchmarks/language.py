@@ -1,4 +1,4 @@
-"""`titans-seq bench language`: every backbone on tinyshakespeare by the processor recipe of nanoGPT.
+"""`python -m benchmarks language`: every backbone on tinyshakespeare by the processor recipe of nanoGPT.
 
 First nine tenths of the text train, the last tenth is the yardstick, used for nothing else: the end of the training
 part says which epoch is kept. 4 layers of 128, context 64, 12 segments a step, 2,000 steps, all backbones with the same
@@ -10,13 +10,13 @@ import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.environment import describe
+from benchmarks.ledger import Ledger
+from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.ledger import Ledger
-from titans_seq.pipelines.output import claim_results, plain_table, write_result
+from titans_seq.pipelines.output import plain_table
 
 DATASET, TRAIN = "tinyshakespeare", 1_003_854
 """Characters of the training part."""
@@ -28,7 +28,7 @@ ORDER = ("lmm", "mac", "mag", "mal", "attention")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageBench:
+class Language(BenchmarkOptions):
     """Validation loss of every backbone on tinyshakespeare over several seeds, beside attention and n-grams."""
 
     variants: tuple[Literal["lmm", "mac", "mag", "mal", "attention"], ...] = ("lmm", "mac", "mag", "mal", "attention")
@@ -61,20 +61,15 @@ class LanguageBench:
     """Runs of each."""
     seed: int = 0
     """Of the first run; the next one has the next."""
-    output: Path | None = None
-    """Folder for a dated JSON file and a picture; an interrupted run with the same settings goes on there, and all that
-    it measured counts."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
+        """Measure; return the content of the JSON file."""
         from titans_seq.datasets import fetch
         from titans_seq.domains.language.baselines import baseline_bits
         from titans_seq.domains.language.datasets import DATASETS
         from titans_seq.domains.language.plots import plot_losses
 
-        claim_results(self, "parameters", "dim", "layers", "context", "epoch_steps", "epochs", "seeds")
+        check_options(self, "parameters", "dim", "layers", "context", "epoch_steps", "epochs", "seeds")
         if not self.variants:
             raise DataError("variants must name at least one backbone")
         text = fetch(DATASET, DATASETS).read_text(encoding="utf-8")

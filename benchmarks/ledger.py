@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.environment import describe
 from titans_seq.files import write_json
-from titans_seq.pipelines.environment import describe
 
 
 class Ledger:

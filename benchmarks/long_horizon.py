@@ -1,4 +1,4 @@
-"""`titans-seq bench long-horizon`: the protocol of the long-horizon forecasting papers, to the letter.
+"""`python -m benchmarks long-horizon`: the protocol of the long-horizon forecasting papers, to the letter.
 
 Rows are split as the papers do; validation and test begin `context` rows early; values are standardised by the
 training rows; every window counts (stride 1, none dropped); errors are on standardised values.
@@ -6,16 +6,16 @@ training rows; every window counts (stride 1, none dropped); errors are on stand
 
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from benchmarks.environment import describe
+from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
-from titans_seq.pipelines.environment import describe
-from titans_seq.pipelines.output import claim_results, score_table, write_result
+from titans_seq.pipelines.output import score_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class LongHorizon:
+class LongHorizon(BenchmarkOptions):
     """Mean test errors of Titans, DLinear and seasonal naive over several seeds, in one run."""
 
     dataset: str = "ETTh1"
@@ -32,13 +32,9 @@ class LongHorizon:
     """Backbone."""
     max_epochs: int = 6
     """Passes over the training windows at the most."""
-    output: Path | None = None
-    """Folder for a dated JSON file; none writes nothing."""
-    json: bool = False
-    """Print the result as JSON on standard output instead of a table."""
 
     def run(self) -> dict[str, Any]:
-        """Do it; returns what the JSON file holds."""
+        """Measure; return the content of the JSON file."""
         return run_long_horizon(self)
 
 
@@ -64,7 +60,7 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
     from titans_seq.domains.timeseries.windows import Windows
     from titans_seq.training import TrainingConfig, temporary_seed
 
-    claim_results(options, "context", "horizon", "seeds")
+    check_options(options, "context", "horizon", "seeds")
     parameters = {name: getattr(options, name) for name in ("horizon", "context", "variant", "max_epochs")}
     TitansForecaster(**parameters).check()
     frame = read_csv(fetch(options.dataset, DATASETS))

@@ -4,20 +4,20 @@ import json
 
 import pytest
 
-from titans_seq.cli import execute
-from titans_seq.pipelines.ledger import Ledger
-from titans_seq.pipelines.needle import NeedleBench
+from benchmarks.__main__ import execute
+from benchmarks.ledger import Ledger
+from benchmarks.needle import Needle
 
 TINY = ["--dim", "8", "--layers", "1", "--parameters", "4000", "--epoch-steps", "2", "--epochs", "1", "--seeds", "1"]
 
 
 def test_tinyshakespeare_goes_on_where_it_was_stopped(real_data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
-    command = ["bench", "language", *TINY, "--variants", "attention", "--output", str(tmp_path), "--json"]
-    from titans_seq.pipelines import language
+    command = ["language", *TINY, "--variants", "attention", "--output", str(tmp_path), "--json"]
+    from benchmarks import language
 
     trained, stop = [], 1
-    once = language.LanguageBench.once
+    once = language.Language.once
 
     def counted(self, variant, carry, *rest):
         if len(trained) == stop:
@@ -25,7 +25,7 @@ def test_tinyshakespeare_goes_on_where_it_was_stopped(real_data, tmp_path, capsy
         trained.append((variant, carry))
         return once(self, variant, carry, *rest)
 
-    monkeypatch.setattr(language.LanguageBench, "once", counted)
+    monkeypatch.setattr(language.Language, "once", counted)
     assert execute([*command, "--carry", "off"]) == 0
     first = json.loads(capsys.readouterr().out)
     assert first["characters"] == {"train": 1_003_854, "validation": 111_540}
@@ -48,7 +48,7 @@ def test_tinyshakespeare_goes_on_where_it_was_stopped(real_data, tmp_path, capsy
 def test_needles(tmp_path, capsys):
     size = ["--dim", "8", "--layers", "1", "--parameters", "4000", "--window", "16", "--chunk-size", "16"]
     short = ["--steps", "2", "--batch", "2", "--tests", "3", "--seeds", "2", "--lengths", "512", "700"]
-    command = ["bench", "needle", *size, *short, "--variants", "mag", "attention", "--output", str(tmp_path)]
+    command = ["needle", *size, *short, "--variants", "mag", "attention", "--output", str(tmp_path)]
     assert execute(command) == 0
     assert "windowed attention" in capsys.readouterr().out
     (written,) = tmp_path.glob("needle-passkey-*.json")
@@ -60,7 +60,7 @@ def test_needles(tmp_path, capsys):
 
 
 def test_needles_in_natural_text_are_trained_on_too():
-    bench = NeedleBench(
+    bench = Needle(
         kind="number", dim=8, layers=1, parameters=4000, window=16, chunk_size=16, steps=1, batch=1, tests=1,
         lengths=(600,),
     )  # fmt: skip
@@ -68,7 +68,7 @@ def test_needles_in_natural_text_are_trained_on_too():
 
 
 def test_score(tmp_path, capsys):
-    command = ["bench", "score", "--bytes", "100000", "--dim", "8", "--layers", "1", "--output", str(tmp_path)]
+    command = ["score", "--bytes", "100000", "--dim", "8", "--layers", "1", "--output", str(tmp_path)]
     assert execute(command) == 0
     assert "growth" in capsys.readouterr().out
     (written,) = tmp_path.glob("score-*.json")
@@ -85,7 +85,7 @@ def test_harness(real_data, small_lm, tmp_path, capsys, monkeypatch):
     folder = small_lm.save(tmp_path / "model")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert execute(["bench", "harness", "--model", str(folder), "--limit", "2", "--output", str(tmp_path)]) == 0
+        assert execute(["harness", "--model", str(folder), "--limit", "2", "--output", str(tmp_path)]) == 0
     assert "lambada" in capsys.readouterr().out
     (written,) = tmp_path.glob("harness-*.json")
     results = json.loads(written.read_text())["results"]
@@ -95,7 +95,7 @@ def test_harness(real_data, small_lm, tmp_path, capsys, monkeypatch):
 
 def test_harness_that_is_not_installed(small_lm, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("titans_seq.domains.language.harness.LM", object)
-    assert execute(["bench", "harness", "--model", str(small_lm.save(tmp_path / "model"))]) == 2
+    assert execute(["harness", "--model", str(small_lm.save(tmp_path / "model"))]) == 2
     assert "pip install 'titans-seq[harness]'" in capsys.readouterr().err
 
 
@@ -134,5 +134,5 @@ def test_a_ledger_keeps_rows_of_its_own_settings(tmp_path):
 )
 def test_wrong_input(arguments, message, capsys, real_data, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
-    assert execute(["bench", *arguments]) == 2
+    assert execute(arguments) == 2
     assert message in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Measurements of quality and speed beside peers: `python -m benchmarks NAME` from a checkout; not in the wheel."""

@@ -1,0 +1,55 @@
+"""`python -m benchmarks NAME [options]`: run a benchmark; `--help` lists them.
+
+A benchmark is a module of this package with a dataclass of its own name that has a method `run`, and one line below.
+"""
+
+import sys
+from typing import Annotated
+
+from tyro.conf import subcommand
+
+from benchmarks.genomics import Genomics
+from benchmarks.harness import Harness
+from benchmarks.language import Language
+from benchmarks.long_horizon import LongHorizon
+from benchmarks.needle import Needle
+from benchmarks.recall import Recall
+from benchmarks.scaling import Scaling
+from benchmarks.scan import Scan
+from benchmarks.score import Score
+from benchmarks.speed import Speed
+from benchmarks.stability import Stability
+from benchmarks.streaming import Streaming
+from benchmarks.sweeps import Sweeps
+from benchmarks.training_memory import TrainingMemory
+from benchmarks.training_step import TrainingStep
+from benchmarks.windows import Windows
+from titans_seq.program import run_program
+
+Command = (
+    Annotated[Genomics, subcommand("genomics")]
+    | Annotated[Harness, subcommand("harness")]
+    | Annotated[Language, subcommand("language")]
+    | Annotated[LongHorizon, subcommand("long-horizon")]
+    | Annotated[Needle, subcommand("needle")]
+    | Annotated[Recall, subcommand("recall")]
+    | Annotated[Scaling, subcommand("scaling")]
+    | Annotated[Scan, subcommand("scan")]
+    | Annotated[Score, subcommand("score")]
+    | Annotated[Speed, subcommand("speed")]
+    | Annotated[Stability, subcommand("stability")]
+    | Annotated[Streaming, subcommand("streaming")]
+    | Annotated[Sweeps, subcommand("sweeps")]
+    | Annotated[TrainingMemory, subcommand("training-memory")]
+    | Annotated[TrainingStep, subcommand("training-step")]
+    | Annotated[Windows, subcommand("windows")]
+)
+
+
+def execute(arguments: list[str]) -> int:
+    """Run one benchmark and return its exit code."""
+    return run_program(Command, "python -m benchmarks", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(execute(sys.argv[1:]))

@@ -1,0 +1,33 @@
+"""Options and result files that all benchmarks have."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_seq.errors import DataError
+from titans_seq.files import write_json
+from titans_seq.pipelines.options import JsonOption
+from titans_seq.pipelines.output import claim_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions(JsonOption):
+    """Where the result goes."""
+
+    output: Path | None = None
+    """Folder for a dated JSON file, and for pictures where there are any; none writes nothing."""
+
+
+def check_options(options: BenchmarkOptions, *sizes: str) -> None:
+    """Raise DataError unless the named sizes are at least 1 and `output` can be written."""
+    for name in sizes:
+        if getattr(options, name) < 1:
+            raise DataError(f"{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
+    if options.output is not None:
+        claim_folder(options.output, (), force=True)
+
+
+def write_result(folder: Path | None, name: str, result: dict[str, Any]) -> None:
+    """Write the result of a benchmark as NAME-DATE.json, if a folder is given."""
+    if folder is not None:
+        write_json(folder / f"{name}-{result['date']}.json", result)

@@ -1,0 +1,80 @@
+"""A program of sub-commands: parsing, exit codes, and one line for what went wrong.
+
+Exit codes: 0 success, 2 wrong input, 130 Ctrl-C, 1 anything else.
+"""
+
+import contextlib
+import io
+import itertools
+import re
+import sys
+import warnings
+from typing import Any
+
+import tyro
+
+from titans_seq.errors import TitansSeqError, TitansSeqWarning
+from titans_seq.files import to_json
+
+
+def run_program(commands: Any, name: str, arguments: list[str]) -> int:
+    """Run one command line and return its exit code.
+
+    Args:
+        commands: a union of dataclasses with a method `run`, for tyro; a command with sub-commands has the chosen one
+            as `what`.
+        name: name of the program.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", TitansSeqWarning)
+        warnings.showwarning = _print_warning
+        return _run(commands, name, arguments)
+
+
+def _run(commands: Any, name: str, arguments: list[str]) -> int:
+    try:
+        chosen = _parse(commands, name, arguments)
+        result = chosen.run()
+    except (_UsageError, TitansSeqError) as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    if result is not None and getattr(getattr(chosen, "what", chosen), "json", False):
+        print(to_json(result))
+    return 0
+
+
+class _UsageError(Exception):
+    """A command line that cannot be parsed."""
+
+
+def _parse(commands: Any, name: str, arguments: list[str]) -> Any:
+    """Return the chosen command; what tyro draws as a box on wrong usage becomes one line."""
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(commands, prog=name, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        lines = [line.strip("│╭╮╰╯ ") for line in box.getvalue().splitlines()][1:]  # below the title
+        text = itertools.takewhile(_is_text, itertools.dropwhile(_is_rule, lines))
+        message = re.sub(r"\s+", " ", " ".join(text)) or "wrong usage"
+        raise _UsageError(f"{message} (see {name} --help)") from None
+
+
+def _is_rule(line: str) -> bool:
+    return set(line) <= {"─", "-"}
+
+
+def _is_text(line: str) -> bool:
+    return not _is_rule(line)
+
+
+def _print_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+    print(f"warning: {message}", file=sys.stderr)
