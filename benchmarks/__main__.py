@@ -1,6 +1,7 @@
 """`python -m benchmarks NAME [options]`: run a benchmark; `--help` lists them.
 
-A benchmark is a module of this package with a dataclass of its own name that has a method `run`, and one line below.
+A benchmark is a module of this package with a dataclass of its own name that has a method `run`, a function
+`describe_figures` for benchmarks/README.md, and a line below.
 """
 
 import sys
@@ -13,6 +14,7 @@ from benchmarks.harness import Harness
 from benchmarks.language import Language
 from benchmarks.long_horizon import LongHorizon
 from benchmarks.needle import Needle
+from benchmarks.readme import Readme
 from benchmarks.recall import Recall
 from benchmarks.scaling import Scaling
 from benchmarks.scan import Scan
@@ -43,6 +45,7 @@ Command = (
     | Annotated[TrainingMemory, subcommand("training-memory")]
     | Annotated[TrainingStep, subcommand("training-step")]
     | Annotated[Windows, subcommand("windows")]
+    | Annotated[Readme, subcommand("readme")]
 )
 
 

@@ -8,6 +8,7 @@ What knows no seed is run once on a published split; convolution alone and no mi
 seed only.
 """
 
+import math
 import statistics
 import sys
 import time
@@ -16,10 +17,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.ledger import Ledger
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
+from titans_seq.spread import format_spread, mean_and_spread
 
 NAME = "genomics"
 FOLDS = 5
@@ -225,8 +228,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]
         values: dict[str, float] = {}
         for score in ("mcc", "accuracy", "auroc", "auprc", "seconds"):
             means = [statistics.fmean(row[score] for row in own if row["seed"] == seed) for seed in seeds]
-            values[score] = statistics.fmean(means)
-            values[f"{score}_spread"] = statistics.stdev(means) if len(means) > 1 else float("nan")
+            values[score], values[f"{score}_spread"] = mean_and_spread(means)
         found.setdefault(task, {})[model] = values | {"seeds": len(seeds)}
     return found
 
@@ -251,3 +253,14 @@ def _regression(model: str, pieces: dict[str, tuple[Any, Any]]) -> Any:
     if model == COMPOSITION:
         return composition_floor().fit(codes, labels).predict_proba(test)
     return kmer_regression(np.arange(len(labels)) >= len(y)).fit(codes, labels).predict_proba(test)
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    rows = []
+    for task, models in result["summary"].items():
+        cells = {name: format_spread(of["mcc"], of["mcc_spread"] or math.nan) for name, of in models.items()}
+        own, *others = cells
+        beside = ", ".join(f"{name} {cells[name]}" for name in others)
+        rows.append(Figure(f"{task}, test MCC, {models[own]['seeds']} seeds", f"{own} {cells[own]}", beside))
+    return rows

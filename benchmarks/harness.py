@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.pipelines.output import plain_table
 
@@ -71,3 +72,18 @@ class Harness(BenchmarkOptions):
             }
             plain_table("lm-evaluation-harness", rows)
         return result
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    stream = result["results"]["stream"]
+    (windows,) = (of for how, of in result["results"].items() if how != "stream")
+    return [
+        Figure(
+            "wikitext-2 through lm-evaluation-harness, bits per byte, each document as one stream",
+            f"{stream['wikitext']['bits_per_byte']:.3f}",
+            f"in windows that begin anew {windows['wikitext']['bits_per_byte']:.3f}",
+        ),
+        Figure("PIQA through it, accuracy", f"{stream['piqa']['acc']:.3f}", "chance 0.5"),
+        Figure("LAMBADA through it, accuracy", f"{stream['lambada']['acc']:.3f}", ""),
+    ]

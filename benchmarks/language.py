@@ -6,17 +6,19 @@ number of parameters. The loss, nats per character, is that of the whole last te
 of each other (as nanoGPT does), and as one stream.
 """
 
-import statistics
+import math
 import sys
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.ledger import Ledger
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
+from titans_seq.spread import format_spread, mean_and_spread
 
 DATASET, TRAIN = "tinyshakespeare", 1_003_854
 """Characters of the training part."""
@@ -106,7 +108,7 @@ class Language(BenchmarkOptions):
             ledger.close()
         if not self.json:
             cells = {
-                name: {k: f"{of[k]:.4f} ± {of[f'{k}_spread']:.4f}" for k in ("windows", "stream")}
+                name: {k: format_spread(of[k], of[f"{k}_spread"], 4) for k in ("windows", "stream")}
                 | {
                     "parameters": f"{of['parameters']:,.0f}",
                     "seconds": f"{of['seconds']:.0f}",
@@ -165,13 +167,27 @@ def label(row: dict[str, Any]) -> str:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Row name -> means over the seeds, and the standard deviations of the losses."""
+    """Return, by row name, means over the seeds, and the spread of the losses."""
     found: dict[str, dict[str, float]] = {}
     for name in dict.fromkeys(label(row) for row in rows):
-        of = [row for row in rows if label(row) == name]
-        means = {k: statistics.mean(row[k] for row in of) for k in ("windows", "stream", "parameters", "seconds")}
-        spread = {
-            f"{k}_spread": statistics.stdev(row[k] for row in of) if len(of) > 1 else 0.0 for k in ("windows", "stream")
-        }
-        found[name] = means | spread | {"seeds": len(of)}
+        own = [row for row in rows if label(row) == name]
+        values: dict[str, float] = {"seeds": len(own)}
+        for key in ("windows", "stream", "parameters", "seconds"):
+            values[key], values[f"{key}_spread"] = mean_and_spread(row[key] for row in own)
+        found[name] = values
     return found
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    found, bits = result["summary"], result["baselines_bits_per_byte"]
+    own = [name for name in found if not name.startswith("attention")]
+    rows = []
+    for kind, how in (("windows", "in windows of 64"), ("stream", "read as one stream")):
+        cells = {n: format_spread(found[n][kind], found[n][f"{kind}_spread"] or math.nan) for n in found}
+        others = [f"attention of the same size {cells['attention']}"] if "attention" in cells else []
+        others += [f"{name} {bits[name] * math.log(2):.3f}" for name in ("5-gram", "bz2") if kind == "stream"]
+        others += ["nanoGPT's README says 1.88"] if kind == "windows" else []
+        what = f"tinyshakespeare, {result['settings']['parameters'] / 1e6:.1f} M parameters, nats per character {how}"
+        rows.append(Figure(what, ", ".join(f"{n} {cells[n]}" for n in own), ", ".join(others)))
+    return rows

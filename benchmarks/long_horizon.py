@@ -4,14 +4,17 @@ Rows are split as the papers do; validation and test begin `context` rows early;
 training rows; every window counts (stride 1, none dropped); errors are on standardised values.
 """
 
+import math
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import score_table
+from titans_seq.spread import format_spread, mean_and_spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +153,32 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
 
 
 def _summary(records: list[dict[str, Any]]) -> dict[str, float]:
-    import numpy as np
+    found: dict[str, float] = {}
+    for key in ("mse", "mae", "mase", "seconds"):
+        found[key], found[f"{key}_std"] = mean_and_spread(record[key] for record in records)
+    return found
 
-    means = {k: float(np.mean([r[k] for r in records])) for k in ("mse", "mae", "mase", "seconds")}
-    spread = {f"{k}_std": float(np.std([r[k] for r in records])) for k in ("mse", "mae")}
-    return means | spread
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    found = {name: _summary(records) for name, records in result["runs"].items()}
+    where = f"{result['dataset']}, {result['context']} steps back, {result['horizon']} ahead"
+    seeds = len(result["runs"]["titans"])
+    rows = []
+    for score in ("mse", "mae"):
+        cells = {name: format_spread(of[score], of[f"{score}_std"], 4) for name, of in found.items()}
+        cells["seasonal naive"] = format_spread(found["seasonal naive"][score], math.nan, 4)
+        beside = f"DLinear {cells['dlinear']}, seasonal naive {cells['seasonal naive']}"
+        rows.append(Figure(f"{where}, test {score.upper()}, {seeds} seeds", cells["titans"], beside))
+    seconds = {name: [f"{record['seconds']:.0f}" for record in records] for name, records in result["runs"].items()}
+    rows.append(
+        Figure(
+            f"{where}, seconds to train, each seed",
+            ", ".join(seconds["titans"]),
+            f"DLinear {', '.join(seconds['dlinear'])}",
+        )
+    )
+    return rows
 
 
 def _shares(rows: int) -> tuple[int, int, int]:

@@ -7,18 +7,19 @@ training (`AnswerLoss`): otherwise nothing in 512 bytes teaches a memory not to 
 """
 
 import math
-import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.language import ORDER
 from benchmarks.ledger import Ledger
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
+from titans_seq.spread import format_spread, mean_and_spread
 
 ANSWER_BYTES = 16
 """Room for an answer: a number of 7 digits has to come at once."""
@@ -116,7 +117,7 @@ class Needle(BenchmarkOptions):
         if not self.json:
             cells = {
                 label(v): {
-                    f"{int(n):,}": f"{100 * of['found']:.1f} ± {100 * of['spread']:.1f}" for n, of in per.items()
+                    f"{int(n):,}": format_spread(100 * of["found"], 100 * of["spread"], 1) for n, of in per.items()
                 }
                 for v, per in result["summary"].items()
             }
@@ -215,9 +216,28 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]
         of = [row["found"] for row in rows if row["variant"] == variant]
         result[variant] = {
             n: {
-                "found": statistics.mean(found[n] for found in of),
-                "spread": statistics.stdev(found[n] for found in of) if len(of) > 1 else 0.0,
+                **dict(zip(("found", "spread"), mean_and_spread(found[n] for found in of), strict=True)),
             }
             for n in of[0]
         }
     return result
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    settings, found = result["settings"], result["summary"]
+
+    def cells(lengths: dict[str, dict[str, float]]) -> str:
+        return " / ".join(
+            format_spread(100 * of["found"], 100 * (of["spread"] or math.nan), 1) for of in lengths.values()
+        )
+
+    limit = "" if settings.get("max_step", 1.0) >= 1 else f", max_step={settings['max_step']:g}"
+    lengths = " / ".join(f"{int(n):,}" for n in next(iter(found.values())))
+    what = (
+        f"a {settings['kind']} in a haystack (S-NIAH){limit}, trained on {settings['trained']} bytes, "
+        f"{settings['parameters'] / 1e6:.2f} M parameters; % found at {lengths} bytes"
+    )
+    own = [f"{variant} {cells(of)}" for variant, of in found.items() if variant != "attention"]
+    beside = f"windowed attention {cells(found['attention'])}" if "attention" in found else ""
+    return [Figure(what, "; ".join(own), beside)]

@@ -6,17 +6,19 @@ are the tasks' own. All networks see the same examples in the same order. Backbo
 parameters as the hybrid: their gated MLP is widened.
 """
 
+import math
 import re
-import statistics
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.ledger import Ledger
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
+from titans_seq.spread import format_spread, mean_and_spread
 
 if TYPE_CHECKING:
     from titans_seq.backbone import BackboneConfig
@@ -117,10 +119,10 @@ class Recall(BenchmarkOptions):
         ledger.close()
         if not self.json:
             cells = {
-                m: {t: f"{100 * s['accuracy']:.2f} ± {100 * s['spread']:.2f} %" for t, s in of.items()}
+                m: {t: format_spread(100 * s["accuracy"], 100 * s["spread"], 2) for t, s in of.items()}
                 for m, of in result["summary"].items()
             }
-            plain_table(f"answers that are right, {self.seeds} seeds, mean and standard deviation", cells)
+            plain_table(f"% of answers that are right, {self.seeds} seeds, mean and standard deviation", cells)
         return result
 
     def backbone(self, changes: dict[str, Any]) -> "BackboneConfig":
@@ -182,6 +184,23 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]
     for row in rows:
         for task in row["accuracy"]:
             values = [r["accuracy"][task] for r in rows if r["model"] == row["model"]]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            found.setdefault(row["model"], {})[task] = {"accuracy": statistics.mean(values), "spread": spread}
+            mean, spread = mean_and_spread(values)
+            found.setdefault(row["model"], {})[task] = {"accuracy": mean, "spread": spread}
     return found
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    found, settings = result["summary"], result["settings"]
+    steps = f", {settings['steps']:,} steps" if settings.get("steps") else ""
+    rows = []
+    for task in next(iter(found.values())):
+        cells = {
+            m: format_spread(100 * of[task]["accuracy"], 100 * (of[task]["spread"] or math.nan), 2)
+            for m, of in found.items()
+        }
+        attention = "sliding-window attention"
+        own = ", ".join(f"{model} {cell}" for model, cell in cells.items() if model != attention)
+        beside = f"{attention} of the same size {cells[attention]}" if attention in cells else ""
+        rows.append(Figure(f"{task}{steps}, % of answers that are right", own, beside))
+    return rows

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from benchmarks.speed import step, timed
 from titans_seq.errors import DataError
@@ -112,3 +113,22 @@ def _spread(values: list[float]) -> float:
     """Largest distance of a value from the mean, as a share of it."""
     middle = sum(values) / len(values)
     return max(abs(v - middle) for v in values) / middle
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    lengths, decoding = result["microseconds_per_token"], result["decoding"]
+    cells = {what: " / ".join(f"{of[what]:.1f}" for of in lengths.values()) for what in ("forward", "both")}
+    at = " / ".join(f"{int(n):,}" for n in lengths)
+    return [
+        Figure(
+            f"one memory, dim {result['dim']}, microseconds a token at {at} tokens, forward and backward",
+            cells["both"],
+            f"forward alone {cells['forward']}",
+        ),
+        Figure(
+            "decoding token by token with it, tokens a second at the start",
+            f"{decoding['first']:,.0f}",
+            f"at the end {decoding['last']:,.0f}",
+        ),
+    ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import TitansSeqError
 from titans_seq.pipelines.output import plain_table
@@ -98,3 +99,11 @@ class Scan(BenchmarkOptions):
             "processor_seconds": usage.ru_utime + usage.ru_stime,
             "peak_mb": usage.ru_maxrss * 1024 / 1e6,
         }
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    (whole, most), (part, least) = result["runs"].items()
+    what = f"scan of {int(whole):,} letters at stride {result['settings']['stride']}, default model"
+    beside = f"of {int(part):,} letters {least['seconds'] / 60:.1f} minutes, {least['peak_mb']:.0f} MB"
+    return [Figure(what, f"{most['seconds'] / 60:.1f} minutes, {most['peak_mb']:.0f} MB", beside)]

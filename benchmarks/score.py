@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
@@ -90,3 +91,20 @@ class Score(BenchmarkOptions):
             "time_ratio": median(b - a for a, b in zip(stamps[-part - 1 :], stamps[-part:], strict=False))
             / median(b - a for a, b in zip(stamps[part:], stamps[part + 1 : 2 * part + 1], strict=False)),
         }
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    variants = result["variants"]
+    return [
+        Figure(
+            f"resident memory while {result['bytes']:,} bytes are scored, growth from 5 % to the end",
+            ", ".join(f"{name} {of['memory_growth']:+.2%}" for name, of in variants.items()),
+            "",
+        ),
+        Figure(
+            "bytes a second in it",
+            ", ".join(f"{name} {of['bytes_per_second']:,.0f}" for name, of in variants.items()),
+            "",
+        ),
+    ]

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from benchmarks.peak_memory import watch_memory
 from titans_seq.errors import DataError
@@ -215,3 +216,29 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
         "share of matrix rate": share,
         "peak memory": f"{row['peak_mb']:,.0f} MB",
     }
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    own, peers = "memory, depth 2, chunk 64", ("Mamba2", "attention", "GRU", "titans-pytorch")
+    figures = []
+    for tokens, rows in result["lengths"].items():
+        others = [name for name in rows if name.startswith(peers)]
+        for key, what in (("forward", "forward"), ("both", "forward and backward")):
+            rates = {n: f"{rows[n][key]['tokens_per_second']:,.0f}" for n in (own, *others) if rows[n].get(key)}
+            figures.append(
+                Figure(
+                    f"{own}, dim {result['dim']}, {int(tokens):,} tokens, tokens a second {what}",
+                    rates.pop(own),
+                    ", ".join(f"{name} {rate}" for name, rate in rates.items()),
+                )
+            )
+        peaks = {n: f"{rows[n]['peak_mb']:,.0f}" for n in (own, *others) if rows[n].get("peak_mb")}
+        if own in peaks:
+            beside = ", ".join(f"{name} {peak}" for name, peak in peaks.items() if name != own)
+            figures.append(Figure(f"its peak memory at {int(tokens):,}, MB", peaks[own], beside))
+    tokens, rows = "8192", result["lengths"].get("8192", {})
+    if own in rows:
+        shares = f"{rows[own]['share_forward']:.0%} forward, {rows[own]['share_both']:.0%} forward and backward"
+        figures.append(Figure(f"its share of the machine's best matrix-product rate at {int(tokens):,}", shares, ""))
+    return figures

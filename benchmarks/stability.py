@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.pipelines.output import plain_table
 from titans_seq.progress import show_progress
@@ -104,3 +105,12 @@ def _worst(rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
             **{what: f"{max(r['largest_' + what] for r in runs):.3g}" for what in ("output", "state", "gradient")},
         }
     return worst
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    runs = result["runs"]
+    finite = sum(bool(run["finite"]) for run in runs)
+    largest = max(run["largest_gradient"] for run in runs)
+    what = f"hostile sequences of {result['tokens']:,} tokens that stay finite, forward and backward"
+    return [Figure(what, f"{finite} of {len(runs)}", f"largest gradient {largest:.0f}")]

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.pipelines.output import plain_table
 
@@ -101,3 +102,20 @@ def _stream(variant: Any, options: Streaming) -> dict[str, Any]:
         "state_bytes": state.nbytes if state is not None else 0,
         "finite": finite,
     }
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    variants = result["variants"]
+
+    def cells(key: str, form: str) -> str:
+        return ", ".join(f"{name} {of[key]:{form}}" for name, of in variants.items())
+
+    return [
+        Figure(
+            f"time per token in the last 1 % of {result['tokens']:,} tokens, to the first 1 %",
+            cells("time_ratio", ".2f"),
+            f"resident memory {cells('memory_growth', '+.1%')}",
+        ),
+        Figure(f"tokens a second in it, dim {result['dim']}", cells("tokens_per_second", ",.0f"), ""),
+    ]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import SweepError
 from titans_seq.pipelines.output import plain_table
@@ -148,3 +149,14 @@ def _program(*options: str, place: Path, **environment: str) -> None:
     )  # fmt: skip
     if done.returncode:
         raise SweepError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    workers, status = result["settings"]["workers"], result["status"]
+    gains = ", ".join(f"{gain:.2f} times {kind}" for kind, gain in result["gain"].items())
+    return [
+        Figure(f"trials a minute with {workers} workers", gains, ""),
+        Figure("a trial beside its training", f"{result['overhead_seconds_per_trial']:.2f} s", ""),
+        Figure(f"`sweep status` of {status['trials']:,} trials, whole command", f"{status['seconds']:.2f} s", ""),
+    ]

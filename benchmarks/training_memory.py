@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from benchmarks.peak_memory import watch_memory
 from titans_seq.pipelines.output import plain_table
@@ -77,3 +78,11 @@ def measure(tokens: int, dim: int, segment: int | None, seed: int) -> dict[str, 
             memory(x)[0].square().sum().backward()
             seconds.append(time.perf_counter() - started)
     return {"peak_mb": peak[0], "seconds": seconds[-1]}
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    plain, recomputed = (result["summary"][name] for name in ("plain", "recomputed"))
+    what = f"peak memory of a training step on {result['tokens']:,} tokens, dim {result['dim']}, recomputing"
+    figure = f"{recomputed['peak_mb']:.0f} MB, {result['time_ratio']:.2f} times as long"
+    return [Figure(what, figure, f"keeping all {plain['peak_mb']:.0f} MB")]

@@ -12,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
@@ -153,3 +154,16 @@ def language_model(steps: int, seed: int) -> Case:
         network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=backbone))
         tokens = torch.randint(256, (100_000,))
     return network, NextTokenLoss(), loader(ConsecutiveSegments(tokens, model.context, model.batch_size, steps, seed))
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    return [
+        Figure(
+            f"{name}: a training step with the defaults",
+            f"{1000 * of['step_seconds']:.0f} ms",
+            f"matrix products {of['products']:.0%}, the memory's kernel {of['kernel']:.0%}, other operators "
+            f"{of['operators']:.0%}, rest {of['rest']:.0%}",
+        )
+        for name, of in result["models"].items()
+    ]

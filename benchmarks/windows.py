@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.environment import describe
+from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
@@ -99,3 +100,14 @@ def _rate(loader: Any, batch_size: int, most: int) -> float:
         if count >= most * batch_size:
             break
     return count / (time.perf_counter() - started)
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    rates = {name: f"{of['median']:,.0f}" for name, of in result["windows_per_second"].items()}
+    what = f"windows a second, {result['context']} + {result['horizon']} steps, {result['channels']} channels"
+    return [
+        Figure(
+            what, rates.pop("titans-seq"), f"pytorch-forecasting's {', '.join(f'{n} {r}' for n, r in rates.items())}"
+        )
+    ]
