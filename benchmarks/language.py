@@ -121,7 +121,7 @@ class Language(BenchmarkOptions):
 
     def model(self, variant: str, carry: bool, seed: int) -> Any:
         """The estimator of a row, at the number of parameters asked for."""
-        from titans_seq.backbone.presets import sized
+        from titans_seq.backbone.presets import fit_parameters
         from titans_seq.domains.language import TitansLM
 
         model = TitansLM(
@@ -133,7 +133,7 @@ class Language(BenchmarkOptions):
         )  # fmt: skip
         config = model.check()
         try:
-            config = sized(config, self.parameters - SYMBOLS * self.dim)
+            config = fit_parameters(config, self.parameters - SYMBOLS * self.dim)
         except ValueError as error:
             raise DataError(str(error)) from error
         return model.set_params(mlp_expansion=config.mlp_expansion)

@@ -2,8 +2,9 @@
 
 Every network sees the same examples in the same order; lengths beyond the trained one are never trained on. A needle
 counts as found if the greedy answer holds its value (see `domains.language.needle`). Memories begin as induction heads
-that forget little (`LanguageConfig`): otherwise most of the training goes into finding that out. Writing has a price in
-training (`AnswerLoss`): otherwise nothing in 512 bytes teaches a memory not to write over a needle later.
+that forget little (`MemoryOptions.induction`): otherwise most of the training goes into finding that
+out. Writing has a price in training (`AnswerLoss`): otherwise nothing in 512 bytes teaches a memory not to write over a
+needle later.
 """
 
 import math
@@ -133,7 +134,7 @@ class Needle(BenchmarkOptions):
     def backbone(self, variant: str) -> Any:
         """The configuration of a row, at the number of parameters asked for."""
         from titans_seq.backbone import BackboneConfig
-        from titans_seq.backbone.presets import sized
+        from titans_seq.backbone.presets import fit_parameters
         from titans_seq.domains.language.vocabulary import BYTES
 
         try:
@@ -145,8 +146,10 @@ class Needle(BenchmarkOptions):
                 window=self.window,
                 chunk_size=self.chunk_size,
                 max_step=self.max_step,
+                induction=True,
+                initial_forget=self.initial_forget,
             )
-            return sized(config, self.parameters - (BYTES + 1) * self.dim)
+            return fit_parameters(config, self.parameters - (BYTES + 1) * self.dim)
         except ValueError as error:
             raise DataError(str(error)) from error
 
@@ -169,14 +172,7 @@ class Needle(BenchmarkOptions):
         part = min(PART, self.steps)
         epochs = -(-self.steps // part)
         with temporary_seed(seed):
-            network = LanguageNetwork(
-                LanguageConfig(
-                    vocabulary=BYTES + 1,
-                    backbone=self.backbone(variant),
-                    induction=True,
-                    initial_forget=self.initial_forget,
-                )
-            )
+            network = LanguageNetwork(LanguageConfig(vocabulary=BYTES + 1, backbone=self.backbone(variant)))
         history = train(
             network,
             AnswerLoss(self.write_cost),

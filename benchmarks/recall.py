@@ -128,13 +128,13 @@ class Recall(BenchmarkOptions):
     def backbone(self, changes: dict[str, Any]) -> "BackboneConfig":
         """The configuration of a row; in the table of models all have the parameters of the hybrid."""
         from titans_seq.backbone import BackboneConfig
-        from titans_seq.backbone.presets import parameters, sized
+        from titans_seq.backbone.presets import count_parameters, fit_parameters
 
         try:
             size: dict[str, Any] = {"layers": 2, "heads": 1, "mlp_expansion": 1, "memory_expansion": 1}
             size |= {n: getattr(self, n) for n in ("dim", "window", "chunk_size", "initial_step")}
             hybrid, config = (BackboneConfig(**size, **c) for c in (MODELS["mag"], changes))
-            return sized(config, parameters(hybrid)) if self.table == "models" else config
+            return fit_parameters(config, count_parameters(hybrid)) if self.table == "models" else config
         except ValueError as error:
             raise DataError(str(error)) from error
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from titans_seq.files import written
+from titans_seq.files import write_atomically
 
 
 def plot_speed(path: Path, result: dict[str, Any]) -> None:
@@ -33,5 +33,5 @@ def plot_speed(path: Path, result: dict[str, Any]) -> None:
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("tokens a second")
     axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    with written(path) as file:
+    with write_atomically(path) as file:
         figure.savefig(file, format="png", dpi=120)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from titans_seq.errors import DataError, TrackingError, reason
 from titans_seq.pipelines.options import JsonOption, TrackingOption
-from titans_seq.tracking import connected, located
+from titans_seq.tracking import connect, resolve_uri
 
 T = TypeVar("T")
 
@@ -51,13 +51,13 @@ def search_runs(uri: str | None, experiment: str | None, parent: str | None, las
 
 def ask_server(uri: str | None, ask: Callable[[Any], T]) -> T:
     """Return the answer of a server or database to a client; raise TrackingError if it cannot be reached."""
-    uri = located(uri)
+    uri = resolve_uri(uri)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise TrackingError(f"cannot read runs at {uri}: there is no such file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ask(connected(uri))
+            return ask(connect(uri))
     except DataError:
         raise
     except Exception as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from titans_seq.errors import DataError
-from titans_seq.files import written
+from titans_seq.files import write_atomically
 from titans_seq.pipelines.output import claim_file
 from titans_seq.progress import byte_progress
 
@@ -85,7 +85,7 @@ def run_scan(options: Scan) -> dict[str, Any]:
     name = str(model.classes_[label])
     number = 0
     with (
-        written(options.out) as temporary,
+        write_atomically(options.out) as temporary,
         temporary.open("w", encoding="utf-8") as file,
         byte_progress(options.genome, "scanning", sys.stderr.isatty() and not options.json) as on_bytes,
     ):

@@ -33,7 +33,7 @@ def scan_path(request, monkeypatch, kernel_problem):
     from titans_seq.memory import kernel
 
     if request.param == "torch":
-        monkeypatch.setattr(kernel, "usable", lambda *_: False)
+        monkeypatch.setattr(kernel, "is_usable", lambda *_: False)
     elif kernel_problem:
         pytest.skip(kernel_problem)
     return request.param

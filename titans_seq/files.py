@@ -25,7 +25,7 @@ def to_json(values: Any, indent: int | None = None) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text at once or not at all."""
-    with written(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -43,7 +43,7 @@ def digest(path: Path) -> str:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
+def write_atomically(path: Path) -> Iterator[Path]:
     """A temporary file to write to, which becomes `path` if all goes well and vanishes if not."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     os.close(handle)

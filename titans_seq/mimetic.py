@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def mimetic(project: Tensor, output: Tensor) -> None:
+def init_mimetic(project: Tensor, output: Tensor) -> None:
     """Make a mixer's projections begin alike, in place: keys as queries, the output as the inverse of the values.
 
     A query then finds what a key of the same token wrote, and a value comes out as it went in; with projections drawn

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from titans_seq.files import written
+from titans_seq.files import write_atomically
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -18,5 +18,5 @@ def new_figure(width: float, height: float) -> Any:
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write a figure as PNG at once or not at all."""
-    with written(path) as temporary:
+    with write_atomically(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

@@ -32,7 +32,7 @@ def compact(mask: Tensor | None) -> Compaction | None:
 def gather(x: Tensor, where: Compaction) -> Tensor:
     """(B, T, ...) -> (B, R, ...), zeros past each row's length."""
     index = expand_index(where.order, x, 1)
-    real = within(where.lengths.to(x.device), where.order.shape[1])
+    real = mask_within(where.lengths.to(x.device), where.order.shape[1])
     return x.gather(1, index).where(real.reshape(*real.shape, *[1] * (x.ndim - 2)), x.new_zeros(()))
 
 
@@ -43,7 +43,7 @@ def scatter(x: Tensor, where: Compaction) -> Tensor:
     return x.gather(1, expand_index(rank, x, 1)).where(real, x.new_zeros(()))
 
 
-def within(lengths: Tensor, size: int) -> Tensor:
+def mask_within(lengths: Tensor, size: int) -> Tensor:
     """(B,) -> (B, size) bool, True below each row's length."""
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)
 

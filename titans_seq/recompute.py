@@ -14,7 +14,7 @@ from titans_seq.state import State
 S = TypeVar("S", bound=State)
 
 
-def in_segments(
+def run_in_segments(
     step: Callable[[Tensor, S], tuple[Tensor, S]], module: nn.Module, x: Tensor, state: S, size: int
 ) -> tuple[Tensor, S]:
     """`step(x, state)` over x (B, T, dim) in segments of `size` tokens; same outputs and gradients.
@@ -28,12 +28,12 @@ def in_segments(
     for part in x.split(size, 1):
         tensors = state.tensors()
         y, *after = _Segment.apply(step, state, len(tensors), part, *tensors, *parameters)  # type: ignore[no-untyped-call]
-        state = state.refilled(after)
+        state = state.replace_tensors(after)
         outputs.append(y)
     return torch.cat(outputs, 1), state
 
 
-def wanted(size: int | None, x: Tensor, lengths: Tensor | None) -> bool:
+def is_wanted(size: int | None, x: Tensor, lengths: Tensor | None) -> bool:
     """Whether a run is long enough for segments of `size`, evenly padded, and about to be differentiated."""
     return size is not None and lengths is None and x.shape[1] > size and torch.is_grad_enabled()
 
@@ -49,7 +49,7 @@ class _Segment(torch.autograd.Function):
         ctx.autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
         ctx.random = torch.get_rng_state(), torch.cuda.get_rng_state(x.device) if x.is_cuda else None
         ctx.save_for_backward(x, *tensors)
-        y, after = step(x, state.refilled(tensors[:count]))
+        y, after = step(x, state.replace_tensors(tensors[:count]))
         # a tensor that passes through unchanged must not be handed out as it came in
         out = [y, *(t.clone() if any(t is s for s in tensors) else t for t in after.tensors())]
         ctx.mark_non_differentiable(*(t for t in out if not t.is_floating_point()))
@@ -70,7 +70,7 @@ class _Segment(torch.autograd.Function):
             torch.set_rng_state(ctx.random[0])
             if ctx.random[1] is not None:
                 torch.cuda.set_rng_state(ctx.random[1], saved[0].device)
-            y, after = ctx.step(saved[0], ctx.shape.refilled(saved[1 : 1 + ctx.count]))
+            y, after = ctx.step(saved[0], ctx.shape.replace_tensors(saved[1 : 1 + ctx.count]))
         outputs = [y, *after.tensors()]
         pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if o.requires_grad and g is not None]
         inputs = [*saved[: 1 + ctx.count], *parameters]

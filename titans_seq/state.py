@@ -25,7 +25,7 @@ class State:
         """Every tensor, in the order of `named_tensors`."""
         return [tensor for _, tensor in self.named_tensors()]
 
-    def refilled(self, tensors: Iterable[Tensor]) -> Self:
+    def replace_tensors(self, tensors: Iterable[Tensor]) -> Self:
         """A state of the same make with other tensors, in the order of `named_tensors`."""
         remaining = iter(tensors)
         return self.map(lambda _: next(remaining))
@@ -129,4 +129,4 @@ def _named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 def stack(states: list[S]) -> S:
     """Rows of several states of the same kind, one below the other."""
     rows = zip(*(state.tensors() for state in states), strict=True)
-    return states[0].refilled([torch.cat(tensors) for tensors in rows])
+    return states[0].replace_tensors([torch.cat(tensors) for tensors in rows])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from titans_seq.backbone import BackboneConfig, TitansBackbone
 from titans_seq.errors import ModelError
-from titans_seq.files import written
+from titans_seq.files import write_atomically
 from titans_seq.memory import MemoryConfig, NeuralMemory
 from titans_seq.saving import copy_tensors
 from titans_seq.state import State, check_state, template
@@ -33,7 +33,7 @@ def save_state(state: State, path: str | os.PathLike[str], config: Config) -> Pa
     check_state(state, template(_empty(config)), None)
     header = {"format": FORMAT, "version": VERSION, "kind": _kind(config), "config": json.dumps(asdict(config))}
     try:
-        with written(path) as temporary:
+        with write_atomically(path) as temporary:
             save_file(copy_tensors(state.named_tensors()), temporary, metadata=header)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot write {path}: {error}") from error
@@ -62,7 +62,7 @@ def load_state(path: str | os.PathLike[str], config: Config) -> Any:
     if {name for name, _ in empty.named_tensors()} != set(tensors):
         raise ModelError(f"{path} is damaged: it does not hold the tensors of its configuration")
     try:
-        state = empty.refilled([_same_kind(tensors[name], like) for name, like in empty.named_tensors()])
+        state = empty.replace_tensors([_same_kind(tensors[name], like) for name, like in empty.named_tensors()])
         check_state(state, template(empty), None)
         state.check_counters()
     except ValueError as error:

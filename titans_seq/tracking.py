@@ -89,7 +89,7 @@ class Run:
                 run.info.experiment_id, "model", self.run_id, params=run.data.params
             )
             with tempfile.TemporaryDirectory() as place:
-                problem = _packed(Path(place) / "model", entity, folder, code, example)
+                problem = _pack(Path(place) / "model", entity, folder, code, example)
                 if problem is None:
                     self._client.log_model_artifacts(entity.model_id, f"{place}/model")
             self._client.finalize_logged_model(entity.model_id, "FAILED" if problem else "READY")
@@ -130,7 +130,7 @@ class Run:
         warnings.warn(f"tracking stopped, the work goes on: {reason(error)}", TitansSeqWarning, stacklevel=3)
 
 
-def _packed(
+def _pack(
     place: Path, entity: Any, folder: Path, code: Path, example: Callable[[], tuple[Any, Any]]
 ) -> Exception | None:
     """Write a model as MLflow keeps it, without a server; returns what went wrong."""
@@ -160,12 +160,12 @@ def _packed(
     return None
 
 
-def located(uri: str | None) -> str:
+def resolve_uri(uri: str | None) -> str:
     """A tracking URI; where none is given that of MLFLOW_TRACKING_URI, or else of `DEFAULT_FILE` here."""
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / DEFAULT_FILE}"
 
 
-def connected(uri: str) -> Any:
+def connect(uri: str) -> Any:
     """An MLflow client that says nothing and soon gives up on a server that does not answer."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -178,7 +178,7 @@ def connected(uri: str) -> Any:
     return MlflowClient(uri)
 
 
-def _goes_on(client: Any, run_id: str) -> bool:
+def _resume(client: Any, run_id: str) -> bool:
     """Begin a run again, if it is there."""
     from mlflow.exceptions import MlflowException
 
@@ -209,14 +209,14 @@ def track(
     Raises:
         TrackingError: the server or database cannot be reached at the start.
     """
-    uri = located(uri)
+    uri = resolve_uri(uri)
     if uri == OFF:
         yield Run(None, None)
         return
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            client = connected(uri)
+            client = connect(uri)
             from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
             found = client.get_experiment_by_name(experiment)
@@ -224,7 +224,7 @@ def track(
             tags = {MLFLOW_RUN_NAME: name, VERSION: __version__}
             if parent is not None:
                 tags[MLFLOW_PARENT_RUN_ID] = parent
-            again = again if again is not None and _goes_on(client, again) else None
+            again = again if again is not None and _resume(client, again) else None
             run_id = again or client.create_run(experiment_id, tags=tags).info.run_id
     except Exception as error:
         raise TrackingError(f"cannot track at {without_secrets(uri)}: {reason(error)}") from error

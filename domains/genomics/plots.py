@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from titans_seq.domains.genomics.metrics import one_hot
 from titans_seq.domains.genomics.mutagenesis import LETTERS
-from titans_seq.files import written
+from titans_seq.files import write_atomically
 
 
 def plot_curves(
@@ -95,5 +95,5 @@ def _save(figure: Any, path: Path, title: str) -> None:
     figure.suptitle(title, fontsize=10).set_parse_math(False)
     for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
         text.set_parse_math(False)
-    with written(path) as temporary:
+    with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

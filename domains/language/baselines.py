@@ -35,8 +35,8 @@ def ngram_bits(train: str, test: str, order: int) -> float:
         contexts, first, kinds = np.unique(grams >> 8, return_index=True, return_counts=True)
         totals = np.add.reduceat(counts, first)
         wanted = _grams(stream, n)[-len(asked) :]
-        count = _looked_up(grams, counts, wanted)
-        total, kind = (_looked_up(contexts, values, wanted >> 8) for values in (totals, kinds))
+        count = _look_up(grams, counts, wanted)
+        total, kind = (_look_up(contexts, values, wanted >> 8) for values in (totals, kinds))
         known = total > 0
         chance[known] = (count[known] + kind[known] * chance[known]) / (total[known] + kind[known])
     return float(-np.log(chance).mean() / math.log(2))
@@ -49,7 +49,7 @@ def _grams(data: NDArray[np.uint8], n: int) -> NDArray[np.int64]:
     return grams
 
 
-def _looked_up(keys: NDArray[np.int64], values: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+def _look_up(keys: NDArray[np.int64], values: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
     """The values of sorted keys, 0 where there is no such key."""
     place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
     return np.where(keys[place] == wanted, values[place], 0)

@@ -4,13 +4,11 @@ Axes: B batch, T tokens, V vocabulary.
 """
 
 from dataclasses import dataclass
-from math import log
 
 import torch
 from torch import Tensor, nn
 
 from titans_seq.backbone import BackboneConfig, BackboneState, TitansBackbone
-from titans_seq.memory import NeuralMemory
 
 INITIAL = 0.02
 """Standard deviation of the embedding at the start: all tokens are then about as likely as each other."""
@@ -26,13 +24,6 @@ class LanguageConfig:
     backbone: BackboneConfig
     """What stands between embedding and head."""
 
-    induction: bool = False
-    """Memories begin with the keys of the token before: a query finds what followed on tokens like its own, from the
-    first step on. Off, training has to turn the convolutions of the keys first."""
-
-    initial_forget: float | None = None
-    """Share of the memory that a token forgets at first; None: as `NeuralMemory` sets it."""
-
 
 class LanguageNetwork(nn.Module):
     """Tokens to logits of the next token, streaming as the backbone does."""
@@ -43,19 +34,6 @@ class LanguageNetwork(nn.Module):
         self.embedding = nn.Embedding(config.vocabulary, config.backbone.dim)
         nn.init.normal_(self.embedding.weight, std=INITIAL)
         self.backbone = TitansBackbone(config.backbone)
-        for memory in self.modules():
-            if isinstance(memory, NeuralMemory):
-                self._prepare(memory)
-
-    @torch.no_grad()
-    def _prepare(self, memory: NeuralMemory) -> None:
-        """Initial values that are of use for tokens of text."""
-        dim, heads, alpha = memory.config.dim, memory.config.heads, self.config.initial_forget
-        if self.config.induction and memory.conv is not None:
-            memory.conv[dim : 2 * dim, -1] -= 1
-            memory.conv[dim : 2 * dim, -2] += 1
-        if alpha is not None:
-            memory.gates.bias[2 * heads :] = log(alpha / (1 - alpha))
 
     def forward(self, tokens: Tensor, state: BackboneState | None = None) -> tuple[Tensor, BackboneState]:
         """tokens (B, T) integers, T >= 1; logits (B, T, V) of each token's successor, and the state behind them."""
@@ -74,4 +52,4 @@ class LanguageNetwork(nn.Module):
             return torch.where(fresh.to(old.device).reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
         first = self.backbone.initial_state(len(fresh))
-        return state.refilled([pick(n, o) for n, o in zip(first.tensors(), state.tensors(), strict=True)])
+        return state.replace_tensors([pick(n, o) for n, o in zip(first.tensors(), state.tensors(), strict=True)])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from titans_seq.domains.language.surprise import running
-from titans_seq.files import written
+from titans_seq.files import write_atomically
 from titans_seq.training import History
 
 
@@ -102,5 +102,5 @@ def _finish(figure: Any, path: Path, title: str) -> None:
     handles = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if handles:
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    with written(path) as temporary:
+    with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

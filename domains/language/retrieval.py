@@ -15,7 +15,7 @@ from titans_seq.domains.language.needle import Needle, NeedleTask, found, needle
 from titans_seq.domains.language.network import LanguageNetwork
 from titans_seq.domains.language.segments import next_token_loss
 from titans_seq.domains.language.vocabulary import BYTES
-from titans_seq.memory.recorded import step_sizes
+from titans_seq.memory.record import record_step_sizes
 
 
 @dataclass
@@ -83,7 +83,7 @@ class AnswerLoss:
         self.write_cost = write_cost
 
     def __call__(self, network: nn.Module, batch: Answered) -> Tensor:
-        with step_sizes(network) as sizes:
+        with record_step_sizes(network) as sizes:
             logits, _ = network(batch.tokens[:, :-1])
         loss = next_token_loss(logits, batch.tokens[:, 1:])[batch.answers].mean()
         if not network.training or not sizes:

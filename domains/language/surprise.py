@@ -13,7 +13,7 @@ from torch import Tensor
 
 from titans_seq.domains.language.evaluation import stream_losses
 from titans_seq.domains.language.network import LanguageNetwork
-from titans_seq.memory.recorded import recorded
+from titans_seq.memory.record import record_surprise
 
 
 def traced(network: LanguageNetwork, tokens: Iterable[Tensor]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -32,7 +32,7 @@ def traced(network: LanguageNetwork, tokens: Iterable[Tensor]) -> tuple[NDArray[
         if last is not None:
             yield last  # is predicted too, and thrown away below
 
-    with recorded(network) as norms:
+    with record_surprise(network) as norms:
         losses = torch.cat(list(stream_losses(network, watched())))[:-1].double().numpy()
     if not norms:
         return losses, np.full_like(losses, np.nan)

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from titans_seq.domains.timeseries.panel import Panel
-from titans_seq.files import written
+from titans_seq.files import write_atomically
 
 LARGEST = 24
 """Panels of one picture at the most."""
@@ -57,5 +57,5 @@ def plot_forecast(
     left = f" (first {LARGEST} of {len(places)})" if len(places) > LARGEST else ""
     figure.suptitle(title + left, fontsize=10).set_parse_math(False)
     figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    with written(path) as temporary:
+    with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

@@ -12,7 +12,7 @@ from titans_seq.domains.timeseries.inputs import ForecastState
 from titans_seq.domains.timeseries.observe import align_to_grid
 from titans_seq.domains.timeseries.panel import tables
 from titans_seq.errors import DataError, TitansSeqWarning
-from titans_seq.memory.recorded import recorded
+from titans_seq.memory.record import record_surprise
 
 
 def surprise_frame(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None, shown: bool = False) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def surprise_frame(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None
         )
     parts = []
     state.network.eval()
-    with torch.inference_mode(), recorded(state.network) as norms:
+    with torch.inference_mode(), record_surprise(state.network) as norms:
         for inputs in inputs_at(state, panel, rows, values, "surprise", shown):
             state.network(*inputs)
             last = [torch.cat(of, 2)[..., -1].mean(-1) for of in norms]  # (B C,) per memory

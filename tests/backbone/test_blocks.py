@@ -44,14 +44,14 @@ def normed(norm, x):
     return x / (x.square().mean(-1, keepdim=True) + torch.finfo(x.dtype).eps).sqrt() * norm.weight
 
 
-def gated(gate, y, m):
+def gate_output(gate, y, m):
     return normed(gate.memory_norm, m) / (1 + torch.exp(-normed(gate.attention_norm, y)))
 
 
 def mag(block, x):
     """Equations 26 to 28."""
     y = window_attention(block.attention, normed(block.norm, x))
-    return gated(block.gate, y, block.memory.step(x, None, None)[0])
+    return gate_output(block.gate, y, block.memory.step(x, None, None)[0])
 
 
 def mal(block, x):
@@ -76,7 +76,7 @@ def mac(block, x):
         y = attention(block.attention, s[:, t], torch.cat([h, s[:, start : t + 1]], 1), [*range(t - start + 1)] * 2)
         written.append(s[:, t] + y)
     m = memory.step(torch.stack(written, 1))[0]
-    return gated(block.gate, torch.stack(written, 1) - s, m)
+    return gate_output(block.gate, torch.stack(written, 1) - s, m)
 
 
 @pytest.mark.parametrize(("kind", "equations"), [(MACBlock, mac), (MAGBlock, mag), (MALBlock, mal)])

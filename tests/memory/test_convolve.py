@@ -31,7 +31,7 @@ def test_kernel_equals_torch(monkeypatch, kernel_problem, batch, length, heads, 
     found = []
     for usable in (lambda x: False, lambda x: True):
         with monkeypatch.context() as patch:
-            patch.setattr(kernel, "usable", usable)
+            patch.setattr(kernel, "is_usable", usable)
             out = memory_inputs(*leaves, heads)
         g = torch.Generator().manual_seed(1)
         loss = sum((torch.randn(o.shape, generator=g, dtype=o.dtype) * o).sum() for o in out)

@@ -55,7 +55,7 @@ def test_threads_change_nothing(needs_kernel):
 def test_single_precision(needs_kernel, monkeypatch):
     inputs, weights, surprise = random_inputs(2, 2, 50, 8, 2, dtype=torch.float32)
     fast = scan_chunks(*inputs, weights, surprise, chunk_size=16, clip=2.0)
-    monkeypatch.setattr(kernel, "usable", lambda x: False)
+    monkeypatch.setattr(kernel, "is_usable", lambda x: False)
     plain = scan_chunks(*inputs, weights, surprise, chunk_size=16, clip=2.0)
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-4)
 

@@ -368,7 +368,7 @@ def test_gate_by_kernel_equals_torch(monkeypatch, kernel_problem):
     gate = torch.randn(3, 7, 8, dtype=torch.float64, requires_grad=True)
     found = []
     for usable in (lambda x: False, lambda x: True):
-        monkeypatch.setattr(kernel, "usable", usable)
+        monkeypatch.setattr(kernel, "is_usable", usable)
         out = memory._gated(y, gate)
         found.append([out, *torch.autograd.grad(out.square().sum(), [y, gate, memory.output_norm.weight])])
     for expected, got in zip(*found, strict=True):

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans_seq.mimetic import mimetic
-from titans_seq.ragged import within
+from titans_seq.mimetic import init_mimetic
+from titans_seq.ragged import mask_within
 from titans_seq.state import State, check_counter
 
 BASE = 10_000.0
@@ -47,7 +47,7 @@ class Attention(nn.Module):
         self.window = window
         self.project = nn.Linear(dim, 3 * dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
-        mimetic(self.project.weight, self.output.weight)
+        init_mimetic(self.project.weight, self.output.weight)
         size = dim // heads
         self.persistent = nn.Parameter(torch.randn(2, heads, persistent, size) / size**0.5) if persistent else None
 
@@ -126,7 +126,7 @@ class Attention(nn.Module):
         taken = torch.full_like(state.count, length) if lengths is None else lengths
         if self.window is None:
             if lengths is not None and bool((lengths != length).any()):
-                return _compacted(keys, values, state.count, lengths, cached)
+                return _compact_cache(keys, values, state.count, lengths, cached)
             return AttentionState(keys, values, state.count + taken)
         slots = self.window - 1
         count = (state.count + taken).clamp_max(slots)
@@ -137,14 +137,14 @@ class Attention(nn.Module):
         return AttentionState(_pick(keys, index), _pick(values, index), count)
 
 
-def _compacted(keys: Tensor, values: Tensor, count: Tensor, lengths: Tensor, cached: int) -> AttentionState:
+def _compact_cache(keys: Tensor, values: Tensor, count: Tensor, lengths: Tensor, cached: int) -> AttentionState:
     """A full cache of rows of different lengths: every row's tokens moved to the end, empty slots in front."""
     total = count + lengths
     size = int(total.max())
     # slot s of row b holds the row's token s - (size - total_b); cached tokens end at `cached`, new ones follow
     index = torch.arange(size) - (size - total).unsqueeze(1) + (cached - count).unsqueeze(1)
     index = index.clamp_min(0).to(keys.device)
-    real = within(total, size).flip(1).to(keys.device)[:, None, :, None]
+    real = mask_within(total, size).flip(1).to(keys.device)[:, None, :, None]
     empty = keys.new_zeros(())
     return AttentionState(_pick(keys, index).where(real, empty), _pick(values, index).where(real, empty), total)
 

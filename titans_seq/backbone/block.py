@@ -12,7 +12,7 @@ from titans_seq.backbone.config import BackboneConfig
 from titans_seq.backbone.swiglu import SwiGLU
 from titans_seq.memory.neural import MemoryState, NeuralMemory
 from titans_seq.norm import RMSNorm
-from titans_seq.recompute import in_segments, wanted
+from titans_seq.recompute import is_wanted, run_in_segments
 from titans_seq.state import State
 
 
@@ -37,9 +37,9 @@ class Block(nn.Module, ABC):
     def step(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
         """The whole block; shapes as `mix`."""
         size = self.config.checkpoint_tokens
-        if size is not None and wanted(size, x, lengths):
+        if size is not None and is_wanted(size, x, lengths):
             state = self.initial_state(x.shape[0], x) if state is None else state
-            return in_segments(lambda part, before: self.step(part, before, None), self, x, state, size)
+            return run_in_segments(lambda part, before: self.step(part, before, None), self, x, state, size)
         y, state = self.mix(x, state, lengths)
         x = x + self.dropout(y)
         return x + self.dropout(self.mlp(self.mlp_norm(x))), state

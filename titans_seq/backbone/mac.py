@@ -23,7 +23,7 @@ class MACState(State):
     """A MAC block in the middle of a stream; slots of the open segment that no token has taken yet are zero."""
 
     memory: MemoryState
-    """Written with what attention gave, and the token."""
+    """ChunkGradients with what attention gave, and the token."""
     before: list[Tensor]
     """The memory of all earlier segments (B, H, O, I) per layer: the one that is recalled from."""
     tail: Tensor

@@ -54,10 +54,10 @@ def preset(name: str, variant: Variant = "lmm") -> BackboneConfig:
         window=512,
         persistent_tokens=4,
     )
-    return sized(slim, size.parameters - VOCABULARY * size.dim, 16)
+    return fit_parameters(slim, size.parameters - VOCABULARY * size.dim, 16)
 
 
-def sized(config: BackboneConfig, target: int, multiple: int = 1) -> BackboneConfig:
+def fit_parameters(config: BackboneConfig, target: int, multiple: int = 1) -> BackboneConfig:
     """The configuration with the gated MLP that brings its parameters closest to `target`.
 
     Raises:
@@ -65,14 +65,14 @@ def sized(config: BackboneConfig, target: int, multiple: int = 1) -> BackboneCon
     """
     slim = replace(config, mlp_expansion=1)
     mlp = 3 * config.dim**2 * config.layers
-    others = parameters(slim) - mlp
+    others = count_parameters(slim) - mlp
     hidden = multiple * round(config.dim * (target - others) / mlp / multiple)
     if hidden < 1:
         raise ValueError(f"{target:,} parameters are too few: the {config.variant} blocks alone have {others:,}")
     return replace(config, mlp_expansion=hidden / config.dim)
 
 
-def parameters(config: BackboneConfig) -> int:
+def count_parameters(config: BackboneConfig) -> int:
     """Parameters of a backbone, without the embedding; nothing is allocated."""
     with torch.device("meta"):
         return sum(p.numel() for p in TitansBackbone(config).parameters())

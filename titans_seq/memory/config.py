@@ -1,33 +1,24 @@
-"""What a neural memory is made of."""
+"""Configuration of a neural memory."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-Activation = Literal["silu", "gelu"]
+from titans_seq.validation import check_whole
+
+ActivationName = Literal["silu", "gelu"]
 ForgetTo = Literal["initial", "zero"]
 DEEPEST = 64
 """Layers of a memory at the most; configurations may come from a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryConfig:
-    """Sizes and switches of a [`NeuralMemory`][titans_seq.memory.neural.NeuralMemory].
+class MemoryOptions:
+    """Switches of a memory that have the same name wherever it is used: in `MemoryConfig`, `BackboneConfig`, and in the
+    parameters of every estimator.
 
     Raises:
-        ValueError: a size is out of range, or switches contradict each other.
+        ValueError: a value is out of range, or switches contradict each other.
     """
-
-    dim: int
-    """Width of the tokens that go in and come out."""
-
-    heads: int = 4
-    """Independent memories side by side; each works on `dim / heads` features."""
-
-    depth: int = 2
-    """Layers of the MLP whose weights are the memory; 1 is a linear memory."""
-
-    expansion: float = 2
-    """Hidden width of that MLP in units of `dim / heads` (no effect at depth 1)."""
 
     chunk_size: int = 64
     """Tokens whose gradients are taken at the same weights. With depth >= 2 it is part of the function."""
@@ -61,8 +52,15 @@ class MemoryConfig:
     conv_kernel: int = 4
     """Width of the causal depthwise convolutions after the q, k and v projections; 1 means none."""
 
-    activation: Activation = "silu"
-    """Non-linearity between the layers of the memory."""
+    induction: bool = False
+    """Begin with the keys of the token before: a query finds what followed on tokens like its own
+    from the first step on.
+
+    Off, training has to turn the convolutions of the keys first. Needs conv_kernel of at least 2.
+    """
+
+    initial_forget: float | None = None
+    """alpha of equation 13 before training; None: small, see `NeuralMemory.reset_parameters`."""
 
     clip: float | None = 2.0
     """Soft limit on the root mean square of each layer's error signal; None leaves it free.
@@ -79,11 +77,56 @@ class MemoryConfig:
     It changes memory and time, not the function. A multiple of chunk_size costs least.
     """
 
-    def __post_init__(self) -> None:
-        for name in ("dim", "heads", "depth", "chunk_size", "conv_kernel"):
+    def check_options(self, depth: int) -> None:
+        """Raise ValueError unless the switches go together in a memory of this depth."""
+        check_whole(1, chunk_size=self.chunk_size, conv_kernel=self.conv_kernel)
+        if self.forget_to not in ("initial", "zero"):
+            raise ValueError(f"forget_to must be initial or zero, not {self.forget_to!r}")
+        if not 0 < self.max_step <= 1:
+            raise ValueError(f"max_step must be above 0 and at most 1, not {self.max_step!r}")
+        for name in ("initial_step", "initial_forget"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+            if value is not None and not 0 < value < 1:
+                raise ValueError(f"{name} must lie between 0 and 1 or be None, not {value!r}")
+        if self.initial_step is not None and self.initial_step >= self.max_step:
+            raise ValueError(f"initial_step must be below max_step ({self.max_step!r}), not {self.initial_step!r}")
+        if self.induction and self.conv_kernel < 2:
+            raise ValueError("induction needs a conv_kernel of at least 2")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip must be positive or None, not {self.clip!r}")
+        if self.checkpoint_tokens is not None:
+            check_whole(1, checkpoint_tokens=self.checkpoint_tokens)
+        if self.online and depth != 1:
+            raise ValueError(f"online needs depth 1, not {depth}")
+        if self.online and self.clip is not None:
+            raise ValueError("online solves a linear system: it needs clip=None")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig(MemoryOptions):
+    """Configuration of a [`NeuralMemory`][titans_seq.memory.neural.NeuralMemory].
+
+    Raises:
+        ValueError: a size is out of range, or switches contradict each other.
+    """
+
+    dim: int
+    """Width of the tokens that go in and come out."""
+
+    heads: int = 4
+    """Independent memories side by side; each works on `dim / heads` features."""
+
+    depth: int = 2
+    """Layers of the MLP whose weights are the memory; 1 is a linear memory."""
+
+    expansion: float = 2
+    """Hidden width of that MLP in units of `dim / heads` (no effect at depth 1)."""
+
+    activation: ActivationName = "silu"
+    """Non-linearity between the layers of the memory."""
+
+    def __post_init__(self) -> None:
+        check_whole(1, dim=self.dim, heads=self.heads, depth=self.depth)
         if self.dim % self.heads:
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
         if self.depth > DEEPEST:
@@ -94,34 +137,15 @@ class MemoryConfig:
             )
         if self.activation not in ("silu", "gelu"):
             raise ValueError(f"activation must be silu or gelu, not {self.activation!r}")
-        if self.forget_to not in ("initial", "zero"):
-            raise ValueError(f"forget_to must be initial or zero, not {self.forget_to!r}")
-        if not 0 < self.max_step <= 1:
-            raise ValueError(f"max_step must be above 0 and at most 1, not {self.max_step!r}")
-        if self.initial_step is not None and not 0 < self.initial_step < 1:
-            raise ValueError(f"initial_step must lie between 0 and 1 or be None, not {self.initial_step!r}")
-        if self.initial_step is not None and self.initial_step >= self.max_step:
-            raise ValueError(f"initial_step must be below max_step ({self.max_step!r}), not {self.initial_step!r}")
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"clip must be positive or None, not {self.clip!r}")
-        if self.checkpoint_tokens is not None and (
-            not isinstance(self.checkpoint_tokens, int) or self.checkpoint_tokens < 1
-        ):
-            raise ValueError(
-                f"checkpoint_tokens must be a whole number of at least 1 or None, not {self.checkpoint_tokens!r}"
-            )
-        if self.online and self.depth != 1:
-            raise ValueError(f"online needs depth 1, not {self.depth}")
-        if self.online and self.clip is not None:
-            raise ValueError("online solves a linear system: it needs clip=None")
+        self.check_options(self.depth)
 
     @property
     def head_dim(self) -> int:
-        """Features of one head."""
+        """Return the features of one head."""
         return self.dim // self.heads
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Feature counts along the memory's MLP: input, hidden ..., output."""
+        """Return the feature counts along the memory's MLP: input, hidden ..., output."""
         hidden = int(self.expansion * self.head_dim)
         return (self.head_dim, *[hidden] * (self.depth - 1), self.head_dim)

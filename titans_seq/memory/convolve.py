@@ -24,13 +24,13 @@ def memory_inputs(
         tail: (B, K - 1, 3 H D), the same of the tokens before; None for zeros.
         weight: taps of the depthwise convolution (3 H D, K); None for no convolution.
     """
-    if weight is not None and kernel.usable(x) and x.dtype == weight.dtype:
+    if weight is not None and kernel.is_usable(x) and x.dtype == weight.dtype:
         tail = _zeros(x, weight) if tail is None else tail.to(x.dtype)
         return kernel.convolve(x, tail, weight, heads)
     x, gate = x.split((x.shape[-1] // 4 * 3, x.shape[-1] // 4), -1)
     mixed = F.silu(convolve(x, tail, weight)).unflatten(-1, (3, heads, -1))
     q, k, v = mixed.permute(2, 0, 3, 1, 4)
-    return unit(q), unit(k), v * v.shape[-1] ** -0.5, F.silu(gate)
+    return normalize(q), normalize(k), v * v.shape[-1] ** -0.5, F.silu(gate)
 
 
 def convolve(x: Tensor, tail: Tensor | None, weight: Tensor | None) -> Tensor:
@@ -60,7 +60,7 @@ def next_tail(x: Tensor, tail: Tensor | None, taps: int, lengths: Tensor | None)
     return joined.gather(1, index.to(x.device).unsqueeze(-1).expand(-1, -1, x.shape[2]))
 
 
-def unit(x: Tensor) -> Tensor:
+def normalize(x: Tensor) -> Tensor:
     """To unit length along the last axis; zero stays zero, with a finite gradient."""
     return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
 

@@ -24,13 +24,13 @@ from torch import Tensor
 
 from titans_seq.memory import kernel
 from titans_seq.memory.activation import ACTIVATIONS
-from titans_seq.memory.config import Activation
+from titans_seq.memory.config import ActivationName
 from titans_seq.memory.gates import Gates, chunk_gates, unbind_gates
 from titans_seq.memory.scan import scan_stacked, surprise_norm
 from titans_seq.memory.tokens import Tokens
 
 
-class Written(NamedTuple):
+class ChunkGradients(NamedTuple):
     """What the tokens of a chunk write, per layer of the memory: the gradient is outer(error, input)."""
 
     inputs: list[Tensor]
@@ -50,7 +50,7 @@ def scan_chunks(
     surprise: Sequence[Tensor] | None = None,
     *,
     chunk_size: int = 64,
-    activation: Activation = "silu",
+    activation: ActivationName = "silu",
     online: bool = False,
     clip: float | None = None,
     anchor: Sequence[Tensor] | None = None,
@@ -111,7 +111,7 @@ def scan(
     surprise: Sequence[Tensor] | None,
     *,
     chunk_size: int,
-    activation: Activation,
+    activation: ActivationName,
     online: bool,
     clip: float | None,
     anchor: Sequence[Tensor] | None,
@@ -120,7 +120,7 @@ def scan(
     """`scan_chunks` unchecked, by the fastest way there is; without momentum the surprise list is empty."""
     if online:
         return _scan_online(tokens, list(weights), surprise, chunk_size, anchor, norms)
-    if norms is None and activation == "silu" and kernel.usable(tokens.q):
+    if norms is None and activation == "silu" and kernel.is_usable(tokens.q):
         return kernel.scan_rows(tokens, weights, surprise, chunk_size, clip, anchor)
     return scan_stacked(tokens, weights, surprise, chunk_size, activation, clip, anchor, norms)
 
@@ -148,8 +148,8 @@ def _scan_online(
 
 
 def write(
-    k: Tensor, v: Tensor, weights: Sequence[Tensor], activation: Activation, clip: float | None = None
-) -> Written:
+    k: Tensor, v: Tensor, weights: Sequence[Tensor], activation: ActivationName, clip: float | None = None
+) -> ChunkGradients:
     """Gradient of |M(k) - v|^2 at the chunk's first weights, factored: forward and backward through the MLP.
 
     Args:
@@ -166,7 +166,7 @@ def write(
     for w, z in zip(reversed(weights[1:]), reversed(outputs[:-1]), strict=True):
         error = clip_error(linear(error, w.mT) * act.slope(z), clip)
         errors.append(error)
-    return Written(inputs, errors[::-1])
+    return ChunkGradients(inputs, errors[::-1])
 
 
 def write_online(
@@ -176,26 +176,26 @@ def write_online(
     weights: Sequence[Tensor],
     surprise: Sequence[Tensor] | None,
     anchor: Sequence[Tensor] | None,
-) -> Written:
+) -> ChunkGradients:
     """The linear memory's gradients at M_{t-1}: one triangular solve for the errors of all tokens of the chunk."""
     before = gates._replace(
         keep=F.pad(gates.keep[..., :-1], (1, 0), value=1.0),
         past=None if gates.past is None else F.pad(gates.past, (1, -1)),
     )
-    target = _carried(k, 0, before, weights, surprise, anchor) - v
+    target = _carry_layer(k, 0, before, weights, surprise, anchor) - v
     system = 2 * F.pad(gates.read, (0, 0, 1, -1)) * (k @ k.mT)  # strictly lower; the unit diagonal is implied
     error = torch.linalg.solve_triangular(system, target, upper=False, unitriangular=True)
-    return Written([k], [2 * error])
+    return ChunkGradients([k], [2 * error])
 
 
 def read(
     q: Tensor,
     gates: Gates,
-    written: Written,
+    written: ChunkGradients,
     weights: Sequence[Tensor],
     surprise: Sequence[Tensor] | None,
     anchor: Sequence[Tensor] | None,
-    activation: Activation,
+    activation: ActivationName,
 ) -> Tensor:
     """y_t = M_t(q_t) for the tokens of a chunk; q (B, H, C, D), gates.read (B, H, C, columns of `written`)."""
     act = ACTIVATIONS[activation].value
@@ -203,11 +203,11 @@ def read(
     for layer, (inputs, errors) in enumerate(zip(*written, strict=True)):
         x = act(x) if layer else x
         new = ((x @ inputs.mT) * gates.read) @ errors
-        x = _carried(x, layer, gates, weights, surprise, anchor) - new
+        x = _carry_layer(x, layer, gates, weights, surprise, anchor) - new
     return x
 
 
-def _carried(
+def _carry_layer(
     x: Tensor,
     layer: int,
     gates: Gates,
@@ -229,7 +229,7 @@ def _carried(
 
 def carry(
     gates: Gates,
-    written: Written,
+    written: ChunkGradients,
     weights: Sequence[Tensor],
     surprise: Sequence[Tensor] | None,
     anchor: Sequence[Tensor] | None,

@@ -17,7 +17,7 @@ from titans_seq.memory.build import kernel_ready
 from titans_seq.memory.tokens import Tokens
 
 
-def usable(x: Tensor) -> bool:
+def is_usable(x: Tensor) -> bool:
     """Whether the kernel is ready and covers this device and dtype."""
     return (
         x.device.type == "cpu"
@@ -147,7 +147,7 @@ class KernelConvolve(torch.autograd.Function):
         return d_x, d_tail, d_weight, None
 
 
-def gated(y: Tensor, gate: Tensor, weight: Tensor) -> Tensor:
+def gate_output(y: Tensor, gate: Tensor, weight: Tensor) -> Tensor:
     """(B, T, H D): root mean square norm of each head of y (B, H, T, D), times weight (D) and gate (B, T, H D)."""
     out: Tensor = KernelGate.apply(_rows(y), gate.contiguous(), weight.contiguous())  # type: ignore[no-untyped-call]
     return out

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from titans_seq.memory import kernel
 from titans_seq.memory.activation import ACTIVATIONS
 from titans_seq.memory.config import MemoryConfig
-from titans_seq.memory.convolve import convolve, memory_inputs, next_tail, unit
+from titans_seq.memory.convolve import convolve, memory_inputs, next_tail, normalize
 from titans_seq.memory.functional import linear
 from titans_seq.memory.stream import StreamState, advance, open_stream
 from titans_seq.memory.tokens import Tokens
-from titans_seq.mimetic import mimetic
+from titans_seq.mimetic import init_mimetic
 from titans_seq.norm import RMSNorm
 from titans_seq.ragged import compact, gather, scatter
-from titans_seq.recompute import in_segments, wanted
+from titans_seq.recompute import is_wanted, run_in_segments
 from titans_seq.state import State, check_state, template
 from titans_seq.validation import check_sequence
 
@@ -86,13 +86,19 @@ class NeuralMemory(nn.Module):
         theta /= self.config.max_step
         with torch.no_grad():
             nn.init.normal_(self.project.weight, std=self.config.dim**-0.5)
-            mimetic(self.project.weight, self.output.weight)
+            init_mimetic(self.project.weight, self.output.weight)
             nn.init.normal_(self.gates.weight, std=0.1 * self.config.dim**-0.5)
-            bias = torch.tensor([log(theta / (1 - theta)), 0.0, -INITIAL_FORGET])
+            alpha = self.config.initial_forget
+            forget = -INITIAL_FORGET if alpha is None else log(alpha / (1 - alpha))
+            bias = torch.tensor([log(theta / (1 - theta)), 0.0, forget])
             self.gates.bias.copy_(bias.repeat_interleave(self.config.heads))
             if self.conv is not None:
                 nn.init.normal_(self.conv, std=0.1)
                 self.conv[:, -1] += 1  # the token itself
+                if self.config.induction:
+                    keys = slice(self.config.dim, 2 * self.config.dim)
+                    self.conv[keys, -1] -= 1
+                    self.conv[keys, -2] += 1  # the token before
             for weight in self.memory:
                 nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
 
@@ -151,9 +157,9 @@ class NeuralMemory(nn.Module):
         A caller that knows how many tokens every row has in its open chunk can say so by `fill`.
         """
         config = self.config
-        if norms is None and config.checkpoint_tokens is not None and wanted(config.checkpoint_tokens, x, lengths):
+        if norms is None and config.checkpoint_tokens is not None and is_wanted(config.checkpoint_tokens, x, lengths):
             state = self.initial_state(x.shape[0], x) if state is None else state
-            return in_segments(self.step, self, x, state, config.checkpoint_tokens)
+            return run_in_segments(self.step, self, x, state, config.checkpoint_tokens)
         if lengths is None and norms is None and x.shape[1] > LONG and not torch.is_grad_enabled():
             outputs = []
             for part in x.split(LONG, 1):
@@ -190,7 +196,7 @@ class NeuralMemory(nn.Module):
         taps = None if self.conv is None else self.conv[: config.dim]
         mixed = convolve(q, tail, taps)
         tail = next_tail(q, tail, config.conv_kernel, None)
-        q = unit(F.silu(mixed).unflatten(-1, (config.heads, -1)).transpose(1, 2))
+        q = normalize(F.silu(mixed).unflatten(-1, (config.heads, -1)).transpose(1, 2))
         act = ACTIVATIONS[config.activation].value
         for layer, w in enumerate(weights):
             q = linear(act(q) if layer else q, w)
@@ -199,8 +205,8 @@ class NeuralMemory(nn.Module):
     def _gated(self, y: Tensor, gate: Tensor) -> Tensor:
         """Norm of each head of y (B, H, T, D), times gate (B, T, dim)."""
         weight = self.output_norm.weight
-        if kernel.usable(y) and y.dtype == gate.dtype == weight.dtype:
-            return kernel.gated(y, gate, weight)
+        if kernel.is_usable(y) and y.dtype == gate.dtype == weight.dtype:
+            return kernel.gate_output(y, gate, weight)
         normed: Tensor = self.output_norm(y.transpose(1, 2)).flatten(2)
         return normed * gate
 

@@ -23,7 +23,7 @@ from titans_seq.memory.gates import Gates, chunk_gates, without_autocast
 from titans_seq.memory.tokens import Tokens
 
 
-class Plan(NamedTuple):
+class ScanOptions(NamedTuple):
     """What does not change along a scan."""
 
     activation: str
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     """M."""
 
 
-class Recalled(NamedTuple):
+class WriteActivations(NamedTuple):
     """What the writing tokens of a chunk have gone through; one entry a layer."""
 
     inputs: list[Tensor]
@@ -63,7 +63,7 @@ def scan_stacked(
     with without_autocast(tokens.q):
         batch, heads = tokens.q.shape[:2]
         carried = 1 + (tokens.momentum is not None)
-        plan = Plan(activation, clip, (anchor is not None) + carried, carried)
+        options = ScanOptions(activation, clip, (anchor is not None) + carried, carried)
         stacks = []
         for layer, weight in enumerate(weights):
             blocks = [weight]
@@ -73,28 +73,28 @@ def scan_stacked(
                 blocks.append(torch.zeros_like(weight) if surprise is None else surprise[layer])
             stack = torch.cat([b.expand(batch, -1, -1, -1).mT for b in blocks], 2)
             stacks.append(stack.flatten(0, 1))
-        fixed = [_block(s, 0, plan.blocks) for s in stacks] if anchor is not None else []
+        fixed = [_block(s, 0, options.blocks) for s in stacks] if anchor is not None else []
         outputs = []
         for part in tokens.chunks(chunk_size):
-            gates = _arranged(chunk_gates(part.step_size, part.momentum, part.forget), anchor is not None)
+            gates = _arrange_gates(chunk_gates(part.step_size, part.momentum, part.forget), anchor is not None)
             given = [t.flatten(0, 1).to(stacks[0].dtype).contiguous() for t in (part.q, part.k, part.v, *gates)]
             given += stacks
             if norms is None and torch.is_grad_enabled() and any(t.requires_grad for t in given):
-                y, *after = Scan.apply(plan, *given)  # type: ignore[no-untyped-call]
+                y, *after = Scan.apply(options, *given)  # type: ignore[no-untyped-call]
             else:
                 mine: list[Tensor] | None = None if norms is None else []
-                y, ended, _ = scan(plan, *given, norms=mine, keep=False)
-                after = [_tail(s, plan) for s in ended]
+                y, ended, _ = scan(options, *given, norms=mine, keep=False)
+                after = [_tail(s, options) for s in ended]
                 if norms is not None and mine is not None:
                     norms.extend(m.unflatten(0, (batch, heads)) for m in mine)
             stacks = [torch.cat([a, c], 1) for a, c in zip(fixed, after, strict=True)] if fixed else after
             outputs.append(y.flatten(1, 2).unflatten(0, (batch, heads)))
-        ends = [[b.unflatten(0, (batch, heads)).mT for b in s.chunk(plan.blocks, 1)] for s in stacks]
+        ends = [[b.unflatten(0, (batch, heads)).mT for b in s.chunk(options.blocks, 1)] for s in stacks]
         left = [e[0] if anchor is None else anchor[layer] + e[1] for layer, e in enumerate(ends)]
         return torch.cat(outputs, 2), left, [] if tokens.momentum is None else [e[-1] for e in ends]
 
 
-def _arranged(gates: Gates, anchored: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _arrange_gates(gates: Gates, anchored: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gates (..., N, C) in the arrangement of `scan`: G, what is read with, the last rows, how blocks mix."""
     keep, last = gates.keep, gates.read[..., -1, :]
     home = [torch.ones_like(keep)] if anchored else []
@@ -113,12 +113,12 @@ class Scan(torch.autograd.Function):
     """(q, k, v, gates, weights) -> y and the carried weights; first derivatives only."""
 
     @staticmethod
-    def forward(ctx: Any, plan: Plan, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, options: ScanOptions, *tensors: Tensor) -> tuple[Tensor, ...]:
         """See `scan`."""
-        y, stacks, starts = scan(plan, *tensors)
-        ctx.plan = plan
+        y, stacks, starts = scan(options, *tensors)
+        ctx.options = options
         ctx.save_for_backward(*tensors, *starts)
-        return (y, *(_tail(stack, plan).clone() for stack in stacks))
+        return (y, *(_tail(stack, options).clone() for stack in stacks))
 
     @staticmethod
     @once_differentiable
@@ -126,27 +126,27 @@ class Scan(torch.autograd.Function):
         """Chunk by chunk from the last, as `scan` went."""
         with without_autocast(gradients[0]):
             depth = (len(ctx.saved_tensors) - 7) // 2  # seven of the tokens, then a stack and its starts per layer
-            return _backward(ctx.plan, ctx.saved_tensors[:-depth], ctx.saved_tensors[-depth:], gradients)
+            return _backward(ctx.options, ctx.saved_tensors[:-depth], ctx.saved_tensors[-depth:], gradients)
 
 
 def _backward(
-    plan: Plan, saved: Sequence[Tensor], starts: Sequence[Tensor], gradients: Sequence[Tensor]
+    options: ScanOptions, saved: Sequence[Tensor], starts: Sequence[Tensor], gradients: Sequence[Tensor]
 ) -> tuple[Tensor | None, ...]:
     q, k, v, gates, reads, lasts, mixes, *stacks = saved
-    act = ACTIVATIONS[plan.activation]
+    act = ACTIVATIONS[options.activation]
     d_y, *d_carried = (g.contiguous() for g in gradients)
     d_q, d_k, d_v, d_gates, d_reads, d_lasts, d_mixes = (
         torch.empty_like(t) for t in (q, k, v, gates, reads, lasts, mixes)
     )
     stacks = [stack.clone() for stack in stacks]
-    anchored = plan.blocks > plan.carried
-    d_anchors = [torch.zeros_like(_block(s, 0, plan.blocks)) for s in stacks] if anchored else []
+    anchored = options.blocks > options.carried
+    d_anchors = [torch.zeros_like(_block(s, 0, options.blocks)) for s in stacks] if anchored else []
     for n in reversed(range(q.shape[1])):
         gate, coefficients, last, mix = gates[:, n], reads[:, n], lasts[:, n], mixes[:, n]
         for stack, start in zip(stacks, starts, strict=True):
-            _tail(stack, plan).copy_(start[n])
-        weights = _weights(stacks, plan)
-        chunk = _write(k[:, n], v[:, n], weights, act, plan.clip)
+            _tail(stack, options).copy_(start[n])
+        weights = _weights(stacks, options)
+        chunk = _write(k[:, n], v[:, n], weights, act, options.clip)
         seen, hidden = _read_inputs(q[:, n], gate, coefficients, chunk, stacks, act)
         # carry: W', S' = mix (W, S) - [G_C X, N_C X]^T delta
         d_errors, d_inputs = [], []  # of minus the chunk's errors, inputs
@@ -154,11 +154,11 @@ def _backward(
         for layer, stack in enumerate(stacks):
             x, error, d_state = chunk.inputs[layer], chunk.errors[layer], d_carried[layer]
             d_scaled = torch.bmm(error, d_state.mT)
-            d_errors.append(torch.bmm(_scaled(x, last), d_state))
-            d_inputs.append(_unscaled(d_scaled, last))
-            d_last.sub_(_shares(d_scaled, x, plan.carried))
-            flat = d_state.view(d_state.shape[0], plan.carried, -1)
-            d_mix.baddbmm_(flat, _tail(stack, plan).reshape(flat.shape).mT)
+            d_errors.append(torch.bmm(_scale(x, last), d_state))
+            d_inputs.append(_unscale(d_scaled, last))
+            d_last.sub_(_shares(d_scaled, x, options.carried))
+            flat = d_state.view(d_state.shape[0], options.carried, -1)
+            d_mix.baddbmm_(flat, _tail(stack, options).reshape(flat.shape).mT)
             d_carried[layer] = torch.bmm(mix.mT, flat).view_as(d_state)
         d_lasts[:, n], d_mixes[:, n] = d_last, d_mix
         # read: z = [x, beta x, f x] R - ((x X^T) o G) delta
@@ -167,32 +167,32 @@ def _backward(
         for layer in reversed(range(len(stacks))):
             x, stack = seen[layer], stacks[layer]
             d_scaled = torch.bmm(d_z, stack.mT)
-            d_stack = torch.bmm(_scaled(x, coefficients).mT, d_z)
+            d_stack = torch.bmm(_scale(x, coefficients).mT, d_z)
             if anchored:
-                d_anchors[layer].add_(_block(d_stack, 0, plan.blocks))
-            d_carried[layer].add_(_tail(d_stack, plan))
+                d_anchors[layer].add_(_block(d_stack, 0, options.blocks))
+            d_carried[layer].add_(_tail(d_stack, options))
             d_scores = torch.bmm(d_z, chunk.errors[layer].mT)
             scores = torch.bmm(x, chunk.inputs[layer].mT)
             d_gate.addcmul_(d_scores, scores, value=-1)
             d_scores.mul_(gate)
             d_errors[layer].baddbmm_(scores.mul_(gate).mT, d_z)
             d_inputs[layer].baddbmm_(d_scores.mT, x)
-            d_coefficients.add_(_shares(d_scaled, x, plan.blocks))
-            d_x = _unscaled(d_scaled, coefficients).baddbmm_(d_scores, chunk.inputs[layer], alpha=-1)
+            d_coefficients.add_(_shares(d_scaled, x, options.blocks))
+            d_x = _unscale(d_scaled, coefficients).baddbmm_(d_scores, chunk.inputs[layer], alpha=-1)
             d_z = act.backward(d_x, hidden[layer - 1]) if layer else d_x
         d_q[:, n], d_reads[:, n], d_gates[:, n] = d_z, d_coefficients, d_gate
         # write: the memory's own forward and backward
-        d_weights, d_k[:, n], d_v[:, n] = _write_backward(chunk, weights, d_errors, d_inputs, act, plan.clip)
+        d_weights, d_k[:, n], d_v[:, n] = _write_backward(chunk, weights, d_errors, d_inputs, act, options.clip)
         for layer, d_weight in enumerate(d_weights):
             if anchored:
                 d_anchors[layer].add_(d_weight)
-            _block(d_carried[layer], 0, plan.carried).add_(d_weight)
+            _block(d_carried[layer], 0, options.carried).add_(d_weight)
     d_stacks = [torch.cat([a, c], 1) for a, c in zip(d_anchors, d_carried, strict=True)] if anchored else d_carried
     return (None, d_q, d_k, d_v, d_gates, d_reads, d_lasts, d_mixes, *d_stacks)
 
 
 def scan(
-    plan: Plan,
+    options: ScanOptions,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -219,23 +219,23 @@ def scan(
     Returns:
         y (R, N, C, D), the stacks after the last chunk, and per layer the carried blocks at each start (N, R, M I, O).
     """
-    act = ACTIVATIONS[plan.activation]
+    act = ACTIVATIONS[options.activation]
     y = torch.empty_like(v)
     stacks = tuple(stack.clone() for stack in stacks)
-    tails = [_tail(stack, plan) for stack in stacks]
+    tails = [_tail(stack, options) for stack in stacks]
     starts = [tail.new_empty(q.shape[1], *tail.shape) for tail in tails] if keep else []
     for n in range(q.shape[1]):
         for start, tail in zip(starts, tails, strict=False):
             start[n].copy_(tail)
         gate, coefficients, last = gates[:, n], reads[:, n], lasts[:, n]
-        chunk = _write(k[:, n], v[:, n], _weights(stacks, plan), act, plan.clip)
+        chunk = _write(k[:, n], v[:, n], _weights(stacks, options), act, options.clip)
         if norms is not None:
             norms.append(surprise_norm(chunk.inputs, chunk.errors))
         seen, _ = _read_inputs(q[:, n], gate, coefficients, chunk, stacks, act)
         y[:, n] = _read_layer(seen[-1], gate, coefficients, chunk, stacks[-1], len(stacks) - 1)
         for x, error, tail in zip(chunk.inputs, chunk.errors, tails, strict=True):
-            mixed = torch.bmm(mixes[:, n], tail.reshape(tail.shape[0], plan.carried, -1)).view_as(tail)
-            tail.copy_(mixed.baddbmm_(_scaled(x, last).mT, error, alpha=-1))
+            mixed = torch.bmm(mixes[:, n], tail.reshape(tail.shape[0], options.carried, -1)).view_as(tail)
+            tail.copy_(mixed.baddbmm_(_scale(x, last).mT, error, alpha=-1))
     return y, list(stacks), starts
 
 
@@ -245,7 +245,7 @@ def surprise_norm(inputs: Sequence[Tensor], errors: Sequence[Tensor]) -> Tensor:
     return torch.stack(squares).sum(0).sqrt()
 
 
-def _write(k: Tensor, v: Tensor, weights: list[Tensor], act: Activation, clip: float | None) -> Recalled:
+def _write(k: Tensor, v: Tensor, weights: list[Tensor], act: Activation, clip: float | None) -> WriteActivations:
     """Forward and backward through the MLP at the chunk's first weights, each (R, I, O)."""
     inputs, outputs = [k], list[Tensor]()
     for layer, weight in enumerate(weights):
@@ -260,11 +260,11 @@ def _write(k: Tensor, v: Tensor, weights: list[Tensor], act: Activation, clip: f
         errors.append(error)
         backs.append(back)
         shrinks.append(shrink)
-    return Recalled(inputs, outputs, errors[::-1], backs[::-1], shrinks[::-1])
+    return WriteActivations(inputs, outputs, errors[::-1], backs[::-1], shrinks[::-1])
 
 
 def _write_backward(
-    chunk: Recalled,
+    chunk: WriteActivations,
     weights: list[Tensor],
     d_errors: list[Tensor],
     d_inputs: list[Tensor],
@@ -299,7 +299,7 @@ def _read_inputs(
     q: Tensor,
     gate: Tensor,
     coefficients: Tensor,
-    chunk: Recalled,
+    chunk: WriteActivations,
     stacks: list[Tensor] | tuple[Tensor, ...],
     act: Activation,
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -312,9 +312,11 @@ def _read_inputs(
     return seen, hidden
 
 
-def _read_layer(x: Tensor, gate: Tensor, coefficients: Tensor, chunk: Recalled, stack: Tensor, layer: int) -> Tensor:
+def _read_layer(
+    x: Tensor, gate: Tensor, coefficients: Tensor, chunk: WriteActivations, stack: Tensor, layer: int
+) -> Tensor:
     """x (R, C, I) through the per-token weights: (R, C, O)."""
-    z = torch.bmm(_scaled(x, coefficients), stack)
+    z = torch.bmm(_scale(x, coefficients), stack)
     return z.baddbmm_(torch.bmm(x, chunk.inputs[layer].mT).mul_(gate), chunk.errors[layer], alpha=-1)
 
 
@@ -334,13 +336,13 @@ def _clip_backward(d_error: Tensor, error: Tensor, shrink: Tensor | None, clip: 
     return torch.addcmul(d_error, error, along).mul_(shrink)
 
 
-def _scaled(x: Tensor, factors: Tensor) -> Tensor:
+def _scale(x: Tensor, factors: Tensor) -> Tensor:
     """x (R, C, I) times each column of factors (R, C, J): (R, C, J I)."""
     return (x.unsqueeze(2) * factors.unsqueeze(3)).flatten(2)
 
 
-def _unscaled(d_scaled: Tensor, factors: Tensor) -> Tensor:
-    """The gradient of x of `_scaled`."""
+def _unscale(d_scaled: Tensor, factors: Tensor) -> Tensor:
+    """The gradient of x of `_scale`."""
     first, *others = d_scaled.chunk(factors.shape[-1], -1)
     total = first * factors[..., :1]
     for index, other in enumerate(others, 1):
@@ -349,7 +351,7 @@ def _unscaled(d_scaled: Tensor, factors: Tensor) -> Tensor:
 
 
 def _shares(d_scaled: Tensor, x: Tensor, count: int) -> Tensor:
-    """The gradient of the factors of `_scaled`."""
+    """The gradient of the factors of `_scale`."""
     shares: Tensor = (d_scaled.unflatten(2, (count, -1)) * x.unsqueeze(2)).sum(-1)
     return shares
 
@@ -359,13 +361,13 @@ def _block(stack: Tensor, index: int, count: int) -> Tensor:
     return stack.chunk(count, 1)[index]
 
 
-def _tail(stack: Tensor, plan: Plan) -> Tensor:
+def _tail(stack: Tensor, options: ScanOptions) -> Tensor:
     """The carried blocks of a stack (R, M I, O)."""
-    return stack if plan.blocks == plan.carried else stack[:, stack.shape[1] // plan.blocks :]
+    return stack if options.blocks == options.carried else stack[:, stack.shape[1] // options.blocks :]
 
 
-def _weights(stacks: list[Tensor] | tuple[Tensor, ...], plan: Plan) -> list[Tensor]:
+def _weights(stacks: list[Tensor] | tuple[Tensor, ...], options: ScanOptions) -> list[Tensor]:
     """W (R, I, O) per layer: the anchor and the distance from it."""
-    if plan.blocks == plan.carried:
-        return [_block(stack, 0, plan.blocks) for stack in stacks]
-    return [_block(stack, 0, plan.blocks) + _block(stack, 1, plan.blocks) for stack in stacks]
+    if options.blocks == options.carried:
+        return [_block(stack, 0, options.blocks) for stack in stacks]
+    return [_block(stack, 0, options.blocks) + _block(stack, 1, options.blocks) for stack in stacks]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from titans_seq.memory import kernel
 from titans_seq.memory.config import MemoryConfig
-from titans_seq.memory.functional import Written, carry, read, scan, write, write_online
+from titans_seq.memory.functional import ChunkGradients, carry, read, scan, write, write_online
 from titans_seq.memory.gates import Gates, chunk_gates
 from titans_seq.memory.scan import surprise_norm
 from titans_seq.memory.tokens import Tokens
@@ -173,7 +173,7 @@ def _extend(
         norms.append(surprise_norm(*written))
     inputs = [old + _slot(x, room) for old, x in zip(state.inputs, written.inputs, strict=True)]
     errors = [old + _slot(e, room) for old, e in zip(state.errors, written.errors, strict=True)]
-    y = read(tokens.q, gates, Written(inputs, errors), weights, surprise, anchor, config.activation)
+    y = read(tokens.q, gates, ChunkGradients(inputs, errors), weights, surprise, anchor, config.activation)
     return y, StreamState(
         weights=state.weights,
         surprise=state.surprise,
@@ -189,7 +189,7 @@ def _extend(
 def _by_kernel(tokens: Tokens, config: MemoryConfig, norms: list[Tensor] | None) -> bool:
     """Whether the kernel can take tokens into an open chunk: it has no gradients for that, nor surprise norms."""
     plain = config.activation == "silu" and not config.online and norms is None
-    return plain and not torch.is_grad_enabled() and kernel.usable(tokens.q)
+    return plain and not torch.is_grad_enabled() and kernel.is_usable(tokens.q)
 
 
 def _anchor(first: list[Tensor], config: MemoryConfig) -> list[Tensor] | None:
@@ -210,7 +210,7 @@ def _fold(state: StreamState, anchor: list[Tensor] | None, config: MemoryConfig)
         state.write if config.momentum else None,
         momentum if config.momentum else None,
     )
-    weights, surprise = carry(gates, Written(state.inputs, state.errors), state.weights, state.surprise, anchor)
+    weights, surprise = carry(gates, ChunkGradients(state.inputs, state.errors), state.weights, state.surprise, anchor)
     return open_stream(weights, surprise if config.momentum else state.surprise, len(state.fill), config)
 
 
@@ -220,7 +220,7 @@ def _where(rows: Tensor, yes: StreamState, no: StreamState) -> StreamState:
     def pick(a: Tensor, b: Tensor) -> Tensor:
         return torch.where(rows.to(a.device).reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
-    return yes.refilled([pick(a, b) for a, b in zip(yes.tensors(), no.tensors(), strict=True)])
+    return yes.replace_tensors([pick(a, b) for a, b in zip(yes.tensors(), no.tensors(), strict=True)])
 
 
 def _advance_ragged(

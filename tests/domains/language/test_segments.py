@@ -132,10 +132,9 @@ def test_a_memory_that_begins_as_an_induction_head(variant):
     from titans_seq.memory import NeuralMemory
 
     size = {"dim": 16, "layers": 2, "heads": 2, "window": 8, "chunk_size": 4}
-    backbone = BackboneConfig(variant=variant, **size)
     plain, other = (
-        LanguageNetwork(LanguageConfig(vocabulary=100, backbone=backbone, induction=i, initial_forget=f))
-        for i, f in ((False, None), (True, 0.001))
+        LanguageNetwork(LanguageConfig(vocabulary=100, backbone=BackboneConfig(variant=variant, **size, **options)))
+        for options in ({}, {"induction": True, "initial_forget": 0.001})
     )
     for module in other.modules():
         if isinstance(module, NeuralMemory):

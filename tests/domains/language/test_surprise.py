@@ -8,7 +8,7 @@ import torch
 from titans_seq.domains.language import TitansLM
 from titans_seq.domains.language.plots import plot_surprise
 from titans_seq.domains.language.surprise import contrast
-from titans_seq.memory.recorded import recorded
+from titans_seq.memory.record import record_surprise
 
 FOREIGN = "Wśród nocnej ciszy głos się rozchodzi; wstańcie, pasterze, Bóg się wam rodzi! " * 3
 
@@ -58,7 +58,7 @@ def test_the_memory_is_watched_where_it_writes(variant, persistent):
         if persistent:
             x = torch.cat([first.persistent.expand(1, -1, -1), x], 1)
         one = first.memory.surprise(x)[0, -len(text) :].mean(-1)
-        with recorded(model.network_) as norms, torch.no_grad():
+        with record_surprise(model.network_) as norms, torch.no_grad():
             model.network_(tokens)
         both = torch.stack([torch.cat(n, 2)[0].mean(0)[-len(text) :] for n in norms])
         torch.testing.assert_close(both[0], one)

@@ -15,7 +15,7 @@ from titans_seq.memory.neural import NeuralMemory
 
 
 @contextmanager
-def recorded(module: nn.Module) -> Iterator[list[list[Tensor]]]:
+def record_surprise(module: nn.Module) -> Iterator[list[list[Tensor]]]:
     """Inside, each memory below `module` that runs appends its surprise norms (B, H, T) to a list of its own."""
     found: dict[NeuralMemory, list[Tensor]] = {m: [] for m in module.modules() if isinstance(m, NeuralMemory)}
 
@@ -40,7 +40,7 @@ def recorded(module: nn.Module) -> Iterator[list[list[Tensor]]]:
 
 
 @contextmanager
-def step_sizes(network: nn.Module) -> Iterator[list[Tensor]]:
+def record_step_sizes(network: nn.Module) -> Iterator[list[Tensor]]:
     """A list to which each call of a memory inside appends its step sizes theta (B, T, H), with their graph."""
     sizes = list[Tensor]()
 
