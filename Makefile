@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-quick lint check format bench-readme bench-recall-ablation bench-speed bench-harness \
+.PHONY: demo test test-quick lint docs docs-pictures check format bench-readme bench-recall-ablation bench-speed bench-harness \
 	example-surprise example-sweeps
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
@@ -22,7 +22,13 @@ lint: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test  ## everything that must hold
+docs: $(STAMP)  ## build the manual into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+docs-pictures: $(STAMP)  ## draw the pictures of the manual anew
+	$(BIN)/python docs/pictures/draw.py
+
+check: lint docs test  ## everything that must hold
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -1,6 +1,7 @@
 """Fixtures that many tests share."""
 
 import os
+import signal
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch
 def pytest_configure(config):
     # Every test is small: with more threads than work, the machine's processors only wait for each other.
     torch.set_num_threads(1)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from titans_seq.cli import execute
 from titans_seq.datasets import Dataset, File, fetch, find, locate
 from titans_seq.errors import DataError
-from titans_seq.pipelines.data import all_datasets
+from titans_seq.pipelines.data import collect_datasets
 
 TEXT = b"sequence,label\nACGT,1\n"
 
@@ -77,13 +77,13 @@ def test_every_domain_is_listed(site, capsys):
     import json
 
     assert execute(["data", "list", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out).keys() == all_datasets().keys() >= {"ETTh1", "gue-core-promoter-all"}
+    assert json.loads(capsys.readouterr().out).keys() == collect_datasets().keys() >= {"ETTh1", "gue-core-promoter-all"}
     assert execute(["data", "path", "gue-core-promoter-all"]) == 2
     assert "has no address" in capsys.readouterr().err
 
 
 def test_checksums_are_those_of_the_files(real_data):
-    for name, known in all_datasets().items():
+    for name, known in collect_datasets().items():
         for file in known.files:
             path = real_data / file.path
             if path.exists():

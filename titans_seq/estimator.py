@@ -181,7 +181,8 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
         """Set the attributes that `fit` learned; return a function that builds the network, without weights.
 
         Args:
-            fitted, tensors: what `fitted_config` and `fitted_tensors` returned, from a file: trust nothing.
+            fitted: what `fitted_config` returned, from a file: trust nothing.
+            tensors: what `fitted_tensors` returned, likewise.
 
         Raises:
             ValueError, LookupError, TypeError: the values do not fit together.

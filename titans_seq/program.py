@@ -34,9 +34,9 @@ def run_program(commands: Any, name: str, arguments: list[str]) -> int:
 
 def _run(commands: Any, name: str, arguments: list[str]) -> int:
     try:
-        chosen = _parse(commands, name, arguments)
+        chosen = parse_arguments(commands, name, arguments)
         result = chosen.run()
-    except (_UsageError, TitansSeqError) as error:
+    except (UsageError, TitansSeqError) as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -49,11 +49,11 @@ def _run(commands: Any, name: str, arguments: list[str]) -> int:
     return 0
 
 
-class _UsageError(Exception):
+class UsageError(Exception):
     """A command line that cannot be parsed."""
 
 
-def _parse(commands: Any, name: str, arguments: list[str]) -> Any:
+def parse_arguments(commands: Any, name: str, arguments: list[str]) -> Any:
     """Return the chosen command; what tyro draws as a box on wrong usage becomes one line."""
     box = io.StringIO()
     try:
@@ -65,7 +65,7 @@ def _parse(commands: Any, name: str, arguments: list[str]) -> Any:
         lines = [line.strip("│╭╮╰╯ ") for line in box.getvalue().splitlines()][1:]  # below the title
         text = itertools.takewhile(_is_text, itertools.dropwhile(_is_rule, lines))
         message = re.sub(r"\s+", " ", " ".join(text)) or "wrong usage"
-        raise _UsageError(f"{message} (see {name} --help)") from None
+        raise UsageError(f"{message} (see {name} --help)") from None
 
 
 def _is_rule(line: str) -> bool:

@@ -62,3 +62,20 @@ DATASETS: dict[str, Dataset] = {
         licence="public sequence",
     ),
 }
+
+
+def load_chloroplast(window: int = 300, stride: int = 300) -> tuple[list[str], list[str]]:
+    """Return the embedded data: windows of the chloroplast genome of *Arabidopsis thaliana*, and what they are.
+
+    Args:
+        window: letters of a window.
+        stride: letters from one window to the next.
+
+    Returns:
+        sequences, and for each "CDS" (coding) or "no CDS". Source: NC_000932, public sequence.
+    """
+    from titans_seq.domains.genomics.records import read_labelled
+    from titans_seq.domains.genomics.splits import EMBEDDED
+
+    records = read_labelled(EMBEDDED, window=window, stride=stride)
+    return list(records.sequences), list(records.labels)

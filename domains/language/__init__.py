@@ -5,8 +5,15 @@ from typing import TYPE_CHECKING
 from titans_seq.lazy import export_lazily
 
 if TYPE_CHECKING:
+    from titans_seq.domains.language.datasets import load_topics
     from titans_seq.domains.language.language_model import TitansLM
 
-__all__ = ["TitansLM"]
+__all__ = ["TitansLM", "load_topics"]
 
-__getattr__, __dir__ = export_lazily(__name__, {"TitansLM": "titans_seq.domains.language.language_model"})
+__getattr__, __dir__ = export_lazily(
+    __name__,
+    {
+        "TitansLM": "titans_seq.domains.language.language_model",
+        "load_topics": "titans_seq.domains.language.datasets",
+    },
+)

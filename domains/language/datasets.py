@@ -36,3 +36,13 @@ DATASETS: dict[str, Dataset] = {
         licence="AFL-3.0",
     ),
 }
+
+
+def load_topics() -> str:
+    """Return the embedded text: the reference chapters behind Python's `help()`, some 465,000 characters of English.
+
+    It differs a little between versions of Python.
+    """
+    from titans_seq.domains.language.text import embedded_text
+
+    return embedded_text()

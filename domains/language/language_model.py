@@ -169,10 +169,9 @@ class TitansLM(
 
         Returns:
             a row per token (byte, or character), with columns
-
             - bits: -log2 of the probability that the model gave it; high all along a foreign passage.
             - memory: norm of the memory's momentary surprise, mean of all layers and heads; NaN without a memory. It
-              says how hard a token is written, which is most where one symbol repeats, not where the text is foreign.
+            says how hard a token is written, which is most where one symbol repeats, not where the text is foreign.
 
         Raises:
             DataError: as `score`.
@@ -207,7 +206,10 @@ class TitansLM(
         Args:
             prompt: of any length; "" begins a document.
             max_new_tokens: tokens (bytes, or characters) at the most; None: on and on, until the document ends.
-            temperature, top_k, top_p, seed: see `Sampling`.
+            temperature: see `Sampling`, as the next ones.
+            top_k: only that many of the likeliest tokens; None: all.
+            top_p: only the likeliest tokens that together reach this probability; None: all.
+            seed: of the draws.
 
         Raises:
             DataError: an argument is out of range, or the prompt has symbols that the vocabulary lacks; at once, not

