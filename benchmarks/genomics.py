@@ -138,7 +138,7 @@ class Genomics(BenchmarkOptions):
         import numpy as np
 
         from titans_seq.domains.genomics.classifier import TitansDNAClassifier
-        from titans_seq.domains.genomics.metrics import Scores
+        from titans_seq.domains.genomics.metrics import ClassificationScores
 
         started = time.perf_counter()
         (train, y), (dev, y_dev), (test, y_test) = (pieces[name] for name in ("train", "dev", "test"))
@@ -152,7 +152,7 @@ class Genomics(BenchmarkOptions):
             shares, more = self.cnn(estimator, pieces)
         else:
             shares = _regression(model, pieces)
-        scores = Scores.from_probabilities(y_test, shares, np.unique(y))
+        scores = ClassificationScores.from_probabilities(y_test, shares, np.unique(y))
         return {**asdict(scores), **more, "test": len(y_test), "seconds": time.perf_counter() - started}
 
     def cnn(self, estimator: Any, pieces: dict[str, tuple[Any, Any]]) -> tuple[Any, dict[str, Any]]:
@@ -162,7 +162,7 @@ class Genomics(BenchmarkOptions):
 
         from titans_seq.domains.genomics.baselines import SmallCNN
         from titans_seq.domains.genomics.encoder import encode_sequences
-        from titans_seq.domains.genomics.fitting import Examples, fit_network, logits
+        from titans_seq.domains.genomics.fitting import Examples, fit_network, predict_logits
         from titans_seq.training import TrainingConfig, temporary_seed
 
         rows = {name: encode_sequences(codes) for name, (codes, _) in pieces.items()}
@@ -172,7 +172,7 @@ class Genomics(BenchmarkOptions):
         with temporary_seed(estimator.random_state):
             network = SmallCNN(max(len(row) for part in rows.values() for row in part), len(known))
         history = fit_network(network, examples[0], examples[1], estimator.configure(TrainingConfig))
-        return softmax(logits(network, rows["test"]).astype(np.float64), axis=1), _training(network, history)
+        return softmax(predict_logits(network, rows["test"]).astype(np.float64), axis=1), _training(network, history)
 
 
 def load(dataset: str) -> dict[str, tuple[Any, Any]]:

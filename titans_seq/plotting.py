@@ -16,7 +16,11 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure as PNG at once or not at all."""
+def save_figure(figure: Any, path: Path, title: str = "") -> None:
+    """Write a figure as PNG at once or not at all; a `$` in a text, such as a file's name, is no formula."""
+    if title:
+        figure.suptitle(title, fontsize=10)
+    for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
+        text.set_parse_math(False)
     with write_atomically(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

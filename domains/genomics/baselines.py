@@ -1,4 +1,4 @@
-"""What every score stands beside: composition alone, counts of short words, and a small convolutional network.
+"""Simple methods to compare with: composition alone, counts of k-mers, and a small convolutional network.
 
 Axes: N sequences, B sequences of a batch, L letters, F features, K classes.
 """
@@ -19,22 +19,23 @@ from torch import Tensor, nn
 
 from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN
 from titans_seq.domains.genomics.encoder import encode_sequences
-from titans_seq.domains.genomics.kmers import STRENGTHS, count_kmers
-from titans_seq.domains.genomics.mixers import same_length
+from titans_seq.domains.genomics.kmer_logits import INVERSE_PENALTIES
+from titans_seq.domains.genomics.kmers import count_kmers
+from titans_seq.domains.genomics.mixers import convolve_same
 
-LENGTHS = (4, 5, 6)
-"""Word lengths that a k-mer regression chooses from."""
+KMER_SIZES = (4, 5, 6)
+"""Letters of the k-mers that a regression chooses from."""
 
 
 class Composition(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Shares of the letters, their squares, and the length: what no sequence model is needed for. (N, 11)."""
+    """Turn sequences into shares of the letters, their squares, and the length, which need no sequence model."""
 
     def fit(self, X: Any, y: Any = None) -> "Composition":
-        """Nothing is learned."""
+        """Return the transformer as it is: nothing is learned."""
         return self
 
     def transform(self, X: Any) -> NDArray[np.float64]:
-        """Features (N, F)."""
+        """Return features (N, F), F = 11."""
         rows = encode_sequences(X)
         counts = np.array([np.bincount(row, minlength=UNKNOWN + 1)[: UNKNOWN + 1] for row in rows], dtype=float)
         lengths = counts.sum(1, keepdims=True)
@@ -43,49 +44,49 @@ class Composition(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.hstack([shares, shares[:, :4] ** 2, strong**2, np.log(lengths)])
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Always ready."""
+        """Return True: nothing is learned."""
         return True
 
 
-class WordCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """How often each word of k letters stands in a sequence; words with an unknown letter do not count."""
+class KmerCounts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Turn sequences into counts of each k-mer; k-mers with an unknown letter do not count."""
 
-    def __init__(self, letters: int = 5) -> None:
-        self.letters = letters
+    def __init__(self, size: int = 5) -> None:
+        self.size = size
 
-    def fit(self, X: Any, y: Any = None) -> "WordCounts":
-        """Nothing is learned."""
+    def fit(self, X: Any, y: Any = None) -> "KmerCounts":
+        """Return the transformer as it is: nothing is learned."""
         return self
 
     def transform(self, X: Any) -> sparse.csr_matrix:
-        """Counts (N, 4 ** k), sparse."""
-        return count_kmers(encode_sequences(X), self.letters)
+        """Return counts (N, 4 ** size), sparse."""
+        return count_kmers(encode_sequences(X), self.size)
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Always ready."""
+        """Return True: nothing is learned."""
         return True
 
 
 def composition_floor() -> Pipeline:
-    """Logistic regression on composition and length."""
+    """Return logistic regression on composition and length."""
     return make_pipeline(Composition(), StandardScaler(), LogisticRegression(max_iter=1000))
 
 
-def kmer_regression(validating: NDArray[np.bool_]) -> GridSearchCV:
-    """Logistic regression on standardised k-mer counts, as strong as k-mers are.
+def kmer_regression(is_validation: NDArray[np.bool_]) -> GridSearchCV:
+    """Return logistic regression on standardised k-mer counts, as strong as k-mers are.
 
     Args:
-        validating: (N,) True at the sequences that choose the word length and the penalty; all train in the end.
+        is_validation: (N,) True at the sequences that choose length and penalty; all train in the end.
     """
     steps = Pipeline(
         [
-            ("words", WordCounts()),
+            ("kmers", KmerCounts()),
             ("scale", StandardScaler(with_mean=False)),
             ("regression", LogisticRegression(max_iter=300)),
         ]
     )
-    grid = {"words__letters": list(LENGTHS), "regression__C": list(STRENGTHS)}
-    split = PredefinedSplit(np.where(validating, 0, -1))
+    grid = {"kmers__size": list(KMER_SIZES), "regression__C": list(INVERSE_PENALTIES)}
+    split = PredefinedSplit(np.where(is_validation, 0, -1))
     return GridSearchCV(steps, grid, scoring="neg_log_loss", cv=split, error_score="raise")
 
 
@@ -97,6 +98,7 @@ class SmallCNN(nn.Module):
 
     Args:
         length: letters of the longest sequence there is.
+        classes: classes K.
     """
 
     def __init__(self, length: int, classes: int) -> None:
@@ -110,12 +112,12 @@ class SmallCNN(nn.Module):
         self.head = nn.Linear(512, classes)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Codes (B, L) to logits (B, K); L at most the length of the network."""
+        """Return logits (B, K) of codes (B, L); L is at most the length of the network."""
         if codes.shape[1] > self.length:
             raise ValueError(f"the network is for at most {self.length} letters, not {codes.shape[1]}")
         x = self.embed(F.pad(codes.long(), (0, self.length - codes.shape[1]), value=PAD)).mT
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             assert isinstance(convolution, nn.Conv1d)
-            x = F.max_pool1d(norm(F.relu(same_length(convolution, x))), 2)
+            x = F.max_pool1d(norm(F.relu(convolve_same(convolution, x))), 2)
         out: Tensor = self.head(F.relu(self.dense(x.flatten(1))))
         return out

@@ -1,4 +1,4 @@
-"""The scikit-learn style classifier of DNA. Axes: N sequences, K classes."""
+"""The scikit-learn classifier of DNA. Axes: N sequences, K classes."""
 
 import warnings
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from titans_seq.backbone import BackboneConfig
+from titans_seq.domains.genomics.alphabet import Ambiguous, Rows
 from titans_seq.domains.genomics.encoder import encode_sequences
 from titans_seq.domains.genomics.fitting import (
     Examples,
-    Rows,
     check_lengths,
     classification_loss,
-    logits,
+    predict_logits,
     training_loaders,
 )
 from titans_seq.domains.genomics.labels import check_labels, classes_from_dict, classes_to_dict
@@ -50,7 +50,7 @@ class TitansDNAClassifier(
         "max_epochs": 8,
     },
 ):
-    """Classes of DNA sequences of any length: motifs, a Titans memory that reads them, one linear head.
+    """Classify DNA sequences of any length: motifs, a Titans memory that reads them, one linear head.
 
     X is a list, array or column of str, bytes, Biopython Seq or SeqRecord, or what `SequenceEncoder` made of one.
     Letter case carries no meaning, U is T, N and the other IUPAC codes are one unknown letter. Sequences of different
@@ -86,7 +86,7 @@ class TitansDNAClassifier(
     class_weight: Any = None
     """None, "balanced", or class -> weight."""
 
-    ambiguous: str = "unknown"
+    ambiguous: Ambiguous = "unknown"
     """"unknown" maps N and the other IUPAC codes to one unknown letter, "error" refuses them."""
 
     if TYPE_CHECKING:
@@ -122,10 +122,10 @@ class TitansDNAClassifier(
         with temporary_seed(self.random_state):
             network = DNANetwork(config)
         if network.kmers is not None:
-            (known, other) = ((part.rows, part.classes.numpy()) for part in parts)
-            own = None if weights is None else weights.numpy()[known[1]]
-            start = network.kmers.fit_regression(known, other, own, self.strand == "both")
-            parts[0].kmer_logits = torch.from_numpy(start)
+            training, validating = ((part.rows, part.classes.numpy()) for part in parts)
+            own = None if weights is None else weights.numpy()[training[1]]
+            logits = network.kmers.fit_regression(training, validating, own, self.strand == "both")
+            parts[0].kmer_logits = torch.from_numpy(logits)
         self.train_network(
             network,
             classification_loss(weights, float(self.label_smoothing)),
@@ -137,7 +137,7 @@ class TitansDNAClassifier(
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The most probable class of each sequence (N,)."""
+        """Return the most probable class of each sequence (N,)."""
         index = self.predict_logits(X).argmax(1)
         chosen: NDArray[Any] = self.classes_[index]
         return chosen
@@ -155,15 +155,12 @@ class TitansDNAClassifier(
         return probabilities
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return how far each sequence speaks for each class, as scikit-learn has it.
-
-        Of two classes (N,), the log-odds of the second; of more the logits (N, K).
-        """
+        """Return the log-odds (N,) of the second of two classes; the logits (N, K) of more."""
         scores = self.predict_logits(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def predict_logits(self, X: Any) -> NDArray[np.float64]:
-        """Return logits (N, K): logarithms of the probabilities, up to a constant of each row."""
+        """Return logits (N, K): the logarithms of the probabilities, up to a constant of each row."""
         check_is_fitted(self, "network_")
         rows = self._rows(X)
         shortest = min(map(len, rows))
@@ -174,7 +171,7 @@ class TitansDNAClassifier(
                 TitansSeqWarning,
                 stacklevel=3,
             )
-        return logits(self.network_, rows).astype(np.float64)
+        return predict_logits(self.network_, rows).astype(np.float64)
 
     def stored_parameters(self) -> dict[str, Any]:
         """Return the parameters as JSON can hold them."""
@@ -184,7 +181,7 @@ class TitansDNAClassifier(
         return parameters
 
     def fitted_config(self) -> dict[str, Any]:
-        """Return classes and lengths."""
+        """Return classes and lengths as plain values."""
         return {"classes": classes_to_dict(self.classes_), "lengths": list(self.lengths_)}
 
     def restore(self, fitted: dict[str, Any], tensors: dict[str, Tensor]) -> Callable[[], DNANetwork]:
@@ -196,7 +193,7 @@ class TitansDNAClassifier(
         return lambda: DNANetwork(config)
 
     def check(self, classes: int) -> DNAConfig:
-        """Return the network for that many classes.
+        """Return the configuration of a network for so many classes.
 
         Raises:
             DataError: a parameter cannot be used.
@@ -213,14 +210,14 @@ class TitansDNAClassifier(
         )
 
     def _rows(self, X: Any) -> Rows:
-        rows = encode_sequences(X, self.ambiguous)  # type: ignore[arg-type]
-        check_lengths(np.array([len(row) for row in rows]))
+        rows = encode_sequences(X, self.ambiguous)
+        check_lengths(rows)
         return rows
 
     def _split(
         self, rows: Rows, numbers: NDArray[np.int64], classes: NDArray[Any], validation: tuple[Any, Any] | None
     ) -> tuple[Examples, Examples]:
-        """Return what trains and what validates."""
+        """Return the sequences that train and those that validate."""
         if validation is not None:
             others = self._rows(validation[0])
             labels = check_labels(validation[1], len(others))

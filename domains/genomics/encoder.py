@@ -16,7 +16,7 @@ from titans_seq.errors import DataError, TitansSeqWarning
 
 
 class SequenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """str, bytes, Biopython Seq and SeqRecord to codes (N, L) uint8, padded behind with `alphabet.PAD`.
+    """Turn str, bytes, Biopython Seq and SeqRecord into codes (N, L) uint8, padded behind with `alphabet.PAD`.
 
     Nothing is learned: `fit` only checks. Upper and lower case are the same, U is T.
 
@@ -41,7 +41,7 @@ class SequenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return codes (N, L).
 
         Raises:
-            DataError: no sequences, an empty one, one of another kind, or letters that are not DNA's.
+            DataError: there are no sequences, an empty one, one of another kind, or letters that are not DNA's.
         """
         return pad_rows(encode_sequences(X, self.ambiguous))
 
@@ -62,10 +62,10 @@ def encode_sequences(X: Any, ambiguous: Ambiguous = "unknown") -> list[NDArray[n
     if ambiguous not in ("unknown", "error"):
         raise DataError(f"ambiguous must be unknown or error, not {ambiguous!r}")
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype == np.uint8:
-        return _strip_padding(X)
-    found = to_list(X)
-    texts = [letters(x, index) for index, x in enumerate(found)]
-    rows = [encode(text, _name(x, i), ambiguous) for i, (x, text) in enumerate(zip(found, texts, strict=True))]
+        return strip_padding(X)
+    sequences = _to_list(X)
+    texts = [_to_bytes(sequence, index) for index, sequence in enumerate(sequences)]
+    rows = [encode(text, _describe(sequences[i], i), ambiguous) for i, text in enumerate(texts)]
     rna = sum(b"U" in text or b"u" in text for text in texts)
     if rna:
         what = "1 sequence holds" if rna == 1 else f"{rna} sequences hold"
@@ -74,62 +74,66 @@ def encode_sequences(X: Any, ambiguous: Ambiguous = "unknown") -> list[NDArray[n
 
 
 def pad_rows(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return codes (N, L) of sequences of any lengths, filled up behind with `alphabet.PAD`."""
+    """Return the codes (N, L) of sequences of any lengths, padded behind with `alphabet.PAD`."""
     codes = np.full((len(rows), max(len(row) for row in rows)), PAD, dtype=np.uint8)
-    for row, own in zip(codes, rows, strict=True):
-        row[: len(own)] = own
+    for padded, row in zip(codes, rows, strict=True):
+        padded[: len(row)] = row
     return codes
 
 
-def _strip_padding(codes: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+def strip_padding(codes: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Return the rows that `pad_rows` padded.
+
+    Raises:
+        DataError: the codes are none of the alphabet's, a row is empty, or padding stands before letters.
+    """
     if len(codes) == 0:
         raise DataError("there are no sequences")
-    real = codes != PAD
-    lengths = real.sum(1)
+    mask = codes != PAD
+    lengths = mask.sum(1)
     if codes.size and codes.max() > PAD:
         raise DataError(f"codes must be 0 to {PAD}, not {codes.max()}")
     if (lengths == 0).any():
         raise DataError(f"sequence {int((lengths == 0).argmax()) + 1} is empty")
-    if (real != (np.arange(codes.shape[1]) < lengths[:, None])).any():
+    if (mask != (np.arange(codes.shape[1]) < lengths[:, None])).any():
         raise DataError("padding must stand behind the letters of a sequence")
     return [row[:length] for row, length in zip(codes, lengths, strict=True)]
 
 
-def to_list(X: Any) -> list[Any]:
-    """Return the sequences as a list, or an array's or a frame's one column.
+def _to_list(X: Any) -> list[Any]:
+    """Return the sequences of a list, an array, or a frame of one column.
 
     Raises:
-        DataError: a single sequence where several belong, none at all, or several columns.
+        DataError: there is a single sequence where several belong, none at all, or there are several columns.
     """
-    if isinstance(X, (str, bytes)) or _record(X) is not None:
+    if isinstance(X, (str, bytes)) or _biopython_text(X) is not None:
         raise DataError("a list of sequences is needed, one sequence came: put it into a list")
     if hasattr(X, "ndim") and X.ndim == 2:
         if X.shape[1] != 1:
             raise DataError(f"one column of sequences is needed, {X.shape[1]} came")
         X = X.iloc[:, 0] if hasattr(X, "iloc") else X[:, 0]
-    found = list(X)
-    if not found:
+    sequences = list(X)
+    if not sequences:
         raise DataError("there are no sequences")
-    return found
+    return sequences
 
 
-def letters(x: Any, index: int) -> bytes:
+def _to_bytes(x: Any, index: int) -> bytes:
     """Return the letters of one sequence."""
     if isinstance(x, bytes):
         return x
-    if not isinstance(x, str):
-        record = _record(x)
-        if record is None:
-            raise DataError(f"{_name(x, index)} is {type(x).__name__}, not a str, Seq or SeqRecord")
-        x = record
+    text = str(x) if isinstance(x, str) else _biopython_text(x)
+    if text is None:
+        raise DataError(f"{_describe(x, index)} is {type(x).__name__}, not a str, Seq or SeqRecord")
     try:
-        return str(x).encode("ascii")
+        return text.encode("ascii")
     except UnicodeEncodeError as error:
-        bad = str(x)[error.start]
-        raise DataError(f"{_name(x, index)} has {bad!r} at position {error.start + 1}, no letter of DNA") from None
+        letter = text[error.start]
+        where = f"{_describe(x, index)} has {letter!r} at position {error.start + 1}"
+        raise DataError(f"{where}, no letter of DNA") from None
 
 
-def _record(x: Any) -> str | None:
+def _biopython_text(x: Any) -> str | None:
     """Return the text of a Biopython Seq or SeqRecord, else None."""
     from Bio.Seq import MutableSeq, Seq, UndefinedSequenceError
     from Bio.SeqRecord import SeqRecord
@@ -144,6 +148,7 @@ def _record(x: Any) -> str | None:
         raise DataError("a Seq has a length but no letters") from None
 
 
-def _name(x: Any, index: int) -> str:
+def _describe(x: Any, index: int) -> str:
+    """Return what error messages call a sequence: its number, and its id if it has one."""
     own = getattr(x, "id", None)
     return f"sequence {index + 1}" + (f" ({own})" if isinstance(own, str) and own != "<unknown id>" else "")

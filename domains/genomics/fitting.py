@@ -1,9 +1,8 @@
-"""Train any classifying network on rows of codes, and read classes off others in bounded memory.
+"""Training of a classifying network on rows of codes, and its logits in bounded memory.
 
 Axes: N sequences, B sequences of a batch, L letters of the longest in it, K classes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,17 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from titans_seq.domains.genomics.alphabet import Rows
 from titans_seq.domains.genomics.encoder import pad_rows
 from titans_seq.errors import DataError
 from titans_seq.training import History, LossFunction, TrainingConfig, train
 
-Rows = Sequence[NDArray[np.uint8]]
-"""Sequences as codes, unpadded."""
+BATCH_LETTERS = 131_072
+"""Letters of a batch at the most, where no gradients are needed; padding included."""
 
-LETTERS = 131_072
-"""Letters of one batch without gradients, padding included."""
-
-LONGEST = 100_000
+MAX_LETTERS = 100_000
 """Letters of one sequence at the most: all of it is in memory at once, some kilobytes a letter."""
 
 
@@ -33,11 +30,11 @@ class Batch:
     """Some sequences and their classes."""
 
     codes: Tensor
-    """(B, L) uint8, padded behind."""
+    """Codes (B, L) uint8, padded behind."""
     classes: Tensor
-    """(B,) int64."""
+    """Numbers of the classes (B,) int64."""
     kmer_logits: Tensor | None = None
-    """(B, K) logits of the k-mers, by regressions that were not fitted to these sequences."""
+    """Logits of the k-mers (B, K), by regressions that were not fitted to these sequences."""
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -64,7 +61,7 @@ class Examples(Dataset[Batch]):
     def loader(self, batch_size: int, shuffle: bool = False, seed: int = 0) -> DataLoader[Batch]:
         """Return batches; no sequence is dropped."""
         generator = torch.Generator().manual_seed(seed)
-        return DataLoader(self, batch_size, shuffle=shuffle, generator=generator, collate_fn=_pass)
+        return DataLoader(self, batch_size, shuffle=shuffle, generator=generator, collate_fn=_identity)
 
 
 def training_loaders(
@@ -72,15 +69,15 @@ def training_loaders(
 ) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
     """Return the batches that train and those that validate, the latter of bounded size."""
     longest = max(map(len, validation.rows))
-    most = max(1, min(4 * batch_size, LETTERS // longest))
-    return training.loader(batch_size, shuffle=True, seed=seed), validation.loader(most)
+    validation_size = max(1, min(4 * batch_size, BATCH_LETTERS // longest))
+    return training.loader(batch_size, shuffle=True, seed=seed), validation.loader(validation_size)
 
 
 def classification_loss(weights: Tensor | None, smoothing: float) -> LossFunction:
     """Return the cross-entropy of a batch; the validation loss is not smoothed.
 
     Args:
-        weights: of the classes (K,); None: all the same.
+        weights: weights of the classes (K,); None: all the same.
         smoothing: share of each target that is spread over all classes.
     """
 
@@ -94,55 +91,56 @@ def classification_loss(weights: Tensor | None, smoothing: float) -> LossFunctio
 
 
 def fit_network(network: nn.Module, training: Examples, validation: Examples, config: TrainingConfig) -> History:
-    """Train codes (B, L) -> logits (B, K); see `titans_seq.training.train` for the errors."""
+    """Train any network that turns codes (B, L) into logits (B, K); see `titans_seq.training.train` for the errors."""
     loaders = training_loaders(training, validation, config.batch_size, config.random_state)
     return train(network, classification_loss(None, 0.0), *loaders, config)
 
 
-def logits(network: nn.Module, rows: Rows) -> NDArray[np.float32]:
-    """Return logits (N, K); sequences of like length are read together, in batches of at most `LETTERS` letters.
+def predict_logits(network: nn.Module, rows: Rows) -> NDArray[np.float32]:
+    """Return logits (N, K); sequences of like length are read together, in batches of at most `BATCH_LETTERS` letters.
 
     Raises:
-        DataError: a sequence is longer than `LONGEST`.
+        DataError: a sequence is longer than `MAX_LETTERS`.
     """
+    check_lengths(rows)
     lengths = np.array([len(row) for row in rows])
-    check_lengths(lengths)
     order = np.argsort(lengths, kind="stable")
-    found: list[Tensor] = []
+    parts: list[Tensor] = []
     network.eval()
     with torch.inference_mode():
-        for batch in batches(lengths[order]):
+        for batch in batch_slices(lengths[order]):
             codes = pad_rows([rows[i] for i in order[batch]])
-            found.append(network(torch.from_numpy(codes)))
-    out: NDArray[np.float32] = torch.cat(found).numpy()
+            parts.append(network(torch.from_numpy(codes)))
+    out: NDArray[np.float32] = torch.cat(parts).numpy()
     return out[np.argsort(order, kind="stable")]
 
 
-def batches(lengths: NDArray[np.int64]) -> list[slice]:
-    """Return runs of rising lengths (N,) that hold at most `LETTERS` letters when pad_rows, or one sequence."""
+def batch_slices(lengths: NDArray[np.int64]) -> list[slice]:
+    """Return slices of rising lengths (N,) that hold at most `BATCH_LETTERS` letters when padded, or one sequence."""
     slices, start = [], 0
     while start < len(lengths):
         end = start + 1
-        while end < len(lengths) and (end + 1 - start) * lengths[end] <= LETTERS:
+        while end < len(lengths) and (end + 1 - start) * lengths[end] <= BATCH_LETTERS:
             end += 1
         slices.append(slice(start, end))
         start = end
     return slices
 
 
-def check_lengths(lengths: NDArray[np.int64]) -> None:
+def check_lengths(rows: Rows) -> None:
     """Refuse sequences that would not fit into memory, rather than cut them.
 
     Raises:
-        DataError: a sequence is longer than `LONGEST`.
+        DataError: a sequence is longer than `MAX_LETTERS`.
     """
-    if lengths.max() > LONGEST:
-        index = int(lengths.argmax())
+    lengths = [len(row) for row in rows]
+    if max(lengths) > MAX_LETTERS:
+        index = int(np.argmax(lengths))
         raise DataError(
-            f"sequence {index + 1} has {lengths[index]:,} letters, more than the {LONGEST:,} that are read as one: "
+            f"sequence {index + 1} has {lengths[index]:,} letters, more than the {MAX_LETTERS:,} that are read as one: "
             "cut it into windows, or scan it with titans-seq scan"
         )
 
 
-def _pass(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch

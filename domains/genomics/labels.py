@@ -65,3 +65,22 @@ def classes_from_dict(stored: dict[str, Any]) -> NDArray[Any]:
     if len(set(values)) != len(values) or (np.sort(classes) != classes).any():
         raise ValueError("its classes are not in order, or not distinct")
     return classes
+
+
+def class_index(classes: NDArray[Any], label: Any, logits: NDArray[np.float64] | None = None) -> int:
+    """Return the number of a class, named by its value or its text.
+
+    Args:
+        classes: (K,).
+        label: the class; None: the second of two, or the one of the highest logit of several.
+        logits: (K,).
+
+    Raises:
+        DataError: there is no such class.
+    """
+    names = [str(c) for c in classes.tolist()]
+    if label is None:
+        return 1 if logits is None or len(names) == 2 else int(logits.argmax())
+    if str(label) not in names:
+        raise DataError(f"there is no class {label!r}; the model has {', '.join(names)}")
+    return names.index(str(label))

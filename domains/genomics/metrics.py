@@ -10,22 +10,29 @@ from sklearn.preprocessing import label_binarize
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores of probabilities; with more than two classes the two areas are means of one against the rest."""
+class ClassificationScores:
+    """Scores of probabilities; with more than two classes the areas are means of one class against the rest."""
 
     accuracy: float
+    """Share of sequences whose most probable class is the true one."""
     auroc: float
-    """Area under the curve of true against false positives."""
+    """Area under the ROC curve."""
     auprc: float
     """Average precision."""
     mcc: float
-    """Matthews' correlation."""
+    """Matthews' correlation coefficient."""
 
     @classmethod
     def from_probabilities(
         cls, truth: NDArray[Any], probabilities: NDArray[np.floating[Any]], classes: NDArray[Any]
     ) -> Self:
-        """Compare truth (N,) with probabilities (N, K) of classes (K,); of one class alone, areas are NaN and mcc 0."""
+        """Return the scores; where truth is of one class, areas are NaN and mcc is 0.
+
+        Args:
+            truth: classes of the sequences (N,).
+            probabilities: (N, K).
+            classes: names of the columns (K,).
+        """
         chosen = classes[probabilities.argmax(1)]
         hits = one_hot(truth, classes)
         shown = probabilities[:, 1:] if len(classes) == 2 else probabilities

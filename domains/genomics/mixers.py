@@ -1,4 +1,4 @@
-"""What mixes the tokens of a sequence: a Titans backbone, or in its place a convolution or nothing, for comparison.
+"""Layers that mix the tokens of a sequence: a Titans backbone, or a convolution or nothing, for comparison.
 
 Axes: B sequences, T tokens, C channels.
 """
@@ -10,7 +10,7 @@ from titans_seq.backbone import BackboneConfig, TitansBackbone
 from titans_seq.backbone.swiglu import SwiGLU
 from titans_seq.norm import RMSNorm
 
-WIDTH = 7
+CONVOLUTION_WIDTH = 7
 """Tokens that a convolution sees."""
 
 
@@ -21,30 +21,34 @@ class BackboneMixer(nn.Module):
         super().__init__()
         self.backbone = TitansBackbone(config)
 
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
-        """x (B, T, C), real (B, T) bool; zero where it is False."""
-        h: Tensor = self.backbone(x, mask=real)[0]
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return mixed tokens (B, T, C), zero where mask (B, T) is False."""
+        h: Tensor = self.backbone(x, mask=mask)[0]
         return h
 
 
 class PlainMixer(nn.Module):
-    """The backbone's blocks, each x + mix(norm(x)) and + SwiGLU(norm(x)), with a plain layer where the memory is."""
+    """The backbone's blocks with a plain layer in the place of the memory.
+
+    Args:
+        width: tokens that the layer sees; 0: none but its own.
+    """
 
     def __init__(self, config: BackboneConfig, width: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(PlainBlock(config, width) for _ in range(config.layers))
         self.norm = RMSNorm(config.dim)
 
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
-        """x (B, T, C), real (B, T) bool; zero where it is False."""
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return mixed tokens (B, T, C), zero where mask (B, T) is False."""
         for block in self.blocks:
-            x = block(x, real)
-        h: Tensor = self.norm(x) * real.unsqueeze(-1)
+            x = block(x, mask)
+        h: Tensor = self.norm(x) * mask.unsqueeze(-1)
         return h
 
 
 class PlainBlock(nn.Module):
-    """A depthwise convolution of `width` tokens as the mixer; with width 0 no token sees another."""
+    """x + convolution(norm(x)), then + SwiGLU(norm(x)); the convolution is depthwise, and missing if width is 0."""
 
     def __init__(self, config: BackboneConfig, width: int) -> None:
         super().__init__()
@@ -58,24 +62,24 @@ class PlainBlock(nn.Module):
         self.mlp = SwiGLU(dim, int(config.mlp_expansion * dim))
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
-        """See `PlainMixer.forward`."""
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return tokens (B, T, C) of tokens (B, T, C) and mask (B, T)."""
         if self.width:
-            y = same_length(self.convolution, (self.norm(x) * real.unsqueeze(-1)).mT)
+            y = convolve_same(self.convolution, (self.norm(x) * mask.unsqueeze(-1)).mT)
             x = x + self.dropout(self.output(F.silu(y.mT)))
         h: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
         return h
 
 
-def same_length(layer: nn.Conv1d, x: Tensor) -> Tensor:
-    """Convolve (B, C, T) to as many places; beyond the ends stands zero."""
+def convolve_same(layer: nn.Conv1d, x: Tensor) -> Tensor:
+    """Return the convolution of x (B, C, T) at as many places; beyond the ends stands zero."""
     width = layer.kernel_size[0]
     out: Tensor = layer(F.pad(x, ((width - 1) // 2, width // 2)))
     return out
 
 
 def build_mixer(kind: str, config: BackboneConfig) -> nn.Module:
-    """ "backbone", "convolution" or "none"."""
+    """Return the mixer of a kind: "backbone", "convolution" or "none"."""
     if kind == "backbone":
         return BackboneMixer(config)
-    return PlainMixer(config, WIDTH if kind == "convolution" else 0)
+    return PlainMixer(config, CONVOLUTION_WIDTH if kind == "convolution" else 0)

@@ -12,22 +12,22 @@ from torch import Tensor, nn
 
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN
-from titans_seq.domains.genomics.kmers import KmerLogits
-from titans_seq.domains.genomics.mixers import build_mixer, same_length
-from titans_seq.domains.genomics.strand import other_strand
+from titans_seq.domains.genomics.kmer_logits import KmerLogits
+from titans_seq.domains.genomics.mixers import build_mixer, convolve_same
+from titans_seq.domains.genomics.strand import reverse_complement_tensor
 
 Strand = Literal["both", "given"]
 Mixer = Literal["backbone", "convolution", "none"]
-LONGEST_KMER = 8
+MAX_KMER_SIZE = 8
 SECTION_WIDTH, SECTION_HIDDEN = 8, 128
 """Features of a place along the sequence, and of the layer behind all places."""
 FLOOR = -1e4
-"""Stands where a maximum must not look."""
+"""Value of padding, which no maximum picks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DNAConfig:
-    """What a [`DNANetwork`][titans_seq.domains.genomics.network.DNANetwork] is made of."""
+    """Sizes and options of a [`DNANetwork`][titans_seq.domains.genomics.network.DNANetwork]."""
 
     classes: int
     """Classes K; two or more."""
@@ -81,8 +81,8 @@ class DNAConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
-        if self.kmer_size > LONGEST_KMER:
-            raise ValueError(f"kmer_size must be at most {LONGEST_KMER}, not {self.kmer_size}")
+        if self.kmer_size > MAX_KMER_SIZE:
+            raise ValueError(f"kmer_size must be at most {MAX_KMER_SIZE}, not {self.kmer_size}")
         for name in ("letter_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)!r}")
@@ -92,7 +92,7 @@ class DNAConfig:
 
 
 class DNANetwork(nn.Module):
-    """Codes in, logits out; neither padding nor the other rows of a batch change a row.
+    """Turn codes into logits; neither padding nor the other rows of a batch change a row.
 
     Evaluated, strand="both" is the mean of the logits of both strands, so a sequence and its reverse complement are
     the same to it; in training each sequence is read on a strand of chance. The memory is causal: on one strand it
@@ -123,53 +123,53 @@ class DNANetwork(nn.Module):
         """
         codes = codes.long()
         if self.config.strand == "given":
-            return self.read(codes, kmer_logits)
+            return self.strand_logits(codes, kmer_logits)
         if not self.training:
-            return (self.read(codes) + self.read(other_strand(codes))) / 2
+            return (self.strand_logits(codes) + self.strand_logits(reverse_complement_tensor(codes))) / 2
         swapped = torch.rand(len(codes), 1, device=codes.device) < 0.5
-        return self.read(other_strand(codes).where(swapped, codes), kmer_logits)
+        return self.strand_logits(reverse_complement_tensor(codes).where(swapped, codes), kmer_logits)
 
-    def read(self, codes: Tensor, kmer_logits: Tensor | None = None) -> Tensor:
-        """Return logits (B, K) of codes (B, L) int64 as they stand."""
-        seen = codes
+    def strand_logits(self, codes: Tensor, kmer_logits: Tensor | None = None) -> Tensor:
+        """Return logits (B, K) of codes (B, L) int64, read on this strand."""
+        visible = codes
         if self.training and self.config.letter_dropout:
-            lost = torch.rand(codes.shape, device=codes.device) < self.config.letter_dropout
-            seen = codes.masked_fill(lost & (codes != PAD), UNKNOWN)
-        x, real = self.tokens(seen)
-        h = self.mixer(self.dropout(x), real)
-        out: Tensor = self.head(self.dropout(self.norm(self.pooled(h, real))))
+            is_dropped = torch.rand(codes.shape, device=codes.device) < self.config.letter_dropout
+            visible = codes.masked_fill(is_dropped & (codes != PAD), UNKNOWN)
+        x, mask = self.embed(visible)
+        h = self.mixer(self.dropout(x), mask)
+        out: Tensor = self.head(self.dropout(self.norm(self.pool_tokens(h, mask))))
         if self.sections is not None:
-            out = out + self.sections(h, real)
+            out = out + self.sections(h, mask)
         if self.kmers is None:
             return out
         return out + (self.kmers(codes) if kmer_logits is None else kmer_logits)
 
-    def tokens(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return tokens (B, T, C) of codes (B, L) int64, zero where padded, and where they are real (B, T) bool."""
+    def embed(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tokens (B, T, C) of codes (B, L) int64, and a mask (B, T), False where they are padding."""
         pool = self.config.pool
-        real = codes != PAD
-        short = -codes.shape[1] % pool
+        mask = codes != PAD
+        missing = -codes.shape[1] % pool
         letters = F.one_hot(codes, PAD + 1)[..., :UNKNOWN].to(self.head.weight.dtype).mT  # (B, 4, L)
-        x = same_length(self.motifs, letters)
-        if not bool(real.all()):
-            x = x.masked_fill(~real.unsqueeze(1), FLOOR)
-        x = F.max_pool1d(F.pad(x, (0, short), value=FLOOR), pool)
-        real = F.pad(real, (0, short)).unflatten(1, (-1, pool)).any(-1)
-        x = F.relu(self.motif_norm(x, real))
-        x = self.context_norm(same_length(self.context, x), real)
-        return F.gelu(x).mT, real
+        x = convolve_same(self.motifs, letters)
+        if not bool(mask.all()):
+            x = x.masked_fill(~mask.unsqueeze(1), FLOOR)
+        x = F.max_pool1d(F.pad(x, (0, missing), value=FLOOR), pool)
+        mask = F.pad(mask, (0, missing)).unflatten(1, (-1, pool)).any(-1)
+        x = F.relu(self.motif_norm(x, mask))
+        x = self.context_norm(convolve_same(self.context, x), mask)
+        return F.gelu(x).mT, mask
 
-    def pooled(self, h: Tensor, real: Tensor) -> Tensor:
-        """Return mean, maximum and attention-weighted mean over real tokens, (B, 3 C), of (B, T, C), zero elsewhere."""
-        gone = ~real.unsqueeze(-1)
-        mean = h.sum(1) / real.sum(1, keepdim=True)
-        most = h.masked_fill(gone, -torch.inf).amax(1)
-        weights = self.attention(h).masked_fill(gone, -torch.inf).softmax(1)
-        return torch.cat([mean, most, (weights * h).sum(1)], -1)
+    def pool_tokens(self, h: Tensor, mask: Tensor) -> Tensor:
+        """Return mean, maximum and attention-weighted mean (B, 3 C) of tokens (B, T, C) where mask (B, T) is True."""
+        padding = ~mask.unsqueeze(-1)
+        mean = h.sum(1) / mask.sum(1, keepdim=True)
+        maximum = h.masked_fill(padding, -torch.inf).amax(1)
+        weights = self.attention(h).masked_fill(padding, -torch.inf).softmax(1)
+        return torch.cat([mean, maximum, (weights * h).sum(1)], -1)
 
 
 class Sections(nn.Module):
-    """Logits from what stands where: tokens brought to a fixed number of places, flattened, one hidden layer."""
+    """Logits that know positions: tokens brought to a fixed number of places, flattened, one hidden layer."""
 
     def __init__(self, config: DNAConfig) -> None:
         super().__init__()
@@ -179,33 +179,33 @@ class Sections(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(SECTION_HIDDEN, config.classes)
 
-    def forward(self, h: Tensor, real: Tensor) -> Tensor:
-        """Tokens (B, T, C), zero where real (B, T) is False, to logits (B, K)."""
-        placed = self.weights(real).to(h.dtype) @ self.narrow(h)  # (B, P, width)
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """Return logits (B, K) of tokens (B, T, C), zero where mask (B, T) is False."""
+        placed = self.place_weights(mask).to(h.dtype) @ self.narrow(h)  # (B, P, width)
         out: Tensor = self.head(self.dropout(F.gelu(self.hidden(self.dropout(placed.flatten(1))))))
         return out
 
-    def weights(self, real: Tensor) -> Tensor:
-        """(B, P, T), rows that add up to 1: interpolation between few tokens, means of many."""
-        count = real.sum(1)[:, None, None].to(torch.float32)
-        token = torch.arange(real.shape[1], device=real.device) + 0.5
-        place = (torch.arange(self.places, device=real.device) + 0.5).unsqueeze(-1) / self.places * count
+    def place_weights(self, mask: Tensor) -> Tensor:
+        """Return weights (B, P, T) of tokens at places, rows adding up to 1: interpolation of few, means of many."""
+        count = mask.sum(1)[:, None, None].to(torch.float32)
+        token = torch.arange(mask.shape[1], device=mask.device) + 0.5
+        place = (torch.arange(self.places, device=mask.device) + 0.5).unsqueeze(-1) / self.places * count
         place = place.clamp(min=torch.full_like(count, 0.5), max=count - 0.5)
-        near = (1 - (token - place).abs() / (count / self.places).clamp_min(1)).clamp_min(0) * real.unsqueeze(1)
+        near = (1 - (token - place).abs() / (count / self.places).clamp_min(1)).clamp_min(0) * mask.unsqueeze(1)
         return near / near.sum(-1, keepdim=True)
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation whose statistics, and whose output, know real places only."""
+    """Batch normalization over the places where a mask is True."""
 
-    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
-        """x (B, C, T) and real (B, T) bool; zero where it is False."""
-        if real is None or bool(real.all()):
-            return self._normed(x)
-        normed = self._normed(x.mT[real])  # (places, C)
-        return x.new_zeros(x.mT.shape).masked_scatter(real.unsqueeze(-1), normed).mT
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return normalized x (B, C, T), zero where mask (B, T) is False."""
+        if mask is None or bool(mask.all()):
+            return self._normalize(x)
+        normalized = self._normalize(x.mT[mask])  # (places, C)
+        return x.new_zeros(x.mT.shape).masked_scatter(mask.unsqueeze(-1), normalized).mT
 
-    def _normed(self, x: Tensor) -> Tensor:
+    def _normalize(self, x: Tensor) -> Tensor:
         if self.training and x.numel() == x.shape[1]:  # one place has no variance
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(x)

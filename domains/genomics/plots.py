@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
+from titans_seq.domains.genomics.alphabet import BASES
 from titans_seq.domains.genomics.metrics import one_hot
-from titans_seq.domains.genomics.mutagenesis import LETTERS
-from titans_seq.files import write_atomically
+from titans_seq.plotting import new_figure, save_figure
 
 
 def plot_curves(
@@ -24,14 +24,14 @@ def plot_curves(
     classes: NDArray[Any],
     title: str,
 ) -> None:
-    """ROC and precision-recall curves of several models; of more than two classes all decisions one against the rest.
+    """Draw ROC and precision-recall curves of several models; of more than two classes each one against the rest.
 
     Args:
-        truth: (N,).
-        probabilities: model -> (N, K).
-        classes: (K,).
+        truth: classes of the sequences (N,).
+        probabilities: model -> probabilities (N, K).
+        classes: classes (K,).
     """
-    figure = _figure(10, 4.6)
+    figure = new_figure(10, 4.6)
     roc, pr = figure.subplots(1, 2)
     hits = one_hot(truth, classes).ravel()
     for number, (name, shares) in enumerate(probabilities.items()):
@@ -48,21 +48,26 @@ def plot_curves(
     for axes, corner in ((roc, "lower right"), (pr, "lower left")):
         axes.legend(loc=corner, fontsize=8, frameon=False)
         axes.title.set_fontsize(10)
-    _save(figure, path, title)
+    save_figure(figure, path, title)
 
 
 def plot_explanation(path: Path, effects: pd.DataFrame, trace: pd.DataFrame | None, title: str) -> None:
-    """What `mutagenesis` and `surprise` returned, one below the other; long sequences in one wide picture."""
+    """Draw the tables of `mutagenesis` and `surprise` one below the other; a long sequence is one wide picture.
+
+    Args:
+        effects: see `mutagenesis`.
+        trace: see `surprise`; None: not drawn.
+    """
     size = len(effects)
-    figure = _figure(float(np.clip(size / 12, 8, 60)), 5.4 if trace is not None else 3.8)
+    figure = new_figure(float(np.clip(size / 12, 8, 60)), 5.4 if trace is not None else 3.8)
     rows = figure.subplots(3 if trace is not None else 2, 1, sharex=True, squeeze=False)[:, 0]
-    values = effects[list(LETTERS)].to_numpy()
+    values = effects[list(BASES)].to_numpy()
     limit = float(np.abs(values).max()) or 1.0
     extent = (0.5, size + 0.5, 3.5, -0.5)
     image = rows[0].imshow(
         values.T, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, extent=extent, interpolation="nearest"
     )
-    rows[0].set_yticks(range(4), LETTERS)
+    rows[0].set_yticks(range(4), BASES)
     rows[0].set_ylabel("becomes")
     figure.colorbar(image, ax=list(rows), label="change of log-odds", pad=0.01, fraction=0.03)
     weight = -values.sum(1) / 3
@@ -79,21 +84,4 @@ def plot_explanation(path: Path, effects: pd.DataFrame, trace: pd.DataFrame | No
         rows[2].set_ylabel("surprise")
         rows[2].legend(fontsize=7, frameon=False)
     rows[-1].set_xlabel("position")
-    _save(figure, path, title)
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Any, path: Path, title: str) -> None:
-    figure.suptitle(title, fontsize=10).set_parse_math(False)
-    for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
-        text.set_parse_math(False)
-    with write_atomically(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path, title)

@@ -1,9 +1,11 @@
-"""What a saved classifier of DNA answers: class and probabilities of each sequence."""
+"""Answers of a saved classifier of DNA: class and probabilities of each sequence."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from titans_seq.domains.genomics.classifier import TitansDNAClassifier
 from titans_seq.domains.genomics.records import read_sequences
@@ -11,7 +13,7 @@ from titans_seq.domains.predictor import Predictor
 
 
 class ClassPredictor(Predictor):
-    """Class and probabilities of each sequence of a file or a table."""
+    """Answer with class and probabilities of each sequence of a file or a table."""
 
     def __init__(self, folder: Path) -> None:
         self.model = TitansDNAClassifier.load(folder)
@@ -28,13 +30,21 @@ class ClassPredictor(Predictor):
     def predict(self, question: Any) -> pd.DataFrame:
         """Return a row per sequence: its name if it has one, the predicted class, and each class's probability."""
         probabilities = self.model.predict_proba(question["sequence"].tolist())
-        frame: pd.DataFrame = question.drop(columns="sequence").reset_index(drop=True)
-        frame["predicted"] = self.model.classes_[probabilities.argmax(1)]
-        for k, label in enumerate(self.model.classes_.tolist()):
-            frame[f"p_{label}"] = probabilities[:, k]
-        return frame
+        names: pd.DataFrame = question.drop(columns="sequence").reset_index(drop=True)
+        return names.join(prediction_columns(self.model.classes_, probabilities))
 
     def example(self) -> pd.DataFrame:
         """Return two sequences of the median length of the training data."""
         _, median, _ = self.model.lengths_
         return pd.DataFrame({"sequence": [(letters * median)[:median] for letters in ("ACGT", "GATTACA")]})
+
+
+def prediction_columns(classes: NDArray[Any], probabilities: NDArray[np.float64]) -> pd.DataFrame:
+    """Return the most probable class as `predicted`, and the probability of each as `p_CLASS`; N rows.
+
+    Args:
+        classes: (K,).
+        probabilities: (N, K).
+    """
+    columns = {f"p_{label}": probabilities[:, k] for k, label in enumerate(classes.tolist())}
+    return pd.DataFrame({"predicted": classes[probabilities.argmax(1)], **columns})

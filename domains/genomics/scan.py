@@ -9,27 +9,27 @@ from numpy.typing import NDArray
 
 from titans_seq.domains.genomics.alphabet import UNKNOWN, reverse_complement
 from titans_seq.domains.genomics.classifier import TitansDNAClassifier
-from titans_seq.domains.genomics.stream import read_stretches, windows_of
+from titans_seq.domains.genomics.stream import cut_windows, read_stretches
 from titans_seq.domains.genomics.tracks import Hit
 
-MOST_UNKNOWN = 0.5
+MAX_UNKNOWN = 0.5
 """Share of unknown letters above which a window is not scored."""
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Windows of one record with probabilities of one class."""
+class WindowScores:
+    """Probabilities of one class in windows of one record."""
 
     name: str
-    """Of the record."""
+    """Name of the record."""
     starts: NDArray[np.int64]
     """Letters of the record before each window (W,)."""
     size: int
     """Letters of each window."""
     forward: NDArray[np.float64]
-    """On the strand of the file (W,); NaN where too many letters are unknown."""
+    """Probability on the strand of the file (W,); NaN where too many letters are unknown."""
     reverse: NDArray[np.float64] | None
-    """On the other strand (W,); None if the model does not tell them apart."""
+    """Probability on the other strand (W,); None if the model does not tell them apart."""
 
 
 def scan(
@@ -39,7 +39,7 @@ def scan(
     stride: int,
     label: int,
     on_bytes: Callable[[int], object] | None = None,
-) -> Iterator[Scored]:
+) -> Iterator[WindowScores]:
     """Score windows of every record of a FASTA file on both strands, in the order of the file, in constant memory.
 
     Args:
@@ -51,19 +51,20 @@ def scan(
     Raises:
         DataError: the file cannot be read as FASTA.
     """
-    for part in windows_of(read_stretches(genome, on_bytes), window, stride):
-        known = (part.codes == UNKNOWN).mean(1) <= MOST_UNKNOWN
-        strands = [part.codes] if model.strand == "both" else [part.codes, reverse_complement(part.codes)]
-        found = [np.full(len(known), np.nan) for _ in strands]
-        if known.any():
-            for values, codes in zip(found, strands, strict=True):
-                values[known] = model.predict_proba(np.ascontiguousarray(codes[known]))[:, label]
-        yield Scored(part.name, part.starts, part.codes.shape[1], found[0], found[1] if len(found) > 1 else None)
+    for windows in cut_windows(read_stretches(genome, on_bytes), window, stride):
+        is_scored = (windows.codes == UNKNOWN).mean(1) <= MAX_UNKNOWN
+        strands = [windows.codes] if model.strand == "both" else [windows.codes, reverse_complement(windows.codes)]
+        scores = [np.full(len(is_scored), np.nan) for _ in strands]
+        if is_scored.any():
+            for values, codes in zip(scores, strands, strict=True):
+                values[is_scored] = model.predict_proba(np.ascontiguousarray(codes[is_scored]))[:, label]
+        reverse = scores[1] if len(scores) > 1 else None
+        yield WindowScores(windows.name, windows.starts, windows.codes.shape[1], scores[0], reverse)
 
 
-def hits(scored: Iterable[Scored], threshold: float) -> Iterator[Hit]:
-    """The windows whose probability is at least `threshold`, each strand for itself."""
-    for part in scored:
+def find_hits(scores: Iterable[WindowScores], threshold: float) -> Iterator[Hit]:
+    """Yield the windows whose probability is at least `threshold`, each strand for itself."""
+    for part in scores:
         strands = {".": part.forward} if part.reverse is None else {"+": part.forward, "-": part.reverse}
         for i, start in enumerate(part.starts.tolist()):
             for strand, values in strands.items():
@@ -71,30 +72,31 @@ def hits(scored: Iterable[Scored], threshold: float) -> Iterator[Hit]:
                     yield Hit(part.name, start, start + part.size, float(values[i]), strand)
 
 
-def profile(scored: Iterable[Scored]) -> Iterator[Hit]:
-    """The whole of every record without overlap: each letter belongs to the window whose middle is nearest.
+def tile_records(scores: Iterable[WindowScores]) -> Iterator[Hit]:
+    """Yield stretches that cover every record without overlap: each letter takes the window whose middle is nearest.
 
     Of two strands the higher probability counts; where too many letters are unknown there is a gap.
     """
     before: Hit | None = None
     edge = 0
-    for part in scored:
+    for part in scores:
         higher = part.forward if part.reverse is None else np.fmax(part.forward, part.reverse)
         for start, value in zip(part.starts.tolist(), higher.tolist(), strict=True):
             now = Hit(part.name, start, start + part.size, value, ".")
             if before is not None and before.name == now.name and now.start > 0:
                 middle = (before.start + before.end + now.start + now.end) // 4
-                yield from _known(before, edge, middle)
+                yield from _clip(before, edge, middle)
                 edge = middle
             else:
                 if before is not None:
-                    yield from _known(before, edge, before.end)
+                    yield from _clip(before, edge, before.end)
                 edge = 0
             before = now
     if before is not None:
-        yield from _known(before, edge, before.end)
+        yield from _clip(before, edge, before.end)
 
 
-def _known(hit: Hit, start: int, end: int) -> Iterator[Hit]:
+def _clip(hit: Hit, start: int, end: int) -> Iterator[Hit]:
+    """Yield a part of a stretch; nothing if it is empty, or was not scored."""
     if hit.probability == hit.probability and end > start:
         yield Hit(hit.name, start, end, hit.probability, hit.strand)

@@ -10,34 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
+from titans_seq.domains.genomics.alphabet import Rows
 from titans_seq.domains.genomics.encoder import encode_sequences
-from titans_seq.domains.genomics.fitting import Rows, check_lengths
+from titans_seq.domains.genomics.fitting import check_lengths
 from titans_seq.domains.genomics.labels import check_labels
 from titans_seq.domains.genomics.leaks import LeakReport, find_leaks
-from titans_seq.domains.genomics.records import Labelled, read_labelled
+from titans_seq.domains.genomics.records import LabelledSequences, read_labelled
 from titans_seq.errors import DataError, TitansSeqWarning
 
 EMBEDDED = Path(__file__).with_name("NC_000932.gb.gz")
 """Chloroplast genome of Arabidopsis thaliana with its features (public sequence, see NC_000932.txt)."""
 
-PARTS = ("train", "dev", "test")
+SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
-class Part:
+class Split:
     """Sequences of one split."""
 
     rows: Rows
-    """Codes."""
+    """Codes of each sequence."""
     labels: NDArray[np.str_]
     """Classes (N,)."""
     names: list[str]
-    """What each sequence is called."""
+    """Name of each sequence, or of its row in the file."""
 
-    def take(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> "Part":
-        """Some of them."""
+    def take(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> "Split":
+        """Return some of the sequences, chosen by a mask or by indices."""
         index = np.arange(len(self.rows))[keep]
-        return Part([self.rows[i] for i in index], self.labels[index], [self.names[i] for i in index])
+        return Split([self.rows[i] for i in index], self.labels[index], [self.names[i] for i in index])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -45,12 +46,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Splits:
-    """What trains, what decides when to stop, what is only scored; and what leaked between them."""
+    """Sequences in three parts, and what leaked between them."""
 
-    train: Part
-    dev: Part
-    test: Part
+    train: Split
+    """What trains."""
+    dev: Split
+    """What decides when to stop."""
+    test: Split
+    """What is only scored."""
     leaks: LeakReport
+    """What the parts shared before sequences were left out."""
     removed: int
     """Sequences of train that were left out, known from dev or test."""
 
@@ -58,22 +63,27 @@ class Splits:
 def load_splits(path: Path, seed: int, test_fraction: float, feature: str, window: int, stride: int) -> Splits:
     """Read a folder (train, dev and test tables; dev may be missing) or one file, and keep the splits apart.
 
-    Sequences of train that stand in dev or test, on either strand, are removed with a warning. Where the split is
+    Sequences of train that stand in dev or test, on either strand, are left out with a warning. Where the split is
     made here, those that overlap with dev or test by half go too, and neighbours on a genome stay together.
+
+    Args:
+        seed: seed of the split, below 2**32.
+        test_fraction: share of a file that becomes test; a tenth becomes dev.
+        feature, window, stride: see `records.read_genbank_windows`.
 
     Raises:
         DataError: files are missing or cannot be used, or there are too few sequences of a class to split.
     """
     if path.is_dir():
-        parts, near = _read_folder(path, seed), False
+        parts, is_own_split = _read_folder(path, seed), False
     else:
-        parts, near = _split_file(path, seed, test_fraction, feature, window, stride), True
+        parts, is_own_split = _split_file(path, seed, test_fraction, feature, window, stride), True
     leaks = find_leaks({name: (part.rows, part.labels) for name, part in parts.items()})
-    known = leaks.duplicate["train"] | (leaks.near["train"] if near else False)
-    if known.any():
-        what = "stand in dev or test, or overlap with them" if near else "stand in dev or test"
-        _say(f"{int(known.sum())} of {len(known)} training sequences {what}: they are left out")
-    train = parts["train"].take(~known)
+    is_known = leaks.is_duplicate["train"] | (leaks.is_overlapping["train"] if is_own_split else False)
+    if is_known.any():
+        what = "stand in dev or test, or overlap with them" if is_own_split else "stand in dev or test"
+        _warn(f"{int(is_known.sum())} of {len(is_known)} training sequences {what}: they are left out")
+    train = parts["train"].take(~is_known)
     classes = set(train.labels.tolist())
     if len(classes) < 2:
         raise DataError(f"{path}: at least 2 classes are needed to train, there is one class only: {classes}")
@@ -81,56 +91,58 @@ def load_splits(path: Path, seed: int, test_fraction: float, feature: str, windo
         unknown = sorted(set(parts[name].labels.tolist()) - classes)
         if unknown:
             raise DataError(f"{path}: {name} has classes that train has not: {', '.join(unknown)}")
-    return Splits(train, parts["dev"], parts["test"], leaks, int(known.sum()))
+    return Splits(train, parts["dev"], parts["test"], leaks, int(is_known.sum()))
 
 
-def _read_folder(folder: Path, seed: int) -> dict[str, Part]:
-    found = {}
-    for name in PARTS:
+def _read_folder(folder: Path, seed: int) -> dict[str, Split]:
+    parts = {}
+    for name in SPLITS:
         files = sorted(p for p in folder.iterdir() if p.is_file() and p.name.split(".")[0].lower() == name)
         if len(files) > 1:
             raise DataError(f"{folder} has several files for {name}: {', '.join(p.name for p in files)}")
         if files:
-            found[name] = _part(read_labelled(files[0]))
-    missing = [name for name in ("train", "test") if name not in found]
+            parts[name] = _encode(read_labelled(files[0]))
+    missing = [name for name in ("train", "test") if name not in parts]
     if missing:
         raise DataError(f"{folder} needs train and test tables (and dev, if there is one): {missing[0]} is missing")
-    if "dev" not in found:
-        _say("there is no dev table: a tenth of train decides when to stop")
-        first, second = _divide(found["train"], np.arange(len(found["train"])), 0.1, seed)
-        found |= {"train": found["train"].take(first), "dev": found["train"].take(second)}
-    return {name: found[name] for name in PARTS}
+    if "dev" not in parts:
+        _warn("there is no dev table: a tenth of train decides when to stop")
+        whole = parts["train"]
+        train, dev = _split_indices(whole.labels, np.arange(len(whole)), 0.1, seed)
+        parts |= {"train": whole.take(train), "dev": whole.take(dev)}
+    return {name: parts[name] for name in SPLITS}
 
 
-def _split_file(path: Path, seed: int, test_fraction: float, feature: str, window: int, stride: int) -> dict[str, Part]:
+def _split_file(
+    path: Path, seed: int, test_fraction: float, feature: str, window: int, stride: int
+) -> dict[str, Split]:
     records = read_labelled(path, feature=feature, window=window, stride=stride)
-    part = _part(records)
-    if stand_sorted(records.labels):
-        _say(f"the rows of {path.name} stand sorted by class: they are shuffled before they are split")
+    whole = _encode(records)
+    if is_sorted_by_class(records.labels):
+        _warn(f"the rows of {path.name} stand sorted by class: they are shuffled before they are split")
     _, groups = np.unique(np.array(records.groups), return_inverse=True)
-    rest, test = _divide(part, groups, test_fraction, seed)
-    train, dev = _divide(part.take(rest), groups[rest], 0.1 / (1 - test_fraction), seed)
-    return {"train": part.take(rest).take(train), "dev": part.take(rest).take(dev), "test": part.take(test)}
+    rest, test = _split_indices(whole.labels, groups, test_fraction, seed)
+    train, dev = _split_indices(whole.labels[rest], groups[rest], 0.1 / (1 - test_fraction), seed)
+    return {"train": whole.take(rest[train]), "dev": whole.take(rest[dev]), "test": whole.take(test)}
 
 
-def stand_sorted(labels: Iterable[str]) -> bool:
-    """Whether all sequences of a class stand together, and there are more than two sequences."""
+def is_sorted_by_class(labels: Iterable[str]) -> bool:
+    """Return whether all sequences of a class stand together, and there are more than two sequences."""
     found = list(labels)
     changes = sum(a != b for a, b in pairwise(found))
     return len(found) > 2 and changes == len(set(found)) - 1 > 0
 
 
-def _part(records: Labelled) -> Part:
+def _encode(records: LabelledSequences) -> Split:
     rows = encode_sequences(records.sequences)
-    check_lengths(np.array([len(row) for row in rows]))
-    return Part(rows, check_labels(np.array(records.labels).astype(str), len(rows)), records.names)
+    check_lengths(rows)
+    return Split(rows, check_labels(np.array(records.labels).astype(str), len(rows)), records.names)
 
 
-def _divide(
-    part: Part, groups: NDArray[np.int64], fraction: float, seed: int
+def _split_indices(
+    labels: NDArray[np.str_], groups: NDArray[np.int64], fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Two sets of indices in random order, the second of about that share, classes alike, groups whole."""
-    labels = part.labels
+    """Return two sets of indices in random order, the second of about that share, classes alike, groups whole."""
     counts = dict(zip(*np.unique(labels, return_counts=True), strict=True))
     if len(counts) < 2:
         raise DataError(f"at least 2 classes are needed, there is one class only: {str(labels[0])!r}")
@@ -150,5 +162,5 @@ def _divide(
     return first, second
 
 
-def _say(message: str) -> None:
+def _warn(message: str) -> None:
     warnings.warn(message, TitansSeqWarning, stacklevel=3)

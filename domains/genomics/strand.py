@@ -1,4 +1,4 @@
-"""The other strand of padded codes, in torch. Axes: B sequences, L letters."""
+"""The reverse complement of padded codes, in torch. Axes: B sequences, L letters."""
 
 import torch
 from torch import Tensor
@@ -8,13 +8,13 @@ from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN
 _COMPLEMENT = torch.tensor([3, 2, 1, 0, UNKNOWN, PAD])
 
 
-def other_strand(codes: Tensor) -> Tensor:
-    """Codes (B, L) int64 of the reverse complement, read in its own direction; padding stays behind.
+def reverse_complement_tensor(codes: Tensor) -> Tensor:
+    """Return the codes (B, L) int64 of the other strand, read in its own direction; padding stays behind.
 
     The same as `alphabet.reverse_complement`, on any device.
     """
-    turned = _COMPLEMENT.to(codes.device)[codes.flip(-1)]
+    complement = _COMPLEMENT.to(codes.device)[codes.flip(-1)]
     size = codes.shape[-1]
     lengths = (codes != PAD).sum(-1, keepdim=True)
-    place = torch.arange(size, device=codes.device)
-    return turned.gather(-1, (place + size - lengths) % size)
+    index = (torch.arange(size, device=codes.device) + size - lengths) % size
+    return complement.gather(-1, index)

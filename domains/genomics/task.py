@@ -41,7 +41,7 @@ class ClassificationTask(Task):
         """Read and split the data."""
         import pandas as pd
 
-        from titans_seq.domains.genomics.alphabet import LETTERS
+        from titans_seq.domains.genomics.alphabet import decode
         from titans_seq.domains.genomics.splits import EMBEDDED, load_splits
 
         self.options = options
@@ -49,7 +49,7 @@ class ClassificationTask(Task):
         cuts = options.feature, options.window, options.stride
         self.splits = load_splits(source, options.seed % 2**32, options.test_fraction, *cuts)
         self.name, self.digest = source.name, digest(source)
-        letters = [LETTERS[row].tobytes().decode() for row in self.splits.train.rows]
+        letters = [decode(row) for row in self.splits.train.rows]
         self.frame = pd.DataFrame({"sequence": letters, "label": self.splits.train.labels})
 
     @classmethod
@@ -76,10 +76,10 @@ class ClassificationTask(Task):
 
     def test(self, model: Any) -> dict[str, float]:
         """Return the scores on test."""
-        from titans_seq.domains.genomics.metrics import Scores
+        from titans_seq.domains.genomics.metrics import ClassificationScores
 
         codes, labels = self.part("test")
-        return asdict(Scores.from_probabilities(labels, model.predict_proba(codes), model.classes_))
+        return asdict(ClassificationScores.from_probabilities(labels, model.predict_proba(codes), model.classes_))
 
     def describe(self) -> dict[str, Any]:
         """Return name, digest and size of the data, and how they were cut."""
@@ -115,50 +115,52 @@ class ClassificationTask(Task):
 
     def report(self, model: Any, folder: Path) -> Report:
         """Compare with k-mer regression and composition alone; write curves.png and predictions.csv."""
-        import numpy as np
         import pandas as pd
 
-        from titans_seq.domains.genomics.baselines import composition_floor, kmer_regression
-        from titans_seq.domains.genomics.encoder import pad_rows
-        from titans_seq.domains.genomics.metrics import Scores
+        from titans_seq.domains.genomics.metrics import ClassificationScores
         from titans_seq.domains.genomics.plots import plot_curves
+        from titans_seq.domains.genomics.predictor import prediction_columns
 
-        splits = self.splits
         codes, labels = self.part("test")
-        probabilities = {"titans": model.predict_proba(codes)}
-        seconds = {"titans": model.history_.seconds}
-        known = [*splits.train.rows, *splits.dev.rows], np.concatenate([splits.train.labels, splits.dev.labels])
-        choosing = np.arange(len(known[1])) >= len(splits.train)
-        baselines = {
-            "k-mer regression": (kmer_regression(choosing), known),
-            "composition": (composition_floor(), (splits.train.rows, splits.train.labels)),
-        }
-        for name, (baseline, (rows, classes)) in baselines.items():
-            started = time.perf_counter()
-            baseline.fit(pad_rows(rows), classes)
-            probabilities[name] = baseline.predict_proba(codes)
-            seconds[name] = time.perf_counter() - started
-        predictions = pd.DataFrame({"name": splits.test.names, "label": labels, "predicted": model.predict(codes)})
-        for k, label in enumerate(model.classes_):
-            predictions[f"p_{label}"] = probabilities["titans"][:, k]
+        own = model.predict_proba(codes)
+        baselines, kmer_choice = self._baselines(codes)
+        models = {"titans": (own, model.history_.seconds)} | baselines
+        title = f"{self.name}: {len(labels)} test sequences"
+        predictions = pd.DataFrame({"name": self.splits.test.names, "label": labels})
+        predictions = predictions.join(prediction_columns(model.classes_, own))
         write_text(folder / "predictions.csv", predictions.to_csv(index=False))
-        title = f"{self.name}: {len(splits.test)} test sequences, {model.variant}"
-        plot_curves(folder / "curves.png", labels, probabilities, model.classes_, title)
+        probabilities = {name: shares for name, (shares, _) in models.items()}
+        plot_curves(folder / "curves.png", labels, probabilities, model.classes_, f"{title}, {model.variant}")
         scores = {
-            name: asdict(Scores.from_probabilities(labels, shares, model.classes_))
-            | {"seconds": round(seconds[name], 1)}
-            for name, shares in probabilities.items()
+            name: asdict(ClassificationScores.from_probabilities(labels, shares, model.classes_))
+            | {"seconds": round(seconds, 1)}
+            for name, (shares, seconds) in models.items()
         }
         details = {
             "classes": model.classes_.tolist(),
-            "sequences": {name: len(getattr(splits, name)) for name in ("train", "dev", "test")},
-            "leaks": splits.leaks.summary() | {"removed_from_train": splits.removed},
-            "k_mer": baselines["k-mer regression"][0].best_params_,
+            "sequences": {name: len(getattr(self.splits, name)) for name in ("train", "dev", "test")},
+            "leaks": self.splits.leaks.summary() | {"removed_from_train": self.splits.removed},
+            "k_mer": kmer_choice,
             "strand": model.strand,
         }
-        return Report(
-            title=f"{self.name}: {len(splits.test)} test sequences",
-            scores=scores,
-            higher_is_better=True,
-            details=details,
-        )
+        return Report(title=title, scores=scores, higher_is_better=True, details=details)
+
+    def _baselines(self, codes: "NDArray[np.uint8]") -> "tuple[dict[str, tuple[Any, float]], dict[str, Any]]":
+        """Return probabilities of codes and seconds by model, and the length and penalty that the k-mers chose."""
+        import numpy as np
+
+        from titans_seq.domains.genomics.baselines import composition_floor, kmer_regression
+        from titans_seq.domains.genomics.encoder import pad_rows
+
+        train, dev = self.splits.train, self.splits.dev
+        both = [*train.rows, *dev.rows], np.concatenate([train.labels, dev.labels])
+        regression = kmer_regression(np.arange(len(both[1])) >= len(train))
+        results = {}
+        for name, baseline, (rows, labels) in (
+            ("k-mer regression", regression, both),
+            ("composition", composition_floor(), (train.rows, train.labels)),
+        ):
+            started = time.perf_counter()
+            baseline.fit(pad_rows(rows), labels)
+            results[name] = baseline.predict_proba(codes), time.perf_counter() - started
+        return results, regression.best_params_

@@ -13,7 +13,6 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
@@ -25,7 +24,7 @@ VARIANTS = ["lmm", "mac", "mag", "mal", "attention", "convolution", "none"]
 EXACT = {"rtol": 0, "atol": 1e-6}
 
 
-def reversed_complement(sequences):
+def reverse_complements(sequences):
     return [str(Seq(s).reverse_complement()) for s in sequences]
 
 
@@ -42,7 +41,7 @@ def test_strands_padding_and_neighbours_change_nothing(variant, examples):
     np.testing.assert_allclose(together.sum(1), 1, **EXACT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TitansSeqWarning)
-        np.testing.assert_allclose(model.predict_proba(reversed_complement(sequences)), together, **EXACT)
+        np.testing.assert_allclose(model.predict_proba(reverse_complements(sequences)), together, **EXACT)
         alone = np.concatenate([model.predict_proba([s]) for s in sequences])
     np.testing.assert_allclose(alone, together, **EXACT)
     codes = np.pad(SequenceEncoder().transform(examples[0][:5]), ((0, 0), (0, 37)), constant_values=5)
@@ -50,7 +49,7 @@ def test_strands_padding_and_neighbours_change_nothing(variant, examples):
 
 
 def test_given_strand_counts(stranded, examples):
-    straight, other = stranded.predict_proba(examples[0]), stranded.predict_proba(reversed_complement(examples[0]))
+    straight, other = stranded.predict_proba(examples[0]), stranded.predict_proba(reverse_complements(examples[0]))
     assert np.abs(straight - other).max() > 0.01
 
 
@@ -102,64 +101,6 @@ def test_in_a_pipeline_under_group_k_fold():
     scores = cross_val_score(pipe, X, y, groups=groups, cv=GroupKFold(3), error_score="raise")
     assert scores.shape == (3,)
     np.testing.assert_array_equal(pipe.fit(X, y).predict_proba(X), small.fit(X, y).predict_proba(X))
-
-
-def test_starts_from_logistic_regression_on_words(examples):
-    """The linear way alone is scikit-learn's regression on the shares of kmers."""
-    import torch
-
-    from titans_seq.domains.genomics.encoder import encode_sequences
-    from titans_seq.domains.genomics.kmers import STRENGTHS, KmerLogits, count_kmers
-
-    rows, y = encode_sequences(examples[0]), np.array([label == "motif" for label in examples[1]]).astype(int)
-    kmers = KmerLogits(2, 2)
-    kmers.fit_regression((rows, y), (rows, y), None, False)
-    shares = count_kmers(rows, 2).toarray()
-    shares /= shares.sum(1, keepdims=True)
-    scaled = shares / shares.std(0)
-    model = LogisticRegression(C=max(STRENGTHS), max_iter=300, tol=1e-8).fit(scaled, y)
-    got = kmers(torch.from_numpy(SequenceEncoder().transform(examples[0])).long())
-    np.testing.assert_allclose((got[:, 1] - got[:, 0]).numpy(), model.decision_function(scaled), atol=1e-2)
-
-
-def test_words_of_training_sequences_are_judged_unseen():
-    """Labels of chance: a regression knows what it was fitted to, and nothing of what it was not."""
-    import torch
-    from sklearn.metrics import roc_auc_score
-
-    from titans_seq.domains.genomics.encoder import encode_sequences
-    from titans_seq.domains.genomics.kmers import KmerLogits
-
-    rng = np.random.default_rng(0)
-    rows = encode_sequences(["".join(rng.choice(list("ACGT"), 30)) for _ in range(200)])
-    y = rng.permutation(np.arange(200) % 2)
-    kmers = KmerLogits(4, 2)
-    unseen = kmers.fit_regression((rows, y), (rows, y), None, False)
-    seen = kmers(torch.from_numpy(np.stack(rows)).long())
-    assert unseen.shape == (200, 2)
-    assert roc_auc_score(y, seen[:, 1] - seen[:, 0]) > 0.95
-    assert abs(roc_auc_score(y, unseen[:, 1] - unseen[:, 0]) - 0.5) < 0.15
-
-
-def test_a_class_of_one_sequence_leaves_no_part_out():
-    from titans_seq.domains.genomics.encoder import encode_sequences
-    from titans_seq.domains.genomics.kmers import KmerLogits
-
-    rows = encode_sequences(["ACGT", "AACC", "GGTT"])
-    assert (
-        not KmerLogits(1, 2).fit_regression((rows, np.array([0, 0, 1])), (rows, np.array([0, 0, 1])), None, True).any()
-    )
-
-
-def test_words_of_a_sequence():
-    from titans_seq.domains.genomics.encoder import encode_sequences
-    from titans_seq.domains.genomics.kmers import count_kmers
-
-    counts = count_kmers(encode_sequences(["AACAAC", "ANAC", "A"]), 2).toarray()
-    assert counts[0].nonzero()[0].tolist() == [0, 1, 4]  # AA, CA, AC: the first letter counts 1, the second 4
-    assert counts[0][[0, 4, 1]].tolist() == [2, 2, 1]
-    assert counts[1].sum() == 1
-    assert counts[2].sum() == 0
 
 
 def test_save_load_and_damage(tmp_path, fitted, examples):
@@ -303,9 +244,9 @@ def test_ten_million_letters_are_refused_not_cut(fitted):
 
 
 def test_batches_are_bounded():
-    from titans_seq.domains.genomics.fitting import LETTERS, batches
+    from titans_seq.domains.genomics.fitting import BATCH_LETTERS, batch_slices
 
     lengths = np.sort(np.random.default_rng(0).integers(1, 60_000, 300))
-    found = batches(lengths)
+    found = batch_slices(lengths)
     assert [i for part in found for i in range(part.start, part.stop)] == list(range(300))
-    assert all((p.stop - p.start) * lengths[p.stop - 1] <= LETTERS or p.stop - p.start == 1 for p in found)
+    assert all((p.stop - p.start) * lengths[p.stop - 1] <= BATCH_LETTERS or p.stop - p.start == 1 for p in found)

@@ -95,6 +95,6 @@ def test_in_a_pipeline():
 def test_long_sequences_are_fast():
     import time
 
-    started = time.perf_counter()
+    started = time.process_time()
     encode(b"ACGTN" * 2_000_000, "genome")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -47,8 +47,8 @@ def test_surprise_is_the_memorys_on_both_strands(fitted):
     codes = torch.tensor([["ACGT".index(c) for c in sequence]])
     memory = network.mixer.backbone.blocks[0].memory.memory
     with torch.no_grad():
-        expected = memory.surprise(network.tokens(codes)[0])[0].mean(-1)
-        other = memory.surprise(network.tokens(3 - codes.flip(1))[0])[0].mean(-1).numpy()
+        expected = memory.surprise(network.embed(codes)[0])[0].mean(-1)
+        other = memory.surprise(network.embed(3 - codes.flip(1))[0])[0].mean(-1).numpy()
     np.testing.assert_allclose(table["forward"], expected, rtol=1e-5)
     letters = np.repeat(other, 4)[:39][::-1]
     np.testing.assert_allclose(table["reverse"], [letters[i : i + 4].mean() for i in range(0, 39, 4)], rtol=1e-5)

@@ -8,7 +8,7 @@ import pytest
 
 from titans_seq.domains.genomics.encoder import encode_sequences
 from titans_seq.domains.genomics.leaks import find_leaks
-from titans_seq.domains.genomics.splits import EMBEDDED, load_splits, stand_sorted
+from titans_seq.domains.genomics.splits import EMBEDDED, is_sorted_by_class, load_splits
 from titans_seq.errors import DataError, TitansSeqWarning
 
 RNG = np.random.default_rng(0)
@@ -18,7 +18,7 @@ def random(count, length=60):
     return ["".join(RNG.choice(list("ACGT"), length)) for _ in range(count)]
 
 
-def reversed_complement(sequence):
+def reverse_complement(sequence):
     return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
 
 
@@ -33,7 +33,7 @@ def test_what_is_found():
     report = find_leaks(
         {
             "train": part(train),
-            "test": part([a, reversed_complement(c), reversed_complement(moved), e], ["a", "b", "a", "a"]),
+            "test": part([a, reverse_complement(c), reverse_complement(moved), e], ["a", "b", "a", "a"]),
         }
     )
     assert report.sizes == {"train": 5, "test": 4}
@@ -42,9 +42,9 @@ def test_what_is_found():
     assert report.overlapping == {"test in train": 1}
     assert report.repeated == {"train": 1, "test": 0}
     assert report.conflicting == 1
-    assert report.duplicate["train"].tolist() == [True, False, True, False, True]
-    assert report.near["train"].tolist() == [False, True, False, False, False]
-    assert not report.duplicate["test"].any()
+    assert report.is_duplicate["train"].tolist() == [True, False, True, False, True]
+    assert report.is_overlapping["train"].tolist() == [False, True, False, False, False]
+    assert not report.is_duplicate["test"].any()
 
 
 def test_short_sequences_and_unknown_letters_do_not_overlap():
@@ -76,7 +76,7 @@ def options(path, **changes):
 
 def test_a_file_is_split_by_class_and_leaks_leave_train(tmp_path):
     sequences, labels = random(60), ["x", "y"] * 30
-    sequences += [reversed_complement(s) for s in sequences[:30]]
+    sequences += [reverse_complement(s) for s in sequences[:30]]
     labels += labels[:30]
     with pytest.warns(TitansSeqWarning, match="training sequences stand in dev or test, or overlap with them"):
         splits = options(write(tmp_path / "a.csv", sequences, labels))
@@ -91,9 +91,9 @@ def test_sorted_classes_are_shuffled_with_a_word(tmp_path):
     with pytest.warns(TitansSeqWarning, match=r"a\.csv stand sorted by class: they are shuffled"):
         splits = options(write(tmp_path / "a.csv", random(60), ["x"] * 30 + ["y"] * 30))
     assert set(splits.test.labels) == set(splits.dev.labels) == {"x", "y"}
-    assert not stand_sorted(splits.train.labels)
-    assert not stand_sorted(["a", "b"])
-    assert not stand_sorted(["a"] * 5)
+    assert not is_sorted_by_class(splits.train.labels)
+    assert not is_sorted_by_class(["a", "b"])
+    assert not is_sorted_by_class(["a"] * 5)
 
 
 def test_a_folder_keeps_its_splits(tmp_path):

@@ -8,9 +8,9 @@ import pytest
 
 from titans_seq.domains.genomics import stream
 from titans_seq.domains.genomics.encoder import encode_sequences
-from titans_seq.domains.genomics.scan import Scored, hits, profile, scan
-from titans_seq.domains.genomics.stream import read_stretches, windows_of
-from titans_seq.domains.genomics.tracks import Hit, header, kind_of_track, line
+from titans_seq.domains.genomics.scan import WindowScores, find_hits, scan, tile_records
+from titans_seq.domains.genomics.stream import cut_windows, read_stretches
+from titans_seq.domains.genomics.tracks import Hit, format_header, format_hit, track_format
 from titans_seq.errors import DataError, TitansSeqWarning
 
 
@@ -43,7 +43,7 @@ def test_windows_whatever_the_blocks(tmp_path, monkeypatch, seed):
     seen = []
     found = [
         (part.name, start, codes)
-        for part in windows_of(read_stretches(path, seen.append), window, stride)
+        for part in cut_windows(read_stretches(path, seen.append), window, stride)
         for start, codes in zip(part.starts.tolist(), part.codes.tolist(), strict=True)
     ]
     assert found == expected
@@ -100,41 +100,41 @@ def test_scores_are_those_of_the_classifier(tmp_path, fitted, stranded):
                 assert np.isnan(value)
             else:
                 assert value == pytest.approx(fitted.predict_proba([window])[0, 1], abs=1e-6)
-    turned = sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+    complement = sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
     (first, *_) = scan(stranded, path, 40, 10, 1)
-    expected = stranded.predict_proba([turned[-40 - s :][:40] for s in range(0, 100, 10)])[:, 1]
+    expected = stranded.predict_proba([complement[-40 - s :][:40] for s in range(0, 100, 10)])[:, 1]
     np.testing.assert_allclose(first.reverse[:10], expected, atol=1e-6)
 
 
-SCORED = [
-    Scored("a", np.array([0, 10, 20]), 20, np.array([0.9, 0.2, np.nan]), np.array([0.1, 0.6, np.nan])),
-    Scored("a", np.array([25]), 20, np.array([0.7]), np.array([0.8])),
-    Scored("b", np.array([0]), 5, np.array([0.5]), None),
+SCORES = [
+    WindowScores("a", np.array([0, 10, 20]), 20, np.array([0.9, 0.2, np.nan]), np.array([0.1, 0.6, np.nan])),
+    WindowScores("a", np.array([25]), 20, np.array([0.7]), np.array([0.8])),
+    WindowScores("b", np.array([0]), 5, np.array([0.5]), None),
 ]
 
 
 def test_hits_and_profile():
-    assert [(h.name, h.start, h.end, h.strand, h.probability) for h in hits(SCORED, 0.5)] == [
+    assert [(h.name, h.start, h.end, h.strand, h.probability) for h in find_hits(SCORES, 0.5)] == [
         ("a", 0, 20, "+", 0.9), ("a", 10, 30, "-", 0.6), ("a", 25, 45, "+", 0.7), ("a", 25, 45, "-", 0.8),
         ("b", 0, 5, ".", 0.5),
     ]  # fmt: skip
-    found = [(h.name, h.start, h.end, h.probability) for h in profile(SCORED)]
+    found = [(h.name, h.start, h.end, h.probability) for h in tile_records(SCORES)]
     assert found == [("a", 0, 15, 0.9), ("a", 15, 25, 0.6), ("a", 32, 45, 0.8), ("b", 0, 5, 0.5)]
 
 
 def test_formats_count_as_they_should():
     hit = Hit("chr 1;x", 0, 20, 0.98765, "+")
-    assert line("bed", hit, "a class", 1) == "chr 1;x\t0\t20\ta_class\t988\t+\n"
-    assert line("bedgraph", hit, "a", 1) == "chr 1;x\t0\t20\t0.9877\n"
-    gff = line("gff3", hit, "a;b=c", 7).rstrip("\n").split("\t")
+    assert format_hit("bed", hit, "a class", 1) == "chr 1;x\t0\t20\ta_class\t988\t+\n"
+    assert format_hit("bedgraph", hit, "a", 1) == "chr 1;x\t0\t20\t0.9877\n"
+    gff = format_hit("gff3", hit, "a;b=c", 7).rstrip("\n").split("\t")
     assert gff[:5] == ["chr%201%3Bx", "titans-seq", "sequence_feature", "1", "20"]
     assert gff[5:] == ["0.9877", "+", ".", "ID=hit7;Name=a%3Bb%3Dc"]
-    assert header("gff3", "x") == "##gff-version 3\n"
-    assert re.fullmatch(r'track type=bedGraph name="a_\'b" .*\n', header("bedgraph", 'a "b'))
-    assert header("bed", "x") == ""
+    assert format_header("gff3", "x") == "##gff-version 3\n"
+    assert re.fullmatch(r'track type=bedGraph name="a_\'b" .*\n', format_header("bedgraph", 'a "b'))
+    assert format_header("bed", "x") == ""
 
 
 def test_the_suffix_tells_the_format(tmp_path):
-    assert kind_of_track(tmp_path / "a.BG") == "bedgraph"
+    assert track_format(tmp_path / "a.BG") == "bedgraph"
     with pytest.raises(DataError, match=r"one of \.bed, \.bedgraph"):
-        kind_of_track(tmp_path / "a.txt")
+        track_format(tmp_path / "a.txt")
