@@ -11,21 +11,56 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from titans_seq.domains.timeseries.covariates import Covariates, CovariateValues, measure_scale
+from titans_seq.domains.timeseries.covariates import Covariates, CovariateValues, measure_scale, read_values
 from titans_seq.domains.timeseries.inputs import ForecastState
+from titans_seq.domains.timeseries.observe import align_to_grid
 from titans_seq.domains.timeseries.panel import ID, TIME, Panel, Series
 from titans_seq.domains.timeseries.prepare import to_tensors
 from titans_seq.domains.timeseries.windows import ColumnLayout
 from titans_seq.errors import DataError, reason
 from titans_seq.progress import show_progress
+from titans_seq.validation import check_whole
 
-BATCH = 256
+BATCH_SIZE = 256
 """Windows at a time."""
 
 Rows = NDArray[np.int64]
 """The last row of a series that each forecast sees."""
 Refit = Callable[[Panel, Covariates | None, CovariateValues], ForecastState]
 """Fits a fresh model of the same parameters to a history."""
+
+
+def backtest_frame(
+    state: ForecastState,
+    y: pd.DataFrame,
+    X: pd.DataFrame | None,
+    cutoffs: Iterable[Any] | None,
+    *,
+    stride: int | None,
+    n_windows: int | None,
+    refit: Refit | None,
+    verbose: bool,
+) -> pd.DataFrame:
+    """Return forecasts made at earlier times beside what came; see `TitansForecaster.backtest`.
+
+    Args:
+        refit: fits the model anew at each cutoff; None: the fitted network forecasts from all of them.
+    """
+    options = {name: value for name, value in (("stride", stride), ("n_windows", n_windows)) if value is not None}
+    check_whole(1, **options)
+    if options and cutoffs is not None:
+        raise DataError(f"{next(iter(options))} and cutoffs cannot both be given")
+    panel, horizon = align_to_grid(state.panel, y), state.config.horizon
+    if cutoffs is None:
+        rows = cutoff_rows(panel, state.config.context, horizon, stride or horizon, n_windows)
+    else:
+        rows = find_rows(panel, cutoffs)
+    values = read_values(X, panel, state.covariates, horizon)
+    if refit is None:
+        forecasts = forecast_rows(state, panel, rows, values, verbose)
+    else:
+        forecasts = refit_and_forecast(state, panel, rows, values, refit, verbose)
+    return _to_frame(panel, rows, forecasts, horizon)
 
 
 def cutoff_rows(panel: Panel, context: int, horizon: int, stride: int, n_windows: int | None) -> list[Rows]:
@@ -65,8 +100,8 @@ def find_rows(panel: Panel, cutoffs: Iterable[Any]) -> list[Rows]:
     return [np.asarray(rows[rows >= 0], dtype=np.int64) for rows in places]
 
 
-def inputs_at(
-    state: ForecastState, panel: Panel, rows: list[Rows], values: CovariateValues | None, label: str, shown: bool
+def iterate_inputs(
+    state: ForecastState, panel: Panel, rows: list[Rows], values: CovariateValues | None, label: str, verbose: bool
 ) -> Iterator[tuple[Tensor, ...]]:
     """Yield what the network takes at these rows, scaled as in `fit`, in batches, one series after the other."""
     context, horizon = state.config.context, state.config.horizon
@@ -82,36 +117,36 @@ def inputs_at(
     starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
     ends = [torch.from_numpy(own + int(start) + context) for own, start in zip(rows, starts, strict=True)]
     table, steps = torch.cat(parts), torch.arange(1 - context, horizon + 1)
-    for batch in show_progress(torch.cat(ends).split(BATCH), label, shown):
+    for batch in show_progress(torch.cat(ends).split(BATCH_SIZE), label, verbose):
         yield columns.inputs(table[batch.unsqueeze(1) + steps].mT, horizon)
 
 
-def forecasts_at(
-    state: ForecastState, panel: Panel, rows: list[Rows], values: CovariateValues | None, shown: bool = False
+def forecast_rows(
+    state: ForecastState, panel: Panel, rows: list[Rows], values: CovariateValues | None, verbose: bool = False
 ) -> list[NDArray[np.float32]]:
     """Return the forecasts made at these rows, each from all up to it: (W, H, C) per series in its own units."""
     state.network.eval()
     with torch.inference_mode():
-        inputs = inputs_at(state, panel, rows, values, "backtest", shown)
+        inputs = iterate_inputs(state, panel, rows, values, "backtest", verbose)
         forecast = torch.cat([state.network(*i) for i in inputs]).mT
     scaling = state.scaling_for(panel)
     parts = zip(forecast.split([len(own) for own in rows]), scaling.mean, scaling.scale, strict=True)
     return [(f * scale + mean).numpy() for f, mean, scale in parts]
 
 
-def refitted_forecasts(
+def refit_and_forecast(
     state: ForecastState,
     panel: Panel,
     rows: list[Rows],
     values: CovariateValues | None,
     refit: Refit,
-    shown: bool = False,
+    verbose: bool = False,
 ) -> list[NDArray[np.float32]]:
-    """Return `forecasts_at` by a model of the same parameters that is fitted anew on what lies before each cutoff."""
+    """Return `forecast_rows` by a model of the same parameters that is fitted anew on what lies before each cutoff."""
     stamps = sorted({stamp for s, own in zip(panel.series, rows, strict=True) for stamp in s.index[own]})
     shape = (0, state.config.horizon, len(panel.channels))
     found = [[np.zeros(shape, np.float32)] for _ in panel.series]
-    for stamp in show_progress(stamps, "backtest, fitting anew", shown):
+    for stamp in show_progress(stamps, "backtest, fitting anew", verbose):
         lengths = [int((s.index <= stamp).sum()) for s in panel.series]
         begun = [i for i, length in enumerate(lengths) if length]
         cut = [Series(s.name, s.index[:n], s.values[:n]) for s, n in zip(panel.series, lengths, strict=True) if n]
@@ -124,43 +159,28 @@ def refitted_forecasts(
         at = [i for i in begun if stamp in panel.series[i].index[rows[i]]]
         some = Panel([panel.series[i] for i in at], panel.channels, panel.freq, panel.layout)
         ends = [np.array([lengths[i] - 1], dtype=np.int64) for i in at]
-        forecasts = forecasts_at(fresh, some, ends, None if values is None else [values[i] for i in at])
+        forecasts = forecast_rows(fresh, some, ends, None if values is None else [values[i] for i in at])
         for i, forecast in zip(at, forecasts, strict=True):
             found[i].append(forecast)
     return [np.concatenate(f) for f in found]
 
 
-def squared_error(state: ForecastState, panel: Panel, values: CovariateValues | None) -> float:
-    """Return the mean squared error over all windows of a stretch, standardised; see `TitansForecaster.score`.
+def squared_error(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None) -> float:
+    """Return the mean squared error over all windows of y, standardised; see `TitansForecaster.score`.
 
     Raises:
-        DataError: no window holds an observed target.
+        DataError: the frame does not fit the model, or no window holds an observed target.
     """
     context, horizon = state.config.context, state.config.horizon
-    names, ends = [s.name for s in state.panel.series], state.panel.series
-    whole, known, rows = [], [], []
-    for place, series in enumerate(panel.series):
-        end = names.index(series.name)
-        before, own = ends[end], None if values is None else values[place]
-        follows = series.index[0] == before.index[-1] + panel.freq
-        first = len(before.index) if follows else context  # row of the first target
-        if follows:
-            index = pd.DatetimeIndex(before.index.append(series.index))
-            series = Series(series.name, index, np.concatenate([before.values, series.values]))
-            own = None if own is None else np.concatenate([state.covariate_values[end], own])
-        whole.append(series)
-        known.append(own)
-        stop = len(series.index) - horizon
-        rows.append(np.arange(first - 1, max(stop, first) if follows else stop, dtype=np.int64))
-    stretch = Panel(whole, panel.channels, panel.freq, panel.layout)
-    together = None if values is None else [own for own in known if own is not None]
+    panel = align_to_grid(state.panel, y)
+    panel, values, rows = _rows_to_score(state, panel, read_values(X, panel, state.covariates, horizon))
     if not any(len(own) for own in rows):
         raise DataError(f"no window of context {context} + horizon {horizon} to score")
     errors = []
-    forecasts = forecasts_at(state, stretch, rows, together)
-    for series, at, forecast, scale in zip(whole, rows, forecasts, state.scaling_for(stretch).scale, strict=True):
+    forecasts = forecast_rows(state, panel, rows, values)
+    for series, own, forecast, scale in zip(panel.series, rows, forecasts, state.scaling_for(panel).scale, strict=True):
         padded = np.pad(series.values, ((0, horizon), (0, 0)), constant_values=np.nan)
-        target = padded[at[:, None] + np.arange(1, horizon + 1)]
+        target = padded[own[:, None] + np.arange(1, horizon + 1)]
         errors.append(((forecast - target) / scale.numpy()).ravel().astype(np.float64))
     error = np.concatenate(errors)
     if not np.isfinite(error).any():
@@ -168,7 +188,34 @@ def squared_error(state: ForecastState, panel: Panel, values: CovariateValues | 
     return float(np.nanmean(error**2))
 
 
-def backtest_frame(panel: Panel, rows: list[Rows], forecasts: list[NDArray[np.float32]], horizon: int) -> pd.DataFrame:
+def _rows_to_score(
+    state: ForecastState, panel: Panel, values: CovariateValues | None
+) -> tuple[Panel, CovariateValues | None, list[Rows]]:
+    """Return a panel, its covariates, and the rows to forecast from: all with a context before and a horizon behind.
+
+    A series that goes on where the model's ends is joined to it, and is scored from its own first step on.
+    """
+    context, horizon = state.config.context, state.config.horizon
+    ends = {s.name: (s, place) for place, s in enumerate(state.panel.series)}
+    joined, known, rows = [], [], []
+    for place, series in enumerate(panel.series):
+        end, end_place = ends[series.name]
+        own = None if values is None else values[place]
+        first, stop = context, len(series.index) - horizon  # row of the first target, and behind the last to see
+        if series.index[0] == end.index[-1] + panel.freq:
+            index = pd.DatetimeIndex(end.index.append(series.index))
+            series = Series(series.name, index, np.concatenate([end.values, series.values]))
+            own = None if own is None else np.concatenate([state.covariate_values[end_place], own])
+            first = len(end.index)
+            stop = max(len(index) - horizon, first)  # at least one window, whose end may be missing
+        joined.append(series)
+        known.append(own)
+        rows.append(np.arange(first - 1, stop, dtype=np.int64))
+    panel = Panel(joined, panel.channels, panel.freq, panel.layout)
+    return panel, None if values is None else [own for own in known if own is not None], rows
+
+
+def _to_frame(panel: Panel, rows: list[Rows], forecasts: list[NDArray[np.float32]], horizon: int) -> pd.DataFrame:
     """Return one row per series, channel, cutoff and step; the target is NaN where it is missing or not known yet."""
     frames = []
     for series, own, forecast in zip(panel.series, rows, forecasts, strict=True):

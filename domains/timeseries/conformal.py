@@ -16,7 +16,7 @@ from titans_seq.domains.timeseries.network import ForecastNetwork
 from titans_seq.domains.timeseries.windows import Windows
 from titans_seq.errors import DataError
 
-MOST_WINDOWS, LEAST_WINDOWS, MOST_ERRORS = 1000, 100, 2**24
+MAX_WINDOWS, MIN_WINDOWS, MAX_ERRORS = 1000, 100, 2**24
 """Windows that are kept, evenly spread in time: at the most, and never cut below; errors kept in all, if possible."""
 
 
@@ -34,7 +34,7 @@ class Calibration:
         """Measure the errors on windows of scaled values; the network is left in evaluation mode."""
         config = network.config
         size = config.horizon * len(config.levels) * windows.columns.targets
-        most = max(LEAST_WINDOWS, min(MOST_WINDOWS, MOST_ERRORS // size))
+        most = max(MIN_WINDOWS, min(MAX_WINDOWS, MAX_ERRORS // size))
         chosen = np.unique(np.linspace(0, len(windows) - 1, min(most, len(windows))).round().astype(int))
         target, forecast = roll_levels(network, windows, config.horizon, chosen.tolist())
         return cls(target.unsqueeze(-1) - forecast, config.levels)

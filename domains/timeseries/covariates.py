@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from titans_seq.domains.timeseries.network import ForecastConfig
-from titans_seq.domains.timeseries.observe import select_columns, steps_between, to_matrix
-from titans_seq.domains.timeseries.panel import Panel, in_order, tables
+from titans_seq.domains.timeseries.observe import select_columns, step_length, to_matrix
+from titans_seq.domains.timeseries.panel import Panel, order_by_time, split_series
 from titans_seq.domains.timeseries.prepare import Scaling, WindowCovariates
 from titans_seq.domains.timeseries.windows import ColumnLayout
 from titans_seq.errors import DataError
@@ -33,7 +33,7 @@ CALENDAR: dict[str, tuple[float, Callable[[pd.DatetimeIndex], Any]]] = {
 }
 """Name -> its period, and its place in it at time stamps; each becomes a sine and a cosine."""
 
-FINEST = {"minute": "1h", "hour": "1D", "weekday": "7D", "monthday": "28D", "month": "360D"}
+CALENDAR_LIMITS = {"minute": "1h", "hour": "1D", "weekday": "7D", "monthday": "28D", "month": "360D"}
 """Those that are taken by themselves -> they tell something of steps shorter than this."""
 
 
@@ -64,22 +64,22 @@ class Covariates:
         (scaled,) = self.scaling.apply([torch.from_numpy(values)])
         return torch.cat([scaled, torch.from_numpy(calendar_features(index, self.calendar))], 1)
 
-    def for_windows(self, panel: Panel, known: CovariateValues) -> WindowCovariates:
+    def window_covariates(self, panel: Panel, known: CovariateValues) -> WindowCovariates:
         """Return the covariates that stand beside the targets of a panel."""
         values = [self.matrix(s.index, v[: len(s.index)]) for s, v in zip(panel.series, known, strict=True)]
         return WindowCovariates(values, self.columns(len(panel.channels)))
 
 
 def check_covariates(future_covariates: Sequence[str] | None, calendar: bool | Sequence[str]) -> None:
-    """Raise DataError unless the parameters of these names can be used."""
+    """Raise ValueError unless the parameters of these names can be used."""
     names = () if future_covariates is None else future_covariates
     if isinstance(names, str) or not np.iterable(names) or len(set(names)) < len(names):
-        raise DataError(f"future_covariates must be different names of columns, not {names!r}")
+        raise ValueError(f"future_covariates must be different names of columns, not {names!r}")
     if not isinstance(calendar, bool):
         chosen = [calendar] if isinstance(calendar, str) or not np.iterable(calendar) else calendar
         unknown = [name for name in chosen if name not in CALENDAR]
         if unknown:
-            raise DataError(f"calendar must be True, False or some of {', '.join(CALENDAR)}, not {unknown[0]!r}")
+            raise ValueError(f"calendar must be True, False or some of {', '.join(CALENDAR)}, not {unknown[0]!r}")
 
 
 def read_covariates(
@@ -107,7 +107,7 @@ def read_covariates(
         names: list[str] = []
         known: CovariateValues = [np.zeros((len(s.index) + horizon, 0), np.float32) for s in panel.series]
     else:
-        groups, _ = tables(X)
+        groups, _ = split_series(X)
         names = [str(c) for c in groups[0][1].columns]
         for name in ahead:
             if name not in names:
@@ -116,7 +116,7 @@ def read_covariates(
             if name in panel.channels:
                 raise DataError(f"column {name!r} is both in X and in y")
         names = [*(n for n in names if n not in ahead), *ahead]
-        known = read_values(X, panel, names, horizon)
+        known = read_columns(X, panel, names, horizon)
         history = [v[: len(s.index)] for v, s in zip(known, panel.series, strict=True)]
         for place, name in enumerate(names):
             if not any(np.isfinite(v[:, place]).any() for v in history):
@@ -131,13 +131,13 @@ def measure_scale(panel: Panel, known: CovariateValues) -> Scaling:
     return Scaling.from_series([torch.from_numpy(np.concatenate(values))])
 
 
-def read_values(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) -> CovariateValues:
+def read_columns(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) -> CovariateValues:
     """Return the named columns of X, which must be all of them, on each series' grid and `horizon` steps on.
 
     Raises:
         DataError: another layout, a series or column missing or unknown, stamps that do not fit, text or infinity.
     """
-    groups, long = tables(X)
+    groups, long = split_series(X)
     if long != (panel.layout == "long"):
         raise DataError(f"X must be a {panel.layout} frame, as y")
     found = dict(groups)
@@ -146,7 +146,7 @@ def read_values(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) -
         label = f" of series {series.name!r}" if long else ""
         if series.name not in found:
             raise DataError(f"X lacks series {series.name!r}")
-        table = in_order(select_columns(found[series.name], names), series.name)
+        table = order_by_time(select_columns(found[series.name], names), series.name)
         index = pd.DatetimeIndex(table.index)
         if str(index.tz) != str(series.index.tz):
             raise DataError(f"the time stamps of X{label} are in time zone {index.tz}, those of y in {series.index.tz}")
@@ -161,13 +161,13 @@ def read_values(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) -
     return values
 
 
-def read_stretch(
+def read_values(
     X: pd.DataFrame | None, panel: Panel, covariates: Covariates | None, horizon: int
 ) -> CovariateValues | None:
     """Return X's values for a stretch of series and `horizon` steps on, as a model takes them; None if it takes none.
 
     Raises:
-        DataError: as `read_values`; or X is missing, or not wanted.
+        DataError: as `read_columns`; or X is missing, or not wanted.
     """
     if covariates is None or not covariates.names:
         if X is not None:
@@ -175,14 +175,14 @@ def read_stretch(
         return None if covariates is None else [np.zeros((len(s.index) + horizon, 0), np.float32) for s in panel.series]
     if X is None:
         raise DataError(f"X is needed: it holds {', '.join(covariates.names)}, as in fit")
-    return read_values(X, panel, covariates.names, horizon)
+    return read_columns(X, panel, covariates.names, horizon)
 
 
-def read_ahead(X: Any, panel: Panel, covariates: Covariates, horizon: int) -> CovariateValues:
+def read_future(X: Any, panel: Panel, covariates: Covariates, horizon: int) -> CovariateValues:
     """Return the values of X over the horizon behind each series, (H, K), NaN in columns that are not known ahead.
 
     Raises:
-        DataError: as `read_values`, and where a value is missing.
+        DataError: as `read_columns`, and where a value is missing.
     """
     missing = [np.full((horizon, len(covariates.names)), np.nan, np.float32) for _ in panel.series]
     if not covariates.future:
@@ -196,7 +196,7 @@ def read_ahead(X: Any, panel: Panel, covariates: Covariates, horizon: int) -> Co
     if not isinstance(X, pd.DataFrame):
         raise DataError(f"X must be a pandas frame, not {type(X).__name__}")
     spare = [c for c in X.columns if str(c) in covariates.past]
-    known = read_values(X.drop(columns=spare), panel, list(covariates.future), horizon)
+    known = read_columns(X.drop(columns=spare), panel, list(covariates.future), horizon)
     for series, values, out in zip(panel.series, known, missing, strict=True):
         ahead = values[len(series.index) :]
         step, column = (int(k[0]) if len(k) else -1 for k in np.nonzero(np.isnan(ahead)))
@@ -226,8 +226,8 @@ def add_covariates(config: ForecastConfig, covariates: Covariates, channels: int
 def calendar_names(calendar: bool | Sequence[str], panel: Panel) -> tuple[str, ...]:
     """Return the names that are asked for; for True all that tell steps of this length apart."""
     if calendar is True:
-        step = steps_between(panel)
-        return tuple(name for name, limit in FINEST.items() if step < pd.Timedelta(limit))
+        step = step_length(panel)
+        return tuple(name for name, limit in CALENDAR_LIMITS.items() if step < pd.Timedelta(limit))
     if calendar is False:
         return ()
     return (calendar,) if isinstance(calendar, str) else tuple(calendar)

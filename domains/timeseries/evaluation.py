@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from titans_seq.domains.timeseries.fitting import roll
-from titans_seq.domains.timeseries.metrics import Scores, naive_unit
+from titans_seq.domains.timeseries.metrics import Scores, seasonal_naive_error
 from titans_seq.domains.timeseries.prepare import Scaling
 from titans_seq.domains.timeseries.windows import Windows
 from titans_seq.errors import DataError
@@ -58,7 +58,7 @@ def evaluate(
             for name in models:
                 last[name].append(None)
             continue
-        unit = naive_unit(values[:first].numpy(), season)
+        unit = seasonal_naive_error(values[:first].numpy(), season)
         for name, (network, context) in models.items():
             target, forecast = roll(network, windows, horizon, context)
             forecasts[name].append(forecast)

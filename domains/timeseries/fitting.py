@@ -5,6 +5,7 @@ Axes: W windows, B batch, C channels, L look-back, H horizon, Q quantile levels.
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,11 +13,39 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from titans_seq.domains.timeseries.covariates import check_covariates
 from titans_seq.domains.timeseries.losses import LOSSES, pinball
 from titans_seq.domains.timeseries.network import ForecastNetwork
 from titans_seq.domains.timeseries.prepare import TrainingWindows
 from titans_seq.domains.timeseries.windows import ColumnLayout, Windows
 from titans_seq.training import History, LossFunction, TrainingConfig, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittingConfig:
+    """How a forecaster is fitted to a history, beside `TrainingConfig`."""
+
+    loss: str = "spectral"
+    """Training loss: "spectral", "mse" or "mae"."""
+
+    future_covariates: Sequence[str] | None = None
+    """Columns of X that are known ahead, as holidays or prices; all others of X are known up to the end of the history
+    only."""
+
+    calendar: bool | Sequence[str] = False
+    """Time of the day, week and year as further covariates, from the time stamps: True for all that the frequency tells
+    apart, or some of "minute", "hour", "weekday", "monthday", "yearday", "month"."""
+
+    calibration_fraction: float = 0.0
+    """Share of each series, at its very end, that neither trains nor validates, by whose errors intervals are
+    calibrated; 0: by those of the windows that validate, which chose the best epoch."""
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
+        if not isinstance(self.calibration_fraction, int | float) or not 0 <= self.calibration_fraction < 1:
+            raise ValueError(f"calibration_fraction must be at least 0 and below 1, not {self.calibration_fraction!r}")
+        check_covariates(self.future_covariates, self.calendar)
 
 
 def training_loaders(

@@ -12,31 +12,20 @@ from torch import Tensor
 
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.timeseries import storage
-from titans_seq.domains.timeseries.backtest import (
-    backtest_frame,
-    cutoff_rows,
-    find_rows,
-    forecasts_at,
-    refitted_forecasts,
-    squared_error,
-)
+from titans_seq.domains.timeseries.backtest import backtest_frame, squared_error
 from titans_seq.domains.timeseries.conformal import Calibration
 from titans_seq.domains.timeseries.covariates import (
     Covariates,
     CovariateValues,
     add_covariates,
-    append_values,
-    check_covariates,
     read_covariates,
-    read_stretch,
+    read_values,
 )
-from titans_seq.domains.timeseries.fitting import training_loaders, window_loss
-from titans_seq.domains.timeseries.inputs import ForecastState
+from titans_seq.domains.timeseries.fitting import FittingConfig, training_loaders, window_loss
+from titans_seq.domains.timeseries.inputs import ForecastState, append_new_rows, cut_ends
 from titans_seq.domains.timeseries.intervals import interval_frame, quantile_frame
-from titans_seq.domains.timeseries.losses import LOSSES
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
-from titans_seq.domains.timeseries.observe import align_to_grid, append_rows, validate_new_rows
-from titans_seq.domains.timeseries.panel import Panel, Series, to_panel
+from titans_seq.domains.timeseries.panel import Panel, to_panel
 from titans_seq.domains.timeseries.prepare import Scaling, TrainingWindows, prepare
 from titans_seq.domains.timeseries.surprise import surprise_frame
 from titans_seq.errors import DataError
@@ -47,7 +36,7 @@ from titans_seq.validation import check_whole
 
 class TitansForecaster(
     TitansEstimator,
-    configs=(ForecastConfig, BackboneConfig, TrainingConfig),
+    configs=(ForecastConfig, FittingConfig, BackboneConfig, TrainingConfig),
     derived=("channels", "past_features", "future_features", "checkpoint_tokens"),
     defaults={
         "heads": 2,
@@ -85,27 +74,16 @@ class TitansForecaster(
     covariates_: Covariates | None
     covariate_values_: CovariateValues
 
-    loss: str = "spectral"
-    """Training loss: "spectral", "mse" or "mae"."""
-
-    future_covariates: Sequence[str] | None = None
-    """Columns of X that are known ahead, as holidays or prices; all others of X are known up to the end of the history
-    only."""
-
-    calendar: bool | Sequence[str] = False
-    """Time of the day, week and year as further covariates, from the time stamps: True for all that the frequency tells
-    apart, or some of "minute", "hour", "weekday", "monthday", "yearday", "month"."""
-
-    calibration_fraction: float = 0.0
-    """Share of each series, at its very end, that neither trains nor validates, by whose errors intervals are
-    calibrated; 0: by those of the windows that validate, which chose the best epoch."""
-
     if TYPE_CHECKING:
         horizon: int
         context: int
         patch: int
         stride: int
         quantiles: Sequence[float] | None
+        loss: str
+        future_covariates: Sequence[str] | None
+        calendar: bool | Sequence[str]
+        calibration_fraction: float
 
     def fit(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> Self:
         """Learn from the history.
@@ -118,16 +96,15 @@ class TitansForecaster(
             DataError: a frame or a parameter cannot be used; the message says why.
             KeyboardInterrupt: after Ctrl-C; the model is then fitted with the best weights so far, if there are any.
         """
-        panel = to_panel(y)
-        self.check()
-        covariates, values = read_covariates(X, panel, self.horizon, self.future_covariates, self.calendar)
-        return self.fit_panel(panel, covariates=covariates, values=values)
+        return self.fit_panel(to_panel(y), X=X)
 
     def fit_panel(
         self,
         panel: Panel,
         on_epoch: Callable[[Self, bool], object] | None = None,
         data: TrainingWindows | None = None,
+        *,
+        X: pd.DataFrame | None = None,
         covariates: Covariates | None = None,
         values: CovariateValues | None = None,
     ) -> Self:
@@ -136,37 +113,40 @@ class TitansForecaster(
         Args:
             on_epoch: called after each epoch with this model, fitted as far as it is, and whether the epoch was the
                 best so far.
-            data: what `prepare` made of the panel; None makes it here.
-            covariates: what `read_covariates` made of X; None: the calendar alone, if it is asked for.
-            values: the values that it made.
+            data: the windows that `prepare` cut from the panel; None cuts them here.
+            X: see `fit`.
+            covariates, values: the covariates that `read_covariates` read from X, and their values; None reads them
+                here.
         """
         config = self.check()
         if covariates is None:
-            covariates, values = read_covariates(None, panel, self.horizon, self.future_covariates, self.calendar)
-        beside = None
-        if covariates is not None and values is not None:
+            covariates, values = read_covariates(X, panel, self.horizon, self.future_covariates, self.calendar)
+        values = values or []
+        columns = None
+        if covariates is not None:
             config = add_covariates(config, covariates, len(panel.channels))
-            beside = covariates.for_windows(panel, values)
+            columns = covariates.window_covariates(panel, values)
         if data is None:
             shares = self.validation_fraction, self.calibration_fraction
-            data = prepare(panel, self.context, self.horizon, *shares, beside)
-        elif beside is not None and data.train.columns != beside.columns:
+            data = prepare(panel, self.context, self.horizon, *shares, columns)
+        elif columns is not None and data.train.columns != columns.columns:
             raise DataError("the windows were prepared without the model's covariates")
         with temporary_seed(self.random_state):
             network = ForecastNetwork(config)
-        loss = window_loss(self.horizon, self.loss if self.quantiles is None else "pinball", data.train.columns)
+        ends, known = cut_ends(panel, values, self.context)
         self.train_network(
             network,
-            loss,
+            window_loss(self.horizon, self.loss if self.quantiles is None else "pinball", data.train.columns),
             *training_loaders(data, self.batch_size, self.random_state),
             on_epoch,
+            panel_=ends,
             scaling_=data.scaling,
             calibration_=None,
             covariates_=covariates,
-            **self._ends(panel, values or []),
+            covariate_values_=known,
         )
-        if data.held_back is not None:
-            self.calibration_ = Calibration.from_windows(network, data.held_back)
+        if data.calibration_set is not None:
+            self.calibration_ = Calibration.from_windows(network, data.calibration_set)
         return self
 
     def predict(self, X: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -243,11 +223,7 @@ class TitansForecaster(
             DataError: the rows are not in order, overlap with what is known, leave steps out, or are of an unknown
                 series, other channels, another frequency or time zone; nothing is taken in then.
         """
-        check_is_fitted(self, "network_")
-        new = validate_new_rows(self.panel_, y)
-        more, values = read_stretch(X, new, self.covariates_, 0), self.covariate_values_
-        values = values if more is None else append_values(values, self.panel_, more, new)
-        return self._end_at(append_rows(self.panel_, new), values)
+        return self._forecast_from(*append_new_rows(self._state(), y, X))
 
     def backtest(
         self,
@@ -275,22 +251,16 @@ class TitansForecaster(
         Raises:
             DataError: the frame does not fit the model, is too short, or a cutoff is none of its steps.
         """
-        state = self._state()
-        given = {name: value for name, value in (("stride", stride), ("n_windows", n_windows)) if value is not None}
-        check_whole(1, **given)
-        if given and cutoffs is not None:
-            raise DataError(f"{next(iter(given))} and cutoffs cannot both be given")
-        panel = align_to_grid(self.panel_, y)
-        if cutoffs is None:
-            rows = cutoff_rows(panel, self.context, self.horizon, stride or self.horizon, n_windows)
-        else:
-            rows = find_rows(panel, cutoffs)
-        values = read_stretch(X, panel, self.covariates_, self.horizon)
-        if refit:
-            forecasts = refitted_forecasts(state, panel, rows, values, self._refit, self.verbose)
-        else:
-            forecasts = forecasts_at(state, panel, rows, values, self.verbose)
-        return backtest_frame(panel, rows, forecasts, self.horizon)
+        return backtest_frame(
+            self._state(),
+            y,
+            X,
+            cutoffs,
+            stride=stride,
+            n_windows=n_windows,
+            refit=self._refit if refit else None,
+            verbose=self.verbose,
+        )
 
     def score(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> float:
         """Return minus the mean squared error of every window of y, standardised as in `fit`; higher is better.
@@ -301,9 +271,7 @@ class TitansForecaster(
         Raises:
             DataError: the frame does not fit the model, or has no window with an observed target.
         """
-        state = self._state()
-        panel = align_to_grid(self.panel_, y)
-        return -squared_error(state, panel, read_stretch(X, panel, self.covariates_, self.horizon))
+        return -squared_error(self._state(), y, X)
 
     def surprise(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return how much each step teaches the memory that reads up to it; where it stands out, something is unusual.
@@ -333,7 +301,7 @@ class TitansForecaster(
         known = [s.name for s in self.panel_.series], self.panel_.channels, self.panel_.freq
         if ([s.name for s in panel.series], panel.channels, panel.freq) != known:
             raise DataError("other series, channels or frequency than the model was fitted on")
-        return self._end_at(panel, read_stretch(None, panel, self.covariates_, 0) or [])
+        return self._forecast_from(panel, read_values(None, panel, self.covariates_, 0) or [])
 
     def check(self) -> ForecastConfig:
         """Return the network that the parameters describe.
@@ -342,11 +310,7 @@ class TitansForecaster(
             DataError: a parameter cannot be used.
         """
         check_whole(1, horizon=self.horizon, context=self.context, patch=self.patch, stride=self.stride)
-        if not isinstance(self.calibration_fraction, int | float) or not 0 <= self.calibration_fraction < 1:
-            raise DataError(f"calibration_fraction must be at least 0 and below 1, not {self.calibration_fraction!r}")
-        check_covariates(self.future_covariates, self.calendar)
-        if self.loss not in LOSSES:
-            raise DataError(f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
+        self.configure(FittingConfig)
         self.configure(TrainingConfig)
         patch = int(min(self.patch, self.context))
         try:
@@ -387,16 +351,7 @@ class TitansForecaster(
         fresh: Self = clone(self).set_params(verbose=False)
         return fresh.fit_panel(panel, covariates=covariates, values=values)._state()
 
-    def _ends(self, panel: Panel, values: CovariateValues) -> dict[str, Any]:
-        """Return the attributes that the next forecast is made from: the last `context` steps of each series."""
-        lengths = [len(s.index) for s in panel.series]
-        ends = [Series(s.name, s.index[-self.context :], s.values[-self.context :]) for s in panel.series]
-        covariates = [v[:length][-self.context :] for v, length in zip(values, lengths, strict=bool(values))]
-        panel = Panel(ends, panel.channels, panel.freq, panel.layout)
-        return {"panel_": panel, "covariate_values_": covariates}
-
-    def _end_at(self, panel: Panel, values: CovariateValues) -> Self:
+    def _forecast_from(self, panel: Panel, values: CovariateValues) -> Self:
         """Forecast from the end of this panel from now on."""
-        for name, value in self._ends(panel, values).items():
-            setattr(self, name, value)
+        self.panel_, self.covariate_values_ = cut_ends(panel, values, self.context)
         return self

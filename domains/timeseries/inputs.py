@@ -12,9 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from titans_seq.domains.timeseries.conformal import Calibration
-from titans_seq.domains.timeseries.covariates import Covariates, CovariateValues, read_ahead, read_stretch
+from titans_seq.domains.timeseries.covariates import (
+    Covariates,
+    CovariateValues,
+    append_values,
+    read_future,
+    read_values,
+)
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
-from titans_seq.domains.timeseries.panel import Panel
+from titans_seq.domains.timeseries.observe import append_rows, validate_new_rows
+from titans_seq.domains.timeseries.panel import Panel, Series
 from titans_seq.domains.timeseries.prepare import Scaling, to_tensors
 
 
@@ -48,12 +55,12 @@ class ForecastState:
         """Return what the network takes: the scaled past (S, C, L), and covariates if it takes any.
 
         Raises:
-            DataError: see `read_ahead` and `read_stretch`.
+            DataError: see `read_future` and `read_values`.
         """
         context, scaling = self.config.context, self.scaling
         past = (stack_ends(self.panel, context).mT - scaling.mean.unsqueeze(-1)) / scaling.scale.unsqueeze(-1)
         if self.covariates is None:
-            read_stretch(X, self.panel, None, 0)
+            read_values(X, self.panel, None, 0)
             return (past,)
         horizon = self.config.horizon
         ends = covariate_inputs(X, self.panel, self.covariates, self.covariate_values, context, horizon)
@@ -74,6 +81,28 @@ class ForecastState:
             return self.network.quantiles(*self.inputs(X))
 
 
+def cut_ends(panel: Panel, values: CovariateValues, context: int) -> tuple[Panel, CovariateValues]:
+    """Return the last `context` steps of each series, and of its covariates, which may go on behind it."""
+    lengths = [len(s.index) for s in panel.series]
+    ends = [Series(s.name, s.index[-context:], s.values[-context:]) for s in panel.series]
+    known = [v[:length][-context:] for v, length in zip(values, lengths, strict=bool(values))]
+    return Panel(ends, panel.channels, panel.freq, panel.layout), known
+
+
+def append_new_rows(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None) -> tuple[Panel, CovariateValues]:
+    """Return the ends of the series and of their covariates with the new rows of y and X behind them.
+
+    Raises:
+        DataError: see `TitansForecaster.update`.
+    """
+    new = validate_new_rows(state.panel, y)
+    values = read_values(X, new, state.covariates, 0)
+    known = (
+        state.covariate_values if values is None else append_values(state.covariate_values, state.panel, values, new)
+    )
+    return append_rows(state.panel, new), known
+
+
 def stack_ends(panel: Panel, context: int) -> Tensor:
     """Return the last steps of each series, (S, L, C), with NaN before a shorter history."""
     return torch.stack([pad_front(values, context) for values in to_tensors(panel)])
@@ -89,7 +118,7 @@ def covariate_inputs(
 ) -> tuple[Tensor, Tensor]:
     """Return the covariates of a panel's ends: of the context (S, K, L), and those known ahead (S, F, H)."""
     rows = []
-    for series, before, after in zip(panel.series, values, read_ahead(X, panel, covariates, horizon), strict=True):
+    for series, before, after in zip(panel.series, values, read_future(X, panel, covariates, horizon), strict=True):
         index = pd.DatetimeIndex(series.index.append(panel.future(series.index, horizon)))
         matrix = covariates.matrix(index, np.concatenate([before, after]))
         rows.append(pad_front(matrix, context + horizon))

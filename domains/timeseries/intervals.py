@@ -15,7 +15,7 @@ from titans_seq.errors import DataError
 
 def quantile_frame(state: ForecastState, alpha: float | Sequence[float], X: pd.DataFrame | None) -> pd.DataFrame:
     """Return quantiles in the layout of `predict`; see `TitansForecaster.predict_quantiles`."""
-    wanted = _shares(alpha, "alpha")
+    wanted = _parse_shares(alpha, "alpha")
     rising = sorted(wanted)
     levels = state.config.levels
     if state.config.quantiles is None:
@@ -37,7 +37,7 @@ def quantile_frame(state: ForecastState, alpha: float | Sequence[float], X: pd.D
 
 def interval_frame(state: ForecastState, coverage: float | Sequence[float], X: pd.DataFrame | None) -> pd.DataFrame:
     """Return intervals in the layout of `predict`; see `TitansForecaster.predict_interval`."""
-    wanted = _shares(coverage, "coverage")
+    wanted = _parse_shares(coverage, "coverage")
     calibration = _calibration(state)
     forecast = state.scaled_quantiles(X)
     ends = [end for share in wanted for end in calibration.band(forecast, share)]
@@ -64,7 +64,7 @@ def _frame(
     return panel.frame([s.name for s in panel.series], stamps, list(found), columns)
 
 
-def _shares(values: float | Sequence[float], name: str) -> list[float]:
+def _parse_shares(values: float | Sequence[float], name: str) -> list[float]:
     try:
         shares = [float(v) for v in np.atleast_1d(np.asarray(values, dtype=float))]
     except (TypeError, ValueError) as error:

@@ -34,7 +34,7 @@ class Scores:
         )
 
 
-def naive_unit(values: Array, season: int) -> Array:
+def seasonal_naive_error(values: Array, season: int) -> Array:
     """Return the mean absolute seasonal difference per channel, (T, C) -> (C,), the unit of the mase, or NaN."""
     if len(values) <= season:
         return np.full(values.shape[1], np.nan)

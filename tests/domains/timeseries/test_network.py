@@ -8,7 +8,7 @@ from sklearn.metrics import mean_absolute_error
 from titans_seq import BackboneConfig
 from titans_seq.domains.timeseries.baselines import DLinear, SeasonalNaive, forward_fill
 from titans_seq.domains.timeseries.losses import LOSSES
-from titans_seq.domains.timeseries.metrics import Scores, naive_unit
+from titans_seq.domains.timeseries.metrics import Scores, seasonal_naive_error
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
 
 NAN = float("nan")
@@ -112,6 +112,6 @@ def test_scores_against_scikit_learn():
 
 def test_unit_of_the_mase():
     values = np.array([[0.0], [1.0], [4.0], [NAN], [5.0]])
-    assert naive_unit(values, 1)[0] == pytest.approx((1 + 3) / 2)
-    assert naive_unit(values, 2)[0] == pytest.approx((4 + 1) / 2)
-    assert np.isnan(naive_unit(values, 9)[0])
+    assert seasonal_naive_error(values, 1)[0] == pytest.approx((1 + 3) / 2)
+    assert seasonal_naive_error(values, 2)[0] == pytest.approx((4 + 1) / 2)
+    assert np.isnan(seasonal_naive_error(values, 9)[0])

@@ -84,10 +84,10 @@ def test_several_targets_and_a_loss_of_points():
 
 
 def test_short_encoders_are_missing_values_in_front():
-    from titans_seq.domains.timeseries.pytorch_forecasting import _behind
+    from titans_seq.domains.timeseries.pytorch_forecasting import _align_right
 
     values = torch.arange(12.0).reshape(2, 3, 2)
-    got = _behind(values, torch.tensor([3, 1]), 4)
+    got = _align_right(values, torch.tensor([3, 1]), 4)
     nan = float("nan")
     expected = [[[nan, nan], [0, 1], [2, 3], [4, 5]], [[nan, nan], [nan, nan], [nan, nan], [6, 7]]]
     torch.testing.assert_close(got, torch.tensor(expected), equal_nan=True)
