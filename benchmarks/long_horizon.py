@@ -56,8 +56,8 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
     from titans_seq.domains.timeseries.evaluation import evaluate
     from titans_seq.domains.timeseries.fitting import fit_network
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
+    from titans_seq.domains.timeseries.frequency import natural_season
     from titans_seq.domains.timeseries.network import ForecastNetwork
-    from titans_seq.domains.timeseries.panel import natural_season
     from titans_seq.domains.timeseries.prepare import Scaling, TrainingWindows
     from titans_seq.domains.timeseries.table import read_csv
     from titans_seq.domains.timeseries.windows import Windows

@@ -103,7 +103,7 @@ def find_rows(panel: Panel, cutoffs: Iterable[Any]) -> list[Rows]:
 def iterate_inputs(
     state: ForecastState, panel: Panel, rows: list[Rows], values: CovariateValues | None, label: str, verbose: bool
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Yield what the network takes at these rows, scaled as in `fit`, in batches, one series after the other."""
+    """Yield the inputs of the network at these rows, scaled as in `fit`, in batches, one series after the other."""
     context, horizon = state.config.context, state.config.horizon
     columns = ColumnLayout(len(panel.channels))
     scaled = state.scaling_for(panel).apply(to_tensors(panel))
@@ -150,14 +150,14 @@ def refit_and_forecast(
         lengths = [int((s.index <= stamp).sum()) for s in panel.series]
         begun = [i for i, length in enumerate(lengths) if length]
         cut = [Series(s.name, s.index[:n], s.values[:n]) for s, n in zip(panel.series, lengths, strict=True) if n]
-        before = Panel(cut, panel.channels, panel.freq, panel.layout)
+        before = replace(panel, series=cut)
         covariates, known = None, CovariateValues()
         if state.covariates is not None and values is not None:
             known = [values[i] for i in begun]
             covariates = replace(state.covariates, scaling=measure_scale(before, known))
         fresh = refit(before, covariates, known)
         at = [i for i in begun if stamp in panel.series[i].index[rows[i]]]
-        some = Panel([panel.series[i] for i in at], panel.channels, panel.freq, panel.layout)
+        some = replace(panel, series=[panel.series[i] for i in at])
         ends = [np.array([lengths[i] - 1], dtype=np.int64) for i in at]
         forecasts = forecast_rows(fresh, some, ends, None if values is None else [values[i] for i in at])
         for i, forecast in zip(at, forecasts, strict=True):
@@ -211,7 +211,7 @@ def _rows_to_score(
         joined.append(series)
         known.append(own)
         rows.append(np.arange(first - 1, stop, dtype=np.int64))
-    panel = Panel(joined, panel.channels, panel.freq, panel.layout)
+    panel = replace(panel, series=joined)
     return panel, None if values is None else [own for own in known if own is not None], rows
 
 

@@ -1,4 +1,4 @@
-"""What every forecast is measured against: the seasonal naive forecast and DLinear.
+"""Baselines that every forecast is compared with: the seasonal naive forecast and DLinear.
 
 Axes: B batch, C channels, L look-back, H horizon.
 """
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class SeasonalNaive(nn.Module):
-    """The last season again and again; a missing value is taken from the season before it, or the last one seen."""
+    """Repeat the last season; a missing value is taken from the season before it, or the last one seen."""
 
     def __init__(self, horizon: int, season: int) -> None:
         super().__init__()
@@ -17,7 +17,7 @@ class SeasonalNaive(nn.Module):
         self.season = season
 
     def forward(self, past: Tensor) -> Tensor:
-        """(B, C, L) with NaN, L >= season -> (B, C, H); zero where nothing was ever seen."""
+        """Return the forecast (B, C, H) of the past (B, C, L), L >= season; zero where nothing was ever observed."""
         seasons = past.shape[-1] // self.season
         last = past[..., -seasons * self.season :].unflatten(-1, (seasons, self.season))
         season = forward_fill(last.transpose(-1, -2))[..., -1]
@@ -36,7 +36,7 @@ class DLinear(nn.Module):
         self.rest = nn.Linear(context, horizon)
 
     def forward(self, past: Tensor) -> Tensor:
-        """(B, C, L) with NaN -> (B, C, H); missing values repeat the last one seen."""
+        """Return the forecast (B, C, H) of the past (B, C, L), whose missing values repeat the last one observed."""
         past = forward_fill(past).nan_to_num()
         before, after = (self.kernel - 1) // 2, self.kernel // 2
         padded = F.pad(past, (before, after), mode="replicate")
@@ -46,7 +46,7 @@ class DLinear(nn.Module):
 
 
 def forward_fill(x: Tensor) -> Tensor:
-    """NaN along the last axis replaced by the last value before it; leading NaN stay."""
+    """Return x with each NaN along the last axis replaced by the last value before it; leading NaN stay."""
     steps = torch.arange(x.shape[-1], device=x.device)
     last = torch.where(torch.isfinite(x), steps, -1).cummax(-1).values
     return x.gather(-1, last.clamp_min(0)).where(last >= 0, x.new_tensor(torch.nan))

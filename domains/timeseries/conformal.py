@@ -17,7 +17,8 @@ from titans_seq.domains.timeseries.windows import Windows
 from titans_seq.errors import DataError
 
 MAX_WINDOWS, MIN_WINDOWS, MAX_ERRORS = 1000, 100, 2**24
-"""Windows that are kept, evenly spread in time: at the most, and never cut below; errors kept in all, if possible."""
+"""Bounds of the number of windows that are kept, evenly spread in time, and of the errors in all of them, which gives
+way to `MIN_WINDOWS`."""
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,12 @@ CALENDAR: dict[str, tuple[float, Callable[[pd.DatetimeIndex], Any]]] = {
 """Name -> its period, and its place in it at time stamps; each becomes a sine and a cosine."""
 
 CALENDAR_LIMITS = {"minute": "1h", "hour": "1D", "weekday": "7D", "monthday": "28D", "month": "360D"}
-"""Those that are taken by themselves -> they tell something of steps shorter than this."""
+"""Features that calendar=True takes, each for frequencies below this step."""
 
 
 @dataclass(frozen=True)
 class Covariates:
-    """Which covariates a model takes, and their scale over all series."""
+    """Names of the covariates of a model, and their scale over all series."""
 
     past: tuple[str, ...]
     """Columns of X known up to the end of the history."""
@@ -56,11 +56,11 @@ class Covariates:
         return [*self.past, *self.future]
 
     def columns(self, targets: int) -> ColumnLayout:
-        """Return what the columns of windows are."""
+        """Return the layout of windows with this many targets."""
         return ColumnLayout(targets, len(self.past), len(self.future) + 2 * len(self.calendar))
 
     def matrix(self, index: pd.DatetimeIndex, values: NDArray[np.float32]) -> Tensor:
-        """Return what the network sees of X's values (T, K) and the calendar at these stamps, (T, K + calendar)."""
+        """Return the inputs of the network from X's values (T, K) and the calendar, (T, K + calendar)."""
         (scaled,) = self.scaling.apply([torch.from_numpy(values)])
         return torch.cat([scaled, torch.from_numpy(calendar_features(index, self.calendar))], 1)
 
@@ -164,7 +164,7 @@ def read_columns(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) 
 def read_values(
     X: pd.DataFrame | None, panel: Panel, covariates: Covariates | None, horizon: int
 ) -> CovariateValues | None:
-    """Return X's values for a stretch of series and `horizon` steps on, as a model takes them; None if it takes none.
+    """Return X's values of the series and `horizon` steps on, in the order of a model; None if it takes none.
 
     Raises:
         DataError: as `read_columns`; or X is missing, or not wanted.

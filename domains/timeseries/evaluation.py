@@ -1,4 +1,4 @@
-"""Several models over the same held-back windows. Axes: W windows, C channels, H horizon, T steps."""
+"""Evaluate several models on the same held-back windows. Axes: W windows, C channels, H horizon, T steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

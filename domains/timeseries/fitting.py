@@ -65,12 +65,12 @@ def fit_network(network: nn.Module, data: TrainingWindows, horizon: int, loss: s
 
 
 def window_loss(horizon: int, name: str, columns: ColumnLayout | None = None) -> LossFunction:
-    """Return the loss of a batch of windows (B, C, L + H): the one of that name in training, else the squared error.
+    """Return a function of network and windows (B, C, L + H): the named loss in training, else the squared error.
 
     A loss of "pinball" trains all quantile levels of a `ForecastNetwork`, and validates by the same.
 
     Args:
-        columns: what the batch's columns are; None: all are targets.
+        columns: layout of the windows; None: all columns are targets.
     """
 
     def parts(batch: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:

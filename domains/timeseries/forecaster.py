@@ -161,7 +161,7 @@ class TitansForecaster(
         """
         values, panel = self.predict_values(X), self.panel_
         stamps = [panel.future(s.index, self.horizon) for s in panel.series]
-        return panel.frame([s.name for s in panel.series], stamps, list(values))
+        return panel.frame(panel.names, stamps, list(values))
 
     def predict_values(self, X: pd.DataFrame | None = None) -> NDArray[np.float32]:
         """Return the forecast as an array (S, H, C)."""
@@ -298,8 +298,8 @@ class TitansForecaster(
     def observe_panel(self, panel: Panel) -> Self:
         """Forecast from the end of this panel from now on; nothing is trained. Series and channels as in `fit`."""
         check_is_fitted(self, "network_")
-        known = [s.name for s in self.panel_.series], self.panel_.channels, self.panel_.freq
-        if ([s.name for s in panel.series], panel.channels, panel.freq) != known:
+        known = self.panel_.names, self.panel_.channels, self.panel_.freq
+        if (panel.names, panel.channels, panel.freq) != known:
             raise DataError("other series, channels or frequency than the model was fitted on")
         return self._forecast_from(panel, read_values(None, panel, self.covariates_, 0) or [])
 

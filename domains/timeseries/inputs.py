@@ -1,9 +1,9 @@
-"""What a fitted forecaster forecasts from, and its forecast as tensors.
+"""The state of a fitted forecaster, and its forecast as tensors.
 
 Axes: S series, C channels, L look-back, H horizon, K covariates, F of them known ahead, Q quantile levels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -47,12 +47,12 @@ class ForecastState:
 
     def scaling_for(self, panel: Panel) -> Scaling:
         """Return the scale of the series of another panel."""
-        known = [s.name for s in self.panel.series]
+        known = self.panel.names
         places = [known.index(s.name) for s in panel.series]
         return Scaling(self.scaling.mean[places], self.scaling.scale[places])
 
     def inputs(self, X: pd.DataFrame | None) -> tuple[Tensor, ...]:
-        """Return what the network takes: the scaled past (S, C, L), and covariates if it takes any.
+        """Return the inputs of the network: the scaled past (S, C, L), and covariates if it takes any.
 
         Raises:
             DataError: see `read_future` and `read_values`.
@@ -86,7 +86,7 @@ def cut_ends(panel: Panel, values: CovariateValues, context: int) -> tuple[Panel
     lengths = [len(s.index) for s in panel.series]
     ends = [Series(s.name, s.index[-context:], s.values[-context:]) for s in panel.series]
     known = [v[:length][-context:] for v, length in zip(values, lengths, strict=bool(values))]
-    return Panel(ends, panel.channels, panel.freq, panel.layout), known
+    return replace(panel, series=ends), known
 
 
 def append_new_rows(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None) -> tuple[Panel, CovariateValues]:

@@ -1,4 +1,4 @@
-"""Quantiles and intervals as frames. Axes: S series, C channels, H horizon, Q quantile levels."""
+"""Quantiles and intervals of a forecast as frames. Axes: S series, C channels, H horizon, Q quantile levels."""
 
 from collections.abc import Sequence
 
@@ -61,10 +61,11 @@ def _frame(
     values = values * scaling.scale[..., None, None] + scaling.mean[..., None, None]
     stamps = [panel.future(s.index, state.config.horizon) for s in panel.series]
     found = values.movedim(2, 1).flatten(2).numpy()
-    return panel.frame([s.name for s in panel.series], stamps, list(found), columns)
+    return panel.frame(panel.names, stamps, list(found), columns)
 
 
 def _parse_shares(values: float | Sequence[float], name: str) -> list[float]:
+    """Return different numbers between 0 and 1; DataError, which names the argument, for anything else."""
     try:
         shares = [float(v) for v in np.atleast_1d(np.asarray(values, dtype=float))]
     except (TypeError, ValueError) as error:
@@ -75,6 +76,7 @@ def _parse_shares(values: float | Sequence[float], name: str) -> list[float]:
 
 
 def _calibration(state: ForecastState) -> Calibration:
+    """Return the calibration of a model; DataError if it has none."""
     if state.calibration is None:
         raise DataError(
             "the model has no held-back windows to calibrate by: its history was too short, or fit did not end"

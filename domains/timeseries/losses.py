@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 def mse(forecast: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error over observed targets; (B, C, H) both."""
+    """Return the mean squared error over observed targets; (B, C, H) both."""
     error, count = _error(forecast, target)
     return error.square().sum() / count
 
 
 def mae(forecast: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error over observed targets."""
+    """Return the mean absolute error over observed targets."""
     error, count = _error(forecast, target)
     return error.abs().sum() / count
 
 
 def spectral(forecast: Tensor, target: Tensor, share: float = 0.8) -> Tensor:
-    """Mean amplitude of the error's spectrum along the horizon, with a share of `mse` (FreDF, arXiv 2402.02399).
+    """Return the mean amplitude of the error's spectrum along the horizon, with a share of `mse` (arXiv 2402.02399).
 
     Steps of a horizon are correlated, which the plain error per step ignores; its frequencies are hardly so.
     """
@@ -31,7 +31,7 @@ def spectral(forecast: Tensor, target: Tensor, share: float = 0.8) -> Tensor:
 
 
 def pinball(forecast: Tensor, target: Tensor, levels: Sequence[float]) -> Tensor:
-    """Mean quantile loss over observed targets and levels; forecast (B, C, H, Q), target (B, C, H)."""
+    """Return the mean quantile loss over observed targets and levels; forecast (B, C, H, Q), target (B, C, H)."""
     seen = torch.isfinite(target).unsqueeze(-1)
     error = (target.unsqueeze(-1) - forecast).where(seen, 0.0)
     alpha = forecast.new_tensor(levels)
@@ -40,10 +40,11 @@ def pinball(forecast: Tensor, target: Tensor, levels: Sequence[float]) -> Tensor
 
 
 def _error(forecast: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the error, zero where the target is missing, and the number of observed targets."""
     seen = torch.isfinite(target)
     error = (forecast - target.where(seen, 0.0)).where(seen, 0.0)
     return error, seen.sum().clamp_min(1)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "mae": mae, "spectral": spectral}
-"""Name -> loss."""
+"""Losses of points by name."""

@@ -20,7 +20,7 @@ class Scores:
 
     @classmethod
     def from_forecasts(cls, target: Array, forecast: Array, naive: Array) -> "Scores":
-        """Measure forecasts (W, C, H) of a target, NaN where missing; naive (W, C) is the unit of the mase."""
+        """Measure forecasts (W, C, H) of a target, NaN where missing; naive (W, C) is the unit of the MASE."""
         seen = np.isfinite(target)
         if not seen.any():
             return cls(float("nan"), float("nan"), float("nan"))

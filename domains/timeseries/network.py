@@ -18,7 +18,7 @@ VARIANCE_FLOOR = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastConfig:
-    """What a [`ForecastNetwork`][titans_seq.domains.timeseries.network.ForecastNetwork] is made of."""
+    """Sizes of a [`ForecastNetwork`][titans_seq.domains.timeseries.network.ForecastNetwork]."""
 
     horizon: int = 96
     """Steps to forecast."""
@@ -72,7 +72,7 @@ class ForecastConfig:
 
 
 class ForecastNetwork(nn.Module):
-    """Every channel is a sequence of patches of its own; the weights are shared by all channels."""
+    """Forecast each channel from its own sequence of patches; the weights are shared by all channels."""
 
     def __init__(self, config: ForecastConfig) -> None:
         super().__init__()
@@ -140,9 +140,9 @@ class ForecastNetwork(nn.Module):
 
 
 class CovariateLayers(nn.Module):
-    """How covariates enter: those of the past into the tokens of every channel, those ahead into each step's forecast.
+    """Add covariates: those of the past to the tokens of every channel, those ahead to each step's forecast.
 
-    Channels answer to the same covariate differently, so each has a vector of its own.
+    Channels respond to the same covariate differently, so each has a vector of its own.
     """
 
     def __init__(self, config: ForecastConfig) -> None:

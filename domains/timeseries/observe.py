@@ -1,52 +1,55 @@
-"""Read new observations of known series. Axes: T steps, C channels."""
+"""Read more observations of the series of a panel. Axes: T steps, C channels."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from titans_seq.domains.timeseries.panel import Panel, Series, check_gaps, order_by_time, split_series, to_numbers
+from titans_seq.domains.timeseries.frequency import check_gaps
+from titans_seq.domains.timeseries.panel import Panel, Series, order_by_time, split_series, to_numbers
 from titans_seq.errors import DataError
 
 MAX_GAP = 10_000
-"""Steps that are counted in a gap; more are not worth the grid."""
+"""Steps of a gap that are counted; a message says no more than that of a longer one."""
 
 
-def validate_new_rows(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
-    """Return the new rows of each series that has any; they must go on exactly where the known history ends.
+def validate_new_rows(history: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
+    """Return the new rows of each series that has any; they must go on exactly where the history ends.
 
     Raises:
         DataError: another layout, other channels, an unknown series, stamps that are not in order, that were known
             already, that leave steps out or lie between the steps, text, or infinite values.
     """
     found = []
-    for name, table in _select_series(known, frame, sort=False):
-        end = next(s.index for s in known.series if s.name == name)
+    for name, table in _select_series(history, frame, sort=False):
+        end = next(s.index for s in history.series if s.name == name)
         index = _check_continuation(
-            end, pd.DatetimeIndex(table.index), known.freq, f" of series {name!r}" if name else ""
+            end, pd.DatetimeIndex(table.index), history.freq, f" of series {name!r}" if name else ""
         )
         found.append(Series(name, index, to_matrix(table)))
-    return Panel(found, known.channels, known.freq, known.layout)
+    return replace(history, series=found)
 
 
-def align_to_grid(known: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
-    """Return any stretch of known series on their grid; steps left out become NaN.
+def align_to_grid(history: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
+    """Return any part of known series on their grid; steps left out become NaN.
 
     Raises:
         DataError: another layout, other channels, an unknown series, stamps that stand twice or lie between the steps,
             text, or infinite values.
     """
     found = []
-    for name, table in _select_series(known, frame, sort=True):
+    for name, table in _select_series(history, frame, sort=True):
         index = pd.DatetimeIndex(table.index)
-        check_gaps(index, step_length(known))
-        grid = pd.date_range(index[0], index[-1], freq=known.freq, name=known.series[0].index.name)
+        check_gaps(index, step_length(history))
+        grid = pd.date_range(index[0], index[-1], freq=history.freq, name=history.series[0].index.name)
         rows = grid.get_indexer(index)
         if (rows < 0).any():
-            raise DataError(f"{index[int((rows < 0).argmax())]} is no step of the frequency {known.freq.freqstr}")
+            raise DataError(f"{index[int((rows < 0).argmax())]} is no step of the frequency {history.freq.freqstr}")
         values = np.full((len(grid), table.shape[1]), np.nan, dtype=np.float32)
         values[rows] = to_matrix(table)
         found.append(Series(name, grid, values))
-    return Panel(found, known.channels, known.freq, known.layout)
+    return replace(history, series=found)
 
 
 def step_length(panel: Panel) -> pd.Timedelta:
@@ -55,18 +58,18 @@ def step_length(panel: Panel) -> pd.Timedelta:
     return (index[-1] - index[0]) / 11
 
 
-def _select_series(known: Panel, frame: pd.DataFrame | pd.Series, sort: bool) -> list[tuple[str, pd.DataFrame]]:
+def _select_series(history: Panel, frame: pd.DataFrame | pd.Series, sort: bool) -> list[tuple[str, pd.DataFrame]]:
     """Return tables of known series, with the known channels in their order and stamps in the known time zone."""
     groups, long = split_series(frame)
-    if long != (known.layout == "long"):
-        raise DataError(f"a {known.layout} frame is needed, as fit saw it")
-    known_names = [s.name for s in known.series]
-    zone = known.series[0].index.tz
+    if long != (history.layout == "long"):
+        raise DataError(f"a {history.layout} frame is needed, as fit saw it")
+    known_names = history.names
+    zone = history.series[0].index.tz
     found = []
     for name, group in groups:
         if name not in known_names:
             raise DataError(f"series {name!r} is unknown: the model was fitted on {', '.join(known_names[:20])}")
-        table = order_by_time(select_columns(group, known.channels), name, sort)
+        table = order_by_time(select_columns(group, history.channels), name, sort)
         index = pd.DatetimeIndex(table.index)
         if str(index.tz) != str(zone):
             raise DataError(f"the time stamps are in time zone {index.tz}, those of fit in {zone}")
@@ -74,8 +77,8 @@ def _select_series(known: Panel, frame: pd.DataFrame | pd.Series, sort: bool) ->
     return found
 
 
-def append_rows(known: Panel, new: Panel) -> Panel:
-    """Return the known series with the new rows behind them."""
+def append_rows(history: Panel, new: Panel) -> Panel:
+    """Return the series of a history with the new rows behind them."""
     more = {s.name: s for s in new.series}
     series = [
         Series(
@@ -85,9 +88,9 @@ def append_rows(known: Panel, new: Panel) -> Panel:
         )
         if s.name in more
         else s
-        for s in known.series
+        for s in history.series
     ]
-    return Panel(series, known.channels, known.freq, known.layout)
+    return replace(history, series=series)
 
 
 def select_columns(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -110,6 +113,7 @@ def to_matrix(table: pd.DataFrame) -> NDArray[np.float32]:
 def _check_continuation(
     known: pd.DatetimeIndex, index: pd.DatetimeIndex, freq: pd.offsets.BaseOffset, label: str
 ) -> pd.DatetimeIndex:
+    """Return the index of new rows, which must be the next steps behind a known one; DataError if they are not."""
     index = index.as_unit(known.unit).rename(known.name)
     last = known[-1]
     if index[0] <= last:

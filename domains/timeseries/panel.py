@@ -5,32 +5,17 @@ Axes: T steps of a series, C channels.
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.tseries.frequencies import to_offset
 
+from titans_seq.domains.timeseries.frequency import infer_frequency, natural_season
 from titans_seq.errors import DataError, TitansSeqWarning, reason
 
 ID, TIME = "unique_id", "ds"
-MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-CALENDARS = (
-    *(f"{year}-{month}" for year in ("YS", "YE") for month in MONTHS),
-    *(f"{quarter}-{month}" for quarter in ("QS", "QE") for month in MONTHS[:3]),
-    *("MS", "ME"),
-)
-"""Frequencies without a fixed length that a grid is tried against, the longest first."""
-
-SEASONS = {"B": 5, "W": 52, "WOM": 12, "LWOM": 12} | {
-    business + unit + end: season
-    for business in ("", "B")
-    for unit, season in (("M", 12), ("Q", 4), ("Y", 1))
-    for end in ("S", "E")
-}
-"""Steps of the natural season of frequencies without a fixed length, by their name up to the hyphen."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +39,23 @@ class Panel:
     layout: Literal["wide", "long"]
 
     @property
+    def names(self) -> list[str]:
+        """Return the names of the series."""
+        return [s.name for s in self.series]
+
+    @property
     def season(self) -> int:
-        """Steps of the natural season: a day for hours and minutes, a week for days, a year for months."""
+        """Return the steps of the natural season: a day for hours and minutes, a week for days, a year for months."""
         return natural_season(self.freq)
 
     def head(self, fraction: float) -> "Panel":
-        """The first part of every series."""
+        """Return the first part of every series."""
         sizes = [max(1, int(len(s.index) * fraction)) for s in self.series]
         parts = [Series(s.name, s.index[:n], s.values[:n]) for s, n in zip(self.series, sizes, strict=True)]
-        return Panel(parts, self.channels, self.freq, self.layout)
+        return replace(self, series=parts)
 
     def future(self, index: pd.DatetimeIndex, steps: int) -> pd.DatetimeIndex:
-        """The `steps` stamps behind an index."""
+        """Return the `steps` stamps behind an index."""
         return pd.date_range(index[-1] + self.freq, periods=steps, freq=self.freq, name=index.name)
 
     def frame(
@@ -75,7 +65,12 @@ class Panel:
         values: Sequence[Any],
         columns: pd.Index | None = None,
     ) -> pd.DataFrame:
-        """Back to the user's layout; one (T, C) array per series, whose columns are the channels if not told."""
+        """Return values in the user's layout.
+
+        Args:
+            names, indices, values: of each series its name, T stamps and (T, K) values.
+            columns: names of the K columns; None: the channels.
+        """
         columns = pd.Index(self.channels) if columns is None else columns
         frames = [pd.DataFrame(np.asarray(v), index=i, columns=columns) for i, v in zip(indices, values, strict=True)]
         if self.layout == "wide":
@@ -106,13 +101,13 @@ def to_panel(frame: pd.DataFrame | pd.Series) -> Panel:
         if not np.isfinite(column).any():
             raise DataError(f"column {channel!r} holds no value at all")
     ordered = [(name, order_by_time(g, name)) for name, g in groups]
-    freq = _infer_frequency([pd.DatetimeIndex(t.index) for _, t in ordered])
+    freq = infer_frequency([pd.DatetimeIndex(t.index) for _, t in ordered])
     series = [Series(name, *_regularize(t, freq)) for name, t in ordered]
     return Panel(series, channels, freq, "long" if long else "wide")
 
 
 def split_series(frame: pd.DataFrame | pd.Series) -> tuple[list[tuple[str, pd.DataFrame]], bool]:
-    """One table of values per series with its name, in the order they first appear, and whether the frame is long.
+    """Return the name and the table of values of each series, as they first appear, and whether the frame is long.
 
     Raises:
         DataError: not a frame, nothing in it, a column that stands twice, no time, or a row of no series.
@@ -140,7 +135,7 @@ def split_series(frame: pd.DataFrame | pd.Series) -> tuple[list[tuple[str, pd.Da
 
 
 def to_numbers(column: "pd.Series[Any]") -> NDArray[np.float64]:
-    """A column as float64.
+    """Return a column as float64.
 
     Raises:
         DataError: text, or an infinite value; the message names the column and the first such row.
@@ -158,28 +153,16 @@ def to_numbers(column: "pd.Series[Any]") -> NDArray[np.float64]:
     return values
 
 
-def natural_season(freq: pd.offsets.BaseOffset) -> int:
-    """Steps after which a series is expected to repeat: a minute, a day, a week or a year, whichever comes next."""
-    name = freq.name.split("-")[0]
-    if name in SEASONS:
-        season = SEASONS[name]
-        return season // freq.n if season % freq.n == 0 else 1
-    try:
-        step = pd.Timedelta(days=freq.n) if name == "D" else pd.Timedelta(freq)  # type: ignore[arg-type]
-    except (ValueError, TypeError):
-        return 1
-    for above, period in (
-        (pd.Timedelta(0), "1min"),
-        (pd.Timedelta("1min"), "1D"),
-        (pd.Timedelta("1D"), "7D"),
-    ):
-        if above <= step < pd.Timedelta(period):
-            return int(pd.Timedelta(period) / step) if pd.Timedelta(period) % step == pd.Timedelta(0) else 1
-    return 1
-
-
 def order_by_time(table: pd.DataFrame, name: str, sort: bool = True) -> pd.DataFrame:
-    """A table whose index is of stamps, rising and none twice; DataError for what cannot be put so, or must not be."""
+    """Return a table whose index is of time stamps that rise, none twice.
+
+    Args:
+        name: the series, for messages; "" if there is but one.
+        sort: sort stamps that are not in order, with a warning; False: refuse them.
+
+    Raises:
+        DataError: stamps are missing, stand twice, are no times, or are not in order.
+    """
     label = f" of series {name!r}" if name else ""
     if not isinstance(table.index, pd.DatetimeIndex):
         try:
@@ -199,52 +182,8 @@ def order_by_time(table: pd.DataFrame, name: str, sort: bool = True) -> pd.DataF
     return table
 
 
-def _infer_frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
-    """The common grid of all series."""
-    longest = max(indices, key=len)
-    if len(longest) < 3:
-        raise DataError(f"{len(longest)} rows are too few to find a frequency: at least 3 are needed")
-    try:
-        steps = pd.Series(np.concatenate([np.diff(i.as_unit("ns").asi8) for i in indices]))
-    except pd.errors.OutOfBoundsDatetime as error:
-        raise DataError(f"a time stamp lies outside of the years 1678 to 2262: {error}") from error
-    common = int(steps.mode().iloc[0])
-    for index in indices:
-        check_gaps(index, pd.Timedelta(common, unit="ns"))
-    if bool((steps % common == 0).all()) and common % pd.Timedelta("1D").value != 0:
-        return to_offset(pd.Timedelta(common, unit="ns"))
-    weekend = any(bool((i.dayofweek >= 5).any()) for i in indices)
-    day = pd.Timedelta("1D").value
-    weekly = "W-" + longest[0].day_name()[:3].upper()
-    names = [
-        *CALENDARS,
-        *([weekly] if common == 7 * day else []),
-        *(["B"] if common == day and not weekend else []),
-        "D",
-    ]
-    for name in [n for n in (pd.infer_freq(longest), *names) if n is not None and (n != "D" or common == day)]:
-        grids = [pd.date_range(i[0], i[-1], freq=name) for i in indices]
-        if all(i.isin(g).all() for i, g in zip(indices, grids, strict=True)):
-            return to_offset(name)
-    if bool((steps % common == 0).all()):
-        return to_offset(pd.Timedelta(common, unit="ns"))
-    raise DataError(
-        f"the time stamps lie on no regular grid: most are {pd.Timedelta(common, unit='ns')} apart, "
-        f"but not all are a multiple of it; resample them first"
-    )
-
-
-def check_gaps(index: pd.DatetimeIndex, step: pd.Timedelta) -> None:
-    """Before a grid is made of it: a few wrong stamps must not blow up a series to gigabytes."""
-    count = (index[-1] - index[0]) / step + 1
-    if count > 50 * len(index) + 1000:
-        raise DataError(
-            f"the time stamps leave {int(count) - len(index)} of {int(count)} steps of {step} out; "
-            "is one of them mistyped?"
-        )
-
-
 def _regularize(table: pd.DataFrame, freq: pd.offsets.BaseOffset) -> tuple[pd.DatetimeIndex, NDArray[np.float32]]:
+    """Return a table on its grid: T stamps, none left out, and values (T, C), NaN where there was none."""
     index = pd.date_range(table.index[0], table.index[-1], freq=freq, name=table.index.name)
     values = np.full((len(index), table.shape[1]), np.nan, dtype=np.float32)
     rows = index.get_indexer(table.index)

@@ -1,4 +1,4 @@
-"""What a saved forecaster answers: the steps behind a history."""
+"""Forecasts of a saved model, for files and tables."""
 
 import copy
 import warnings
@@ -17,7 +17,7 @@ from titans_seq.errors import TitansSeqWarning
 
 
 class ForecastPredictor(Predictor):
-    """The steps behind a history, of each series that it holds."""
+    """Forecast the steps behind a history, of each series that it holds."""
 
     def __init__(self, folder: Path) -> None:
         self.model = TitansForecaster.load(folder)

@@ -1,4 +1,4 @@
-"""From a panel to training data: split by time, scale by the training part, cut windows.
+"""Make training data of a panel: split by time, scale by the training part, cut windows.
 
 Axes: S series, T steps, C channels, K covariates.
 """
@@ -55,7 +55,7 @@ class TrainingWindows:
 
     @property
     def calibration_set(self) -> Windows | None:
-        """Return the windows that were trained on least: those that calibrate, else those that validate, or None."""
+        """Return the windows whose errors calibrate intervals: those put aside, else those that validate, or None."""
         if self.calibration is not None:
             return self.calibration
         return None if self.validation is self.train else self.validation
@@ -68,7 +68,7 @@ def to_tensors(panel: Panel) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class WindowCovariates:
-    """Covariates that stand covariates the targets in every window."""
+    """Covariates that stand beside the targets in every window."""
 
     values: list[Tensor]
     """Covariates (T, K) of each series, scaled; NaN where missing."""

@@ -17,7 +17,7 @@ from titans_seq.errors import DataError
 
 
 class TitansNetwork(BaseModel):  # type: ignore[misc]
-    """A `ForecastNetwork` that is made by `from_dataset`, and trained and asked by pytorch-forecasting's own tools.
+    """A `ForecastNetwork` that is made by `from_dataset`, trained and asked by pytorch-forecasting's own tools.
 
     Any loss of points works, and `QuantileLoss`, the default, whose quantiles then cannot cross. Real variables beside
     the targets are covariates of the past, or known ahead, as the data set says; categorical ones are refused.
@@ -89,7 +89,7 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
 
     @classmethod
     def from_dataset(cls, dataset: TimeSeriesDataSet, **kwargs: Any) -> Self:
-        """A network for a data set's variables and lengths; `kwargs` as in the class.
+        """Return a network for a data set's variables and lengths; `kwargs` as in the class.
 
         Raises:
             DataError: a categorical variable, or a target that is one.
@@ -114,7 +114,7 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
         return model
 
     def forward(self, x: dict[str, Any]) -> Any:
-        """A batch of a TimeSeriesDataSet to its predictions, (B, H, outputs) for each target."""
+        """Return the predictions of a batch of a TimeSeriesDataSet, (B, H, outputs) for each target."""
         hparams, horizon = self.hparams, self.network.config.horizon
         encoder, decoder = _align_right(x["encoder_cont"], x["encoder_lengths"], hparams.context), x["decoder_cont"]
         steps = torch.arange(decoder.shape[1], device=decoder.device)
@@ -133,7 +133,7 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
 
 
 def _align_right(values: Tensor, lengths: Tensor, size: int) -> Tensor:
-    """(B, T, K), padded behind `lengths` rows, to (B, size, K) with NaN in front of them."""
+    """Return values (B, T, K), padded behind `lengths` rows, as (B, size, K) with NaN in front of them."""
     steps = torch.arange(size, device=values.device) - (size - lengths.unsqueeze(1))
     rows = steps.clamp(0, values.shape[1] - 1).unsqueeze(-1).expand(-1, -1, values.shape[2])
     return values.gather(1, rows).masked_fill((steps < 0).unsqueeze(-1), torch.nan)

@@ -1,4 +1,7 @@
-"""A fitted forecaster as plain values and tensors, and back. Axes: S series, C channels, L look-back, K covariates."""
+"""Convert a fitted forecaster to plain values and tensors, and back.
+
+Axes: S series, C channels, L look-back, K covariates.
+"""
 
 from typing import Any
 
@@ -34,7 +37,7 @@ def to_config(state: ForecastState) -> dict[str, Any]:
 
 
 def to_tensors(state: ForecastState) -> dict[str, Tensor]:
-    """Return what the next forecast is made from."""
+    """Return the tensors that the next forecast is made from."""
     context = state.config.context
     tensors = {"past": stack_ends(state.panel, context), "mean": state.scaling.mean, "scale": state.scaling.scale}
     if state.calibration is not None:

@@ -51,7 +51,7 @@ def surprise_frame(
         whole = np.full(series.values.shape, np.nan, dtype=np.float32)
         whole[own] = scores.numpy()
         traces.append(np.where(np.isnan(series.values), np.nan, whole))
-    names, indices = [s.name for s in panel.series], [s.index for s in panel.series]
+    names, indices = panel.names, [s.index for s in panel.series]
     given = [pd.DatetimeIndex(pd.to_datetime(group.index)).sort_values() for _, group in split_series(y)[0]]
     kept = [index.get_indexer(stamps) for index, stamps in zip(indices, given, strict=True)]
     return panel.frame(

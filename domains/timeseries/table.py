@@ -33,7 +33,7 @@ def read_table(
     id_column: str | None = None,
     targets: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """A CSV (any encoding and separator, compressed or not) or Parquet file as a wide or a long frame.
+    """Return a CSV (any encoding and separator, compressed or not) or Parquet file as a wide or a long frame.
 
     Args:
         time_column: its name; None finds it by name or content.
@@ -65,7 +65,9 @@ def shape_table(
     id_column: str | None = None,
     targets: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """A table whose time stamps are a column, of any type, as a wide or a long frame; the rest as `read_table`.
+    """Return a table whose time stamps are a column, of any type, as a wide or a long frame.
+
+    Arguments and errors as `read_table`.
 
     Args:
         label: what errors call the table.
@@ -114,7 +116,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV file of any encoding, separator and compression; errors as `read_table`."""
+    """Return a CSV file of any encoding, separator and compression; errors as `read_table`."""
     data, encoding = _decode(path)
     sample = data[:65536].rsplit("\n", 1)[0] if len(data) > 65536 else data
     if "\0" in sample:
@@ -145,7 +147,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 
 def _decode(path: Path) -> tuple[str, str]:
-    """The file's text, in the first encoding that fits; a byte-order mark decides before all."""
+    """Return the file's text and its encoding, the first that fits; a byte-order mark decides before all."""
     try:
         with fsspec.open(str(path), "rb", compression="infer") as file:
             raw: bytes = file.read()
@@ -162,6 +164,7 @@ def _decode(path: Path) -> tuple[str, str]:
 
 
 def _find_time(frame: pd.DataFrame, label: str) -> str:
+    """Return the name of the column of time stamps: the first of `TIME_NAMES`, or of all, that holds times."""
     names = {c.lower(): c for c in reversed(list(frame.columns))}
     for name in [*(names[n] for n in TIME_NAMES if n in names), *frame.columns]:
         column = frame[name]
@@ -173,7 +176,7 @@ def _find_time(frame: pd.DataFrame, label: str) -> str:
 
 
 def _parse_times(column: "pd.Series[Any]") -> "pd.Series[Any] | None":
-    """As stamps, day first where that makes them more regular; None if it holds anything else."""
+    """Return a column as time stamps, day first where that makes them more regular; None if it holds anything else."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return column
     if pd.api.types.is_numeric_dtype(column):
@@ -192,7 +195,7 @@ def _parse_times(column: "pd.Series[Any]") -> "pd.Series[Any] | None":
 
 
 def _irregularity(stamps: "pd.Series[Any]") -> tuple[bool, float]:
-    """Smaller where stamps look like a calendar: one day of each month, or steps that hardly differ."""
+    """Return what is smaller where stamps look like a calendar: one day of each month, or steps that hardly differ."""
     unique = stamps.drop_duplicates().sort_values()
     steps = unique.diff().dropna()
     monthly = unique.dt.day.nunique() == 1 and len(steps) > 0 and bool((steps >= pd.Timedelta("28D")).all())
@@ -201,7 +204,7 @@ def _irregularity(stamps: "pd.Series[Any]") -> tuple[bool, float]:
 
 
 def _parse_numbers(column: "pd.Series[Any]") -> "pd.Series[Any] | None":
-    """Years, days as 20240131, or seconds or milliseconds since 1970; None for any other numbers."""
+    """Return numbers as time stamps: years, days as 20240131, seconds or milliseconds since 1970; None for others."""
     if column.isna().any() or not (column == column.round()).all():
         return None
     low, high = column.min(), column.max()
@@ -219,7 +222,7 @@ def _parse_numbers(column: "pd.Series[Any]") -> "pd.Series[Any] | None":
 
 
 def _find_id(values: pd.DataFrame, stamps: "pd.Series[Any]") -> str | None:
-    """A text column that tells rows of the same stamp apart; DataError if only a second column of times does."""
+    """Return a text column that tells rows of the same stamp apart; DataError if only a second column of times does."""
     for name in values.columns:
         column = values[name]
         if pd.api.types.is_numeric_dtype(column) or pd.concat([column, stamps], axis=1).duplicated().any():

@@ -14,14 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 
 @dataclass(frozen=True)
 class ColumnLayout:
-    """What the columns of windows are: targets, then covariates known in the past only, then those known ahead."""
+    """Numbers of columns in windows: targets, then covariates known in the past only, then those known ahead."""
 
     targets: int
     past: int = 0
     future: int = 0
 
     def inputs(self, batch: Tensor, horizon: int, context: int | None = None) -> tuple[Tensor, ...]:
-        """Return what a network takes of windows (B, C, L): the rows before the horizon, at most the last `context`.
+        """Return a network's inputs from windows (B, C, L): the rows before the horizon, at most the last `context`.
 
         With covariates that is targets, covariates before and covariates over the horizon.
         """
@@ -84,4 +84,5 @@ class Windows(Dataset[Tensor]):
 
 
 def _identity(batch: Any) -> Any:
+    """Return the batch, which `__getitems__` has collated already."""
     return batch

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from titans_seq.domains.timeseries.panel import natural_season, to_panel
+from titans_seq.domains.timeseries.frequency import natural_season
+from titans_seq.domains.timeseries.panel import to_panel
 from titans_seq.errors import DataError
 
 
