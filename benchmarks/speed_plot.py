@@ -3,16 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from titans_seq.files import write_atomically
+from titans_seq.plotting import new_figure, save_figure
 
 
 def plot_speed(path: Path, result: dict[str, Any]) -> None:
     """One line a contender, on logarithmic axes; ours in colour, peers in grey tones."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 5)
     axes = figure.subplots(1, 2, sharey=True)
     lengths = {int(t): rows for t, rows in result["lengths"].items()}
     names = list(dict.fromkeys(n for rows in lengths.values() for n in rows if n != "matrix products"))
@@ -33,5 +29,4 @@ def plot_speed(path: Path, result: dict[str, Any]) -> None:
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("tokens a second")
     axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    with write_atomically(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+    save_figure(figure, path)

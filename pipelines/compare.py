@@ -12,6 +12,7 @@ from titans_seq.files import write_text
 from titans_seq.pipelines.options import ResultOptions, TrackingOption
 from titans_seq.pipelines.runs import search_runs
 from titans_seq.plotting import new_figure, save_figure
+from titans_seq.spread import mean_and_spread
 from titans_seq.tracking import VERSION
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ def merge_runs(found: list[Any]) -> pd.DataFrame:
         newest = found[once[0]].info
         row |= {NAME: newest.run_name, "run_id": newest.run_id, COUNT: len(once)}
         for name in names:
-            values = scores[name].iloc[once].dropna()
-            row |= {name: values.mean(), name + STD: values.std()}
+            row[name], row[name + STD] = mean_and_spread(scores[name].iloc[once])
         rows.append(row)
     frame = pd.DataFrame(rows)
     for name in differing:

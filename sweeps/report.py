@@ -12,8 +12,9 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from titans_seq.files import write_atomically, write_json, write_text
+from titans_seq.files import write_json, write_text
 from titans_seq.pipelines.output import plain_table
+from titans_seq.plotting import save_figure
 from titans_seq.sweeps.plan import Plan
 from titans_seq.sweeps.reconcile import ERROR, RETRY_OF, WORKER, Counts
 from titans_seq.sweeps.worker import FIT_SECONDS
@@ -128,8 +129,7 @@ def _picture(path: Path, plot: Any, study: Study, **options: Any) -> None:
     with warnings.catch_warnings(), matplotlib.rc_context({"backend": "agg"}):
         warnings.simplefilter("ignore")
         axes = plot(study, target_name="validation loss", **options)
-        with write_atomically(path) as temporary:
-            axes.figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
+        save_figure(axes.figure, path, bbox_inches="tight")
         from matplotlib import pyplot
 
         pyplot.close(axes.figure)

@@ -23,4 +23,4 @@ def save_figure(figure: Any, path: Path, title: str = "") -> None:
     for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
         text.set_parse_math(False)
     with write_atomically(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+        figure.savefig(temporary, **({"format": "png", "dpi": 120} | options))

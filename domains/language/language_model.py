@@ -20,7 +20,7 @@ from titans_seq.domains.language.segments import (
     RandomSegments,
     loader,
 )
-from titans_seq.domains.language.surprise import traced
+from titans_seq.domains.language.surprise import trace_surprise
 from titans_seq.domains.language.text import Text, pieces, read_text
 from titans_seq.domains.language.vocabulary import Vocabulary, utf8
 from titans_seq.errors import DataError
@@ -177,7 +177,7 @@ class TitansLM(
             DataError: as `score`.
         """
         check_is_fitted(self, "network_")
-        losses, norms = traced(self.network_, self._tokens(pieces(text)))
+        losses, norms = trace_surprise(self.network_, self._tokens(pieces(text)))
         return pd.DataFrame({"bits": losses / math.log(2), "memory": norms})
 
     def generate(
@@ -222,7 +222,7 @@ class TitansLM(
             raise DataError(f"the prompt must be a str, not {type(prompt).__name__}")
         sampler = Sampler(Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed))
         first = self.vocabulary_.encode(prompt) if prompt else torch.tensor([self.vocabulary_.end])
-        return self.vocabulary_.decoded(self._drawn(first, max_new_tokens, sampler))
+        return self.vocabulary_.decode_stream(self._drawn(first, max_new_tokens, sampler))
 
     def _drawn(self, tokens: Tensor, count: int | None, sampler: Sampler) -> Iterator[int]:
         state, drawn = None, 0

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from titans_seq.domains.language.surprise import running
-from titans_seq.files import write_atomically
+from titans_seq.domains.language.surprise import running_mean
+from titans_seq.plotting import new_figure, save_figure, share_legend
 from titans_seq.training import History
 
 
 def plot_history(path: Path, history: History, baselines: Mapping[str, float], title: str) -> None:
     """Bits per token of each epoch, and what the baselines reach, bits per byte."""
-    figure = _figure(7, 4)
+    figure = new_figure(7, 4)
     axes = figure.add_subplot()
     epochs = range(1, len(history.validation_loss) + 1)
     axes.plot(epochs[: len(history.train_loss)], np.array(history.train_loss) / math.log(2), "C0o-", label="training")
@@ -31,7 +31,7 @@ def plot_losses(
     path: Path, rows: Mapping[str, Mapping[str, float]], baselines: Mapping[str, float], title: str
 ) -> None:
     """Nats per character of named rows, in windows and as a stream, beside baselines in bits per byte."""
-    figure = _figure(9, 0.42 * len(rows) + 1.8)
+    figure = new_figure(9, 0.42 * len(rows) + 1.8)
     axes = figure.add_subplot()
     place = np.arange(len(rows))
     for shift, kind, color in ((-0.18, "windows", "C0"), (0.18, "stream", "C1")):
@@ -50,8 +50,8 @@ def plot_losses(
 def plot_surprise(path: Path, trace: pd.DataFrame, planted: tuple[int, int] | None, title: str, span: int = 64) -> None:
     """Both columns of `TitansLM.surprise`, as running means over `span` tokens; `planted` is a range to shade."""
     columns = [c for c in trace if trace[c].notna().any()]
-    means = running(trace, span)
-    figure = _figure(9, 2.2 * len(columns) + 0.8)
+    means = running_mean(trace, span)
+    figure = new_figure(9, 2.2 * len(columns) + 0.8)
     for number, column in enumerate(columns):
         axes = figure.add_subplot(len(columns), 1, number + 1)
         axes.plot(trace[column], color="0.85", lw=0.4)
@@ -67,7 +67,7 @@ def plot_surprise(path: Path, trace: pd.DataFrame, planted: tuple[int, int] | No
 
 def plot_lengths(path: Path, rows: Mapping[str, Mapping[int, tuple[float, float]]], chance: float, title: str) -> None:
     """Accuracy over lengths, each with its spread, one line per named row."""
-    figure = _figure(7.5, 4.5)
+    figure = new_figure(7.5, 4.5)
     axes = figure.add_subplot()
     for name, points in rows.items():
         means, spreads = ([100 * p[i] for p in points.values()] for i in (0, 1))
@@ -83,24 +83,11 @@ def plot_lengths(path: Path, rows: Mapping[str, Mapping[int, tuple[float, float]
     _finish(figure, path, title)
 
 
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _rules(axes: Any, values: Mapping[str, float]) -> None:
     for index, (name, value) in enumerate(values.items()):
         axes.axhline(value, color=f"{0.35 + 0.5 * index / max(1, len(values)):.2f}", ls="--", lw=1, label=name)
 
 
 def _finish(figure: Any, path: Path, title: str) -> None:
-    figure.suptitle(title, fontsize=10).set_parse_math(False)
-    handles = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    with write_atomically(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    share_legend(figure, 5)
+    save_figure(figure, path, title)

@@ -19,7 +19,7 @@ from titans_seq.memory.record import record_step_sizes
 
 
 @dataclass
-class Answered:
+class NeedleBatch:
     """Prompts of the same number of bytes, each with its answer behind it."""
 
     tokens: Tensor
@@ -31,17 +31,17 @@ class Answered:
         return len(self.tokens)
 
 
-def answered(examples: Sequence[Needle]) -> Answered:
+def collate_needles(examples: Sequence[Needle]) -> NeedleBatch:
     """Examples of one length as tensors."""
     replies = [f" {e.value}" for e in examples]
     rows = [np.frombuffer((e.prompt + r).encode(), np.uint8) for e, r in zip(examples, replies, strict=True)]
     tokens = torch.from_numpy(np.stack(rows).astype(np.int64))
     answers = torch.zeros(tokens.shape[0], tokens.shape[1] - 1, dtype=torch.bool)
     answers[:, -len(replies[0]) :] = True
-    return Answered(tokens, answers)
+    return NeedleBatch(tokens, answers)
 
 
-class NeedleBatches(IterableDataset[Answered]):
+class NeedleBatches(IterableDataset[NeedleBatch]):
     """Batches of new examples in each pass, or of the same ones (`fixed`)."""
 
     def __init__(
@@ -55,14 +55,14 @@ class NeedleBatches(IterableDataset[Answered]):
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[Answered]:
+    def __iter__(self) -> Iterator[NeedleBatch]:
         yield from self.kept if self.fixed else (self._make() for _ in range(self.count))
 
-    def _make(self) -> Answered:
-        return answered(needle_examples(self.task, self.batch, int(self.seeds.integers(2**62)), self.haystack))
+    def _make(self) -> NeedleBatch:
+        return collate_needles(needle_examples(self.task, self.batch, int(self.seeds.integers(2**62)), self.haystack))
 
 
-def needle_loader(batches: NeedleBatches) -> DataLoader[Answered]:
+def needle_loader(batches: NeedleBatches) -> DataLoader[NeedleBatch]:
     """As `titans_seq.training.train` takes them."""
     return DataLoader(batches, batch_size=None)
 
@@ -82,7 +82,7 @@ class AnswerLoss:
     def __init__(self, write_cost: float = 0.0) -> None:
         self.write_cost = write_cost
 
-    def __call__(self, network: nn.Module, batch: Answered) -> Tensor:
+    def __call__(self, network: nn.Module, batch: NeedleBatch) -> Tensor:
         with record_step_sizes(network) as sizes:
             logits, _ = network(batch.tokens[:, :-1])
         loss = next_token_loss(logits, batch.tokens[:, 1:])[batch.answers].mean()

@@ -16,7 +16,9 @@ from titans_seq.domains.language.network import LanguageNetwork
 from titans_seq.memory.record import record_surprise
 
 
-def traced(network: LanguageNetwork, tokens: Iterable[Tensor]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def trace_surprise(
+    network: LanguageNetwork, tokens: Iterable[Tensor]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Nats (T,) of each token but the first, and the memories' mean surprise (T,) as each is written.
 
     A token is written by the call that predicts its successor, so one more is made for the last. Without memories the
@@ -40,7 +42,7 @@ def traced(network: LanguageNetwork, tokens: Iterable[Tensor]) -> tuple[NDArray[
     return losses, torch.stack(memories).mean(0)[-len(losses) :].numpy()  # in front: persistent tokens, and the first
 
 
-def running(trace: pd.DataFrame, span: int) -> pd.DataFrame:
+def running_mean(trace: pd.DataFrame, span: int) -> pd.DataFrame:
     """Means over `span` tokens, each token in the middle of its own."""
     return trace.rolling(span, center=True, min_periods=1).mean()
 
@@ -56,7 +58,7 @@ def contrast(trace: pd.DataFrame, planted: tuple[int, int], span: int = 64) -> d
 
     inside = np.zeros(len(trace), dtype=bool)
     inside[slice(*planted)] = True
-    means = running(trace, span)
+    means = running_mean(trace, span)
     return {
         str(column): {
             "inside": float(values[inside].mean()),

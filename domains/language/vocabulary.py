@@ -81,9 +81,9 @@ class Vocabulary:
 
     def decode(self, tokens: Tensor) -> str:
         """The text; bytes that are no UTF-8 become the replacement character."""
-        return "".join(self.decoded(iter(tokens.tolist())))
+        return "".join(self.decode_stream(iter(tokens.tolist())))
 
-    def decoded(self, tokens: Iterator[int]) -> Iterator[str]:
+    def decode_stream(self, tokens: Iterator[int]) -> Iterator[str]:
         """Characters as soon as their tokens are complete, up to the first `end`."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for token in tokens:

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from titans_seq.domains.timeseries.panel import Panel
-from titans_seq.files import write_atomically
+from titans_seq.plotting import new_figure, save_figure, share_legend
 
 LARGEST = 24
 """Panels of one picture at the most."""
@@ -28,16 +28,13 @@ def plot_forecast(
         forecasts: per series (H, C), behind the end.
         checks: per series the row at which a forecast of held-back steps begins, and the forecast (H, C); or None.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-    from matplotlib.figure import Figure
 
     places = [(s, c) for s in range(len(panel.series)) for c in range(len(panel.channels))]
     shown = places[:LARGEST]
     columns = min(len(panel.channels), 7 if len(panel.series) > 1 else 4)
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(4.2 * columns + 0.6, 2.3 * rows + 0.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.2 * columns + 0.6, 2.3 * rows + 0.8)
     for position, (s, c) in enumerate(shown):
         series, axes = panel.series[s], figure.add_subplot(rows, columns, position + 1)
         axes.plot(series.index[-steps:], series.values[-steps:, c], color="0.35", lw=1, label="observed")
@@ -47,15 +44,12 @@ def plot_forecast(
             axes.plot(series.index[row : row + len(values)], values[:, c], "C0--", lw=1.2, label="forecast, held back")
         future = panel.future(series.index, len(forecasts[s]))
         axes.plot(future, forecasts[s][:, c], "C1", lw=1.6, label="forecast")
-        axes.axvline(series.index[-1], color="0.7", lw=0.8)  # type: ignore[arg-type]
+        axes.axvline(series.index[-1], color="0.7", lw=0.8)
         axes.set_title(" ".join(filter(None, [series.name, panel.channels[c]])), fontsize=9, parse_math=False)
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=getattr(pd.DatetimeIndex(future), "tz", None)))
         axes.tick_params(labelsize=7)
-    legend = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     left = f" (first {LARGEST} of {len(places)})" if len(places) > LARGEST else ""
-    figure.suptitle(title + left, fontsize=10).set_parse_math(False)
-    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    with write_atomically(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    share_legend(figure, 3)
+    save_figure(figure, path, title + left)

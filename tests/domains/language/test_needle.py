@@ -20,7 +20,7 @@ from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
 from titans_seq.domains.language.retrieval import (
     AnswerLoss,
     NeedleBatches,
-    answered,
+    collate_needles,
     needle_accuracy,
     needle_loader,
 )
@@ -129,7 +129,7 @@ def test_natural_needles_need_a_haystack(haystack):
 def test_answers_follow_the_prompt():
     task = NeedleTask(length=512, answer_bytes=8, even=True)
     examples = needle_examples(task, 3, 0)
-    batch = answered(examples)
+    batch = collate_needles(examples)
     assert batch.tokens.shape == (3, 512)
     asked = batch.tokens[:, 1:][batch.answers].reshape(3, -1)
     assert [bytes(row.tolist()).decode() for row in asked] == [f" {e.value}" for e in examples]

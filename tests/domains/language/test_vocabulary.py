@@ -38,7 +38,7 @@ def test_half_a_surrogate_pair_is_no_text():
 def test_characters_come_out_when_they_are_complete_and_end_ends():
     vocabulary = Vocabulary.from_text("bytes", "")
     tokens = [*"né".encode(), vocabulary.end, 65]
-    assert list(vocabulary.decoded(iter(tokens))) == ["n", "é"]
+    assert list(vocabulary.decode_stream(iter(tokens))) == ["n", "é"]
     assert vocabulary.decode(torch.tensor([0xC3])) == "\N{REPLACEMENT CHARACTER}"
 
 
