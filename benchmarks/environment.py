@@ -10,7 +10,7 @@ from titans_seq.version import __version__
 
 
 def describe() -> dict[str, Any]:
-    """Date, versions, commit and hardware, as plain values."""
+    """Return date, versions, commit and hardware, as plain values."""
     import torch
 
     from titans_seq.memory import kernel_ready
@@ -28,7 +28,7 @@ def describe() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Short commit of the checkout this code stands in, with `-dirty` if it differs; None outside a checkout."""
+    """Return short commit of the checkout this code stands in, with `-dirty` if it differs; None outside a checkout."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty"],

@@ -128,7 +128,7 @@ class Genomics(BenchmarkOptions):
         return result
 
     def models(self, seed: int, crossed: bool) -> list[str]:
-        """What is run with a seed, see the top of this file."""
+        """Return what is run with a seed, see the top of this file."""
         models = [*MODELS, CNN, WORDS, COMPOSITION]
         left_out = [*list(MODELS)[2:]] if crossed else [WORDS, COMPOSITION]
         return [model for model in models if seed == self.seed or model not in left_out]
@@ -156,7 +156,7 @@ class Genomics(BenchmarkOptions):
         return {**asdict(scores), **more, "test": len(y_test), "seconds": time.perf_counter() - started}
 
     def cnn(self, estimator: Any, pieces: dict[str, tuple[Any, Any]]) -> tuple[Any, dict[str, Any]]:
-        """The small CNN in the estimator's training: probabilities of the test sequences, and what happened."""
+        """Train the small CNN as the estimator; return probabilities of the test sequences, and what happened."""
         import numpy as np
         from scipy.special import softmax
 
@@ -176,7 +176,7 @@ class Genomics(BenchmarkOptions):
 
 
 def load(dataset: str) -> dict[str, tuple[Any, Any]]:
-    """Part -> codes and labels; "train", "dev" and "test", or "all" of a single file.
+    """Return codes and labels by part: "train", "dev" and "test", or "all" of a single file.
 
     Raises:
         DataError: the data is not here and cannot be downloaded.
@@ -195,7 +195,7 @@ def load(dataset: str) -> dict[str, tuple[Any, Any]]:
 
 
 def cut(parts: dict[str, tuple[Any, Any]], seed: int, most: int | None) -> Iterator[dict[str, tuple[Any, Any]]]:
-    """The published split, or five of one's own; "train", "dev" and "test", of `most` sequences each."""
+    """Yield the published split, or five of one's own; "train", "dev" and "test", of `most` sequences each."""
     import numpy as np
     from sklearn.model_selection import StratifiedKFold, train_test_split
 
@@ -212,7 +212,7 @@ def cut(parts: dict[str, tuple[Any, Any]], seed: int, most: int | None) -> Itera
 
 
 def leaks(parts: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
-    """What the published splits share."""
+    """Return what the published splits share."""
     from titans_seq.domains.genomics.encoder import encode_sequences
     from titans_seq.domains.genomics.leaks import find_leaks
 
@@ -220,7 +220,7 @@ def leaks(parts: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Task -> model -> mean over folds, then mean and standard deviation over seeds, of every score."""
+    """Return, by task and model, the mean over folds, then mean and spread over seeds, of every score."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for task, model in dict.fromkeys((row["task"], row["model"]) for row in rows):
         own = [row for row in rows if (row["task"], row["model"]) == (task, model)]
@@ -242,7 +242,7 @@ def _training(network: Any, history: Any) -> dict[str, Any]:
 
 
 def _regression(model: str, pieces: dict[str, tuple[Any, Any]]) -> Any:
-    """Probabilities of a baseline that needs no network; dev chooses, and trains, where there is a choice."""
+    """Return probabilities of a baseline that needs no network; dev chooses, and trains, where there is a choice."""
     import numpy as np
 
     from titans_seq.domains.genomics.baselines import composition_floor, kmer_regression

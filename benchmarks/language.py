@@ -120,7 +120,7 @@ class Language(BenchmarkOptions):
         return result
 
     def model(self, variant: str, carry: bool, seed: int) -> Any:
-        """The estimator of a row, at the number of parameters asked for."""
+        """Return the estimator of a row, at the number of parameters asked for."""
         from titans_seq.backbone.presets import fit_parameters
         from titans_seq.domains.language import TitansLM
 
@@ -162,7 +162,7 @@ SYMBOLS = 66
 
 
 def label(row: dict[str, Any]) -> str:
-    """A row's name in tables and pictures."""
+    """Return a row's name in tables and pictures."""
     return f"{row['variant']}, memory carried" if row["carry"] else row["variant"]
 
 

@@ -28,7 +28,7 @@ class Ledger:
             pass  # nothing there, or nothing of use
 
     def find(self, **key: Any) -> dict[str, Any] | None:
-        """The row that has these values."""
+        """Return the row that has these values."""
         return next((row for row in self.rows if all(row.get(k) == v for k, v in key.items())), None)
 
     def add(self, row: dict[str, Any]) -> dict[str, Any]:

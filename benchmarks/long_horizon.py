@@ -187,7 +187,7 @@ def _shares(rows: int) -> tuple[int, int, int]:
 
 
 def _stamps(frame: Any) -> Any:
-    """The frequency of the file's first stamps."""
+    """Return the frequency of the file's first stamps."""
     import pandas as pd
     from pandas.tseries.frequencies import to_offset
 

@@ -126,13 +126,13 @@ class Needle(BenchmarkOptions):
         return result
 
     def task(self, length: int, answer_bytes: int = ANSWER_BYTES) -> Any:
-        """Examples of a length, all of the same number of bytes."""
+        """Return examples of a length, all of the same number of bytes."""
         from titans_seq.domains.language.needle import NeedleTask
 
         return NeedleTask(kind=self.kind, length=length, answer_bytes=answer_bytes, even=True)
 
     def backbone(self, variant: str) -> Any:
-        """The configuration of a row, at the number of parameters asked for."""
+        """Return the configuration of a row, at the number of parameters asked for."""
         from titans_seq.backbone import BackboneConfig
         from titans_seq.backbone.presets import fit_parameters
         from titans_seq.domains.language.vocabulary import BYTES
@@ -201,12 +201,12 @@ class Needle(BenchmarkOptions):
 
 
 def label(variant: str) -> str:
-    """A row's name in tables and pictures."""
+    """Return a row's name in tables and pictures."""
     return "windowed attention" if variant == "attention" else variant
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Variant -> length -> mean and standard deviation of the share that was found."""
+    """Return, by variant and length, mean and standard deviation of the share that was found."""
     result: dict[str, dict[str, dict[str, float]]] = {}
     for variant in dict.fromkeys(row["variant"] for row in rows):
         of = [row["found"] for row in rows if row["variant"] == variant]

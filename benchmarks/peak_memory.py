@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def watch_memory() -> Iterator[list[float]]:
-    """Yields a list that holds, behind the block, the peak over what was resident before it, in MB."""
+    """Yield a list that holds, behind the block, the peak over what was resident before it, in MB."""
     import psutil
 
     process, found, done = psutil.Process(), list[float](), threading.Event()

@@ -24,7 +24,7 @@ class First(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        """The first output."""
+        """Return the first output."""
         found = self.module(x)
         y: Tensor = found[0] if isinstance(found, tuple) else found
         return y
@@ -40,14 +40,14 @@ class FullAttention(nn.Module):
         self.output = nn.Linear(dim, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Causal."""
+        """Attend, causally."""
         q, k, v = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y: Tensor = self.output(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
         return y
 
 
 def ours(dim: int, heads: int) -> dict[str, Callable[[], nn.Module]]:
-    """The memory at every depth and chunk size, and each variant as one block."""
+    """Return the memory at every depth and chunk size, and each variant as one block."""
 
     def memory(depth: int, chunk: int) -> Callable[[], nn.Module]:
         return lambda: First(NeuralMemory(MemoryConfig(dim=dim, heads=heads, depth=depth, chunk_size=chunk)))
@@ -61,7 +61,7 @@ def ours(dim: int, heads: int) -> dict[str, Callable[[], nn.Module]]:
 
 
 def peers(dim: int, heads: int) -> dict[str, Callable[[], nn.Module]]:
-    """Other sequence mixers of the same width: attention and titans-pytorch with the same heads, Mamba2 with its own.
+    """Return other mixers of the same width: attention and titans-pytorch with the same heads, Mamba2, GRU.
 
     titans-pytorch's (c, b): chunks of c tokens share one gradient and one read, weights step every b tokens. Its
     memory is an MLP of 2 layers and expansion 2 as ours, with GELU, a residual and a norm, which are its defaults.
@@ -106,7 +106,7 @@ def _titans_pytorch(dim: int, heads: int, chunk: int) -> nn.Module:
 
 
 def operations(dim: int, heads: int, depth: int, chunk: int, expansion: int = 2) -> float:
-    """Multiplications and additions a token in the matrix products of our memory's forward pass, as the equations go.
+    """Return multiplications and additions a token of the matrix products of our memory's forward pass.
 
     Momentum, and forgetting to the first memory; the whole square of a chunk's scores. Backward counts twice as much.
     """

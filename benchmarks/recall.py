@@ -126,7 +126,7 @@ class Recall(BenchmarkOptions):
         return result
 
     def backbone(self, changes: dict[str, Any]) -> "BackboneConfig":
-        """The configuration of a row; in the table of models all have the parameters of the hybrid."""
+        """Return the configuration of a row; in the table of models all have the parameters of the hybrid."""
         from titans_seq.backbone import BackboneConfig
         from titans_seq.backbone.presets import count_parameters, fit_parameters
 
@@ -179,7 +179,7 @@ class Recall(BenchmarkOptions):
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Model -> task -> mean and standard deviation of the accuracy over the seeds."""
+    """Return, by model and task, mean and standard deviation of the accuracy over the seeds."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:
         for task in row["accuracy"]:

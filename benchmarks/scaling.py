@@ -82,7 +82,7 @@ class Scaling(BenchmarkOptions):
         }
 
     def _memory(self, recompute: bool) -> Any:
-        """Long sequences are trained with recomputation, as one would."""
+        """Build the memory; long sequences are trained with recomputation, as one would."""
         import torch
 
         from titans_seq import MemoryConfig, NeuralMemory
@@ -91,7 +91,7 @@ class Scaling(BenchmarkOptions):
         return NeuralMemory(MemoryConfig(dim=self.dim, heads=4, checkpoint_tokens=1024 if recompute else None))
 
     def _decoding(self) -> dict[str, float]:
-        """Tokens a second in the first and the last tenth of a stream."""
+        """Return tokens a second in the first and the last tenth of a stream."""
         import torch
 
         memory, state, seconds = self._memory(False), None, list[float]()
@@ -110,7 +110,7 @@ class Scaling(BenchmarkOptions):
 
 
 def _spread(values: list[float]) -> float:
-    """Largest distance of a value from the mean, as a share of it."""
+    """Return largest distance of a value from the mean, as a share of it."""
     middle = sum(values) / len(values)
     return max(abs(v - middle) for v in values) / middle
 

@@ -59,7 +59,7 @@ class Score(BenchmarkOptions):
         return result
 
     def once(self, variant: str) -> dict[str, Any]:
-        """One model, trained for a single step: what it says does not matter here."""
+        """Measure one model, trained for a single step: what it says does not matter here."""
         import psutil
 
         from titans_seq.domains.language import TitansLM

@@ -79,7 +79,7 @@ class Speed(BenchmarkOptions):
         return result
 
     def _length(self, tokens: int, chosen: list[str], slow: set[str]) -> dict[str, dict[str, Any]]:
-        """All contenders at one length, but those in `slow`, to which it adds."""
+        """Measure all contenders at one length, but those in `slow`, to which it adds."""
         import torch
 
         makers = contenders(self.dim, self.heads)
@@ -118,14 +118,14 @@ class Speed(BenchmarkOptions):
 
 
 def contenders(dim: int, heads: int) -> "dict[str, Callable[[], nn.Module]]":
-    """Name -> a maker of a module (1, T, dim) to (1, T, dim)."""
+    """Return makers of modules (1, T, dim) to (1, T, dim), by name."""
     from benchmarks.peers import ours, peers
 
     return ours(dim, heads) | peers(dim, heads)
 
 
 def counted(name: str, dim: int, heads: int) -> float | None:
-    """Operations a token of a contender's forward pass, where they are counted."""
+    """Return operations a token of a contender's forward pass, where they are counted."""
     from benchmarks.peers import operations
 
     if not name.startswith("memory, "):
@@ -135,7 +135,7 @@ def counted(name: str, dim: int, heads: int) -> float | None:
 
 
 def step(module: "nn.Module", x: "Tensor", backward: bool) -> None:
-    """One pass; with `backward`, gradients of the input and of all parameters."""
+    """Run one pass; with `backward`, gradients of the input and of all parameters."""
     import torch
 
     if not backward:
@@ -148,14 +148,14 @@ def step(module: "nn.Module", x: "Tensor", backward: bool) -> None:
 
 
 def timed(run: Callable[[], Any]) -> float:
-    """Seconds."""
+    """Return the seconds of a run."""
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
 
 
 def matrix_rate() -> float:
-    """Operations a second of the machine's best product of two float32 matrices, of five."""
+    """Return operations a second of the machine's best product of two float32 matrices, of five."""
     import torch
 
     a, b = torch.randn(MATRIX, MATRIX), torch.randn(MATRIX, MATRIX)
@@ -163,7 +163,7 @@ def matrix_rate() -> float:
 
 
 def in_process(limit: float, *options: Any) -> float | None:
-    """`peak_memory` in a process of its own, MB; None if it takes too long or does not come back."""
+    """Return `peak_memory` of a process of its own, MB; None if it takes too long or does not come back."""
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=peak_memory, args=(send, *options))

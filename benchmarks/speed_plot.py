@@ -7,7 +7,7 @@ from titans_seq.plotting import new_figure, save_figure
 
 
 def plot_speed(path: Path, result: dict[str, Any]) -> None:
-    """One line a contender, on logarithmic axes; ours in colour, peers in grey tones."""
+    """Draw one line a contender, on logarithmic axes; ours in colour, peers in grey tones."""
     figure = new_figure(11, 5)
     axes = figure.subplots(1, 2, sharey=True)
     lengths = {int(t): rows for t, rows in result["lengths"].items()}

@@ -56,7 +56,7 @@ class Stability(BenchmarkOptions):
 
 
 def sequences(tokens: int, dim: int, seed: int) -> "dict[str, Callable[[], Tensor]]":
-    """Name -> a sequence (1, T, D)."""
+    """Return a sequence (1, T, D) by name."""
     import torch
 
     def random() -> "Tensor":
@@ -71,7 +71,7 @@ def sequences(tokens: int, dim: int, seed: int) -> "dict[str, Callable[[], Tenso
 
 
 def run_once(x: "Tensor", depth: int, chunk: int, autocast: bool, seed: int) -> dict[str, Any]:
-    """One forward and backward pass: whether all is finite, and the largest entries."""
+    """Run one forward and backward pass; return whether all is finite, and the largest entries."""
     import torch
 
     from titans_seq import MemoryConfig, NeuralMemory

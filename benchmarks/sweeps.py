@@ -79,7 +79,7 @@ class Sweeps(BenchmarkOptions):
         return result
 
     def sweep(self, place: Path, name: str, workers: int, environment: dict[str, str]) -> dict[str, float]:
-        """One timed sweep, tracked."""
+        """Run one timed sweep, tracked."""
         import optuna
 
         url, began = f"sqlite:///{place / 'sweeps.db'}", time.perf_counter()
@@ -104,7 +104,7 @@ class Sweeps(BenchmarkOptions):
         }
 
     def status(self, place: Path) -> dict[str, float]:
-        """Seconds of `sweep status` for a long study, the program's start among them."""
+        """Return seconds of `sweep status` for a long study, the program's start among them."""
         import optuna
         import sqlalchemy
 

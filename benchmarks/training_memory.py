@@ -61,7 +61,7 @@ class TrainingMemory(BenchmarkOptions):
 
 
 def measure(tokens: int, dim: int, segment: int | None, seed: int) -> dict[str, float]:
-    """Peak resident memory over the process's baseline, and seconds, of the second of two steps of one process."""
+    """Return peak memory over the process's baseline, and seconds, of the second of two steps."""
     import torch
 
     from titans_seq import MemoryConfig, NeuralMemory

@@ -70,7 +70,7 @@ class TrainingStep(BenchmarkOptions):
 
 
 def measure(make: Callable[[int, int], Case], steps: int, seed: int) -> dict[str, float]:
-    """Seconds of a step and of its pass alone, and the shares of the step."""
+    """Return seconds of a step and of its pass alone, and the shares of the step."""
     from titans_seq.training import TrainingConfig, train
 
     network, loss, batches = make(steps, seed)
@@ -107,7 +107,7 @@ def _pass(network: "nn.Module", loss: "LossFunction", batch: Any) -> float:
 
 
 def _operators(network: "nn.Module", loss: "LossFunction", batches: list[Any]) -> tuple[float, float, float]:
-    """Seconds of a pass in products, in the memory's kernel, and in all other operators."""
+    """Return seconds of a pass in products, in the memory's kernel, and in all other operators."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU]) as seen:
@@ -122,7 +122,7 @@ def _operators(network: "nn.Module", loss: "LossFunction", batches: list[Any]) -
 
 
 def forecaster(steps: int, seed: int) -> Case:
-    """`TitansForecaster` with its defaults, 7 channels, 96 steps back and ahead, random walks."""
+    """Return `TitansForecaster` with its defaults, 7 channels, 96 steps back and ahead, on random walks."""
     import torch
 
     from titans_seq.domains.timeseries.fitting import window_loss
@@ -140,7 +140,7 @@ def forecaster(steps: int, seed: int) -> Case:
 
 
 def language_model(steps: int, seed: int) -> Case:
-    """`TitansLM` with its defaults on random bytes."""
+    """Return `TitansLM` with its defaults, on random bytes."""
     import torch
 
     from titans_seq.domains.language import TitansLM

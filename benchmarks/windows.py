@@ -91,7 +91,7 @@ def run_window_speed(options: Windows) -> dict[str, Any]:
 
 
 def _rate(loader: Any, batch_size: int, most: int) -> float:
-    """Windows per second over the first `most` batches, the first of which is not counted."""
+    """Return windows per second over the first `most` batches, the first of which is not counted."""
     batches = iter(loader)
     next(batches)
     count, started = 0, time.perf_counter()

@@ -120,6 +120,10 @@ class Task(ABC):
         """Return what a tracked run logs about the data, beside the estimator's parameters."""
         return {"data": self.name, "data_digest": self.digest}
 
+    def sizes(self) -> dict[str, float]:
+        """Return what a tracked run logs as metrics about the data: sizes that a seed may change."""
+        return {}
+
     def overview(self) -> list[tuple[str, Mapping[str, Mapping[str, str]]]]:
         """Return tables that a user should see before anything is trained: a title, and named rows of cells each."""
         return []

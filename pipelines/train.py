@@ -87,6 +87,7 @@ def run_training(options: TrainingCommand) -> dict[str, Any]:
         model.save(options.folder / "model")
         metrics = {"data": task.name, "models": report.scores, **report.details, "seed": options.seed}
         write_json(options.folder / "metrics.json", metrics)
+        run.metrics(task.sizes())
         log_scores(run, report.scores)
         log_results(run, options.folder, files)
     if not options.json:

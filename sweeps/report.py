@@ -114,7 +114,7 @@ def _best(study: Study, plan: Plan) -> dict[str, Any]:
 
 
 def _overhead(trials: list[FrozenTrial]) -> float | None:
-    """Mean seconds of a complete trial that its estimator did not train."""
+    """Return mean seconds of a complete trial that its estimator did not train."""
     rest = [
         t.duration.total_seconds() - t.user_attrs[FIT_SECONDS]
         for t in trials

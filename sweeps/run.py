@@ -79,7 +79,7 @@ class SweepRun(ResultOptions, TrackingOption, TaskOptions):
 
 
 def run_sweep(options: SweepRun) -> dict[str, Any]:
-    """Plan or resume, start workers, wait, and write the winner.
+    """Run a study from its plan or where it stopped: start workers, wait, and write the winner.
 
     Raises:
         DataError: wrong input; no study was made then.

@@ -92,7 +92,7 @@ def open_storage(url: str | None, heartbeat: int = 10, fresh: bool = False) -> R
 
 
 def _in_utc(connection: Any, _: Any) -> None:
-    """Optuna keeps signs of life without a time zone: all sessions must have the same, whatever PGTZ says."""
+    """Set the time zone: Optuna keeps signs of life without one, so all sessions must have the same."""
     connection.execute("set time zone 'UTC'")
     connection.commit()
 

@@ -88,7 +88,7 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the program; always ends by SystemExit."""
+    """Run the program; always end by SystemExit."""
     sys.exit(execute(sys.argv[1:] if arguments is None else list(arguments)))
 
 

@@ -38,7 +38,7 @@ D = TypeVar("D", bound=Dataset)
 
 
 def find(name: str, datasets: Mapping[str, D]) -> D:
-    """The data set of that name.
+    """Return the data set of that name.
 
     Raises:
         DataError: there is none.
@@ -49,7 +49,7 @@ def find(name: str, datasets: Mapping[str, D]) -> D:
 
 
 def locate(dataset: Dataset) -> Path | None:
-    """The file or folder below `TITANS_SEQ_DATA` or in the cache; None if neither has all of it."""
+    """Return the file or folder below `TITANS_SEQ_DATA` or in the cache; None if neither has all of it."""
     root = os.environ.get("TITANS_SEQ_DATA")
     for folder in ([Path(root)] if root else []) + [_cache()]:
         if all((folder / file.path).is_file() for file in dataset.files):
@@ -58,7 +58,7 @@ def locate(dataset: Dataset) -> Path | None:
 
 
 def fetch(name: str, datasets: Mapping[str, Dataset], progress: bool = False) -> Path:
-    """`locate`, or download into the cache; a download that does not match its checksum is thrown away.
+    """Locate, or download into the cache; a download that does not match its checksum is thrown away.
 
     Raises:
         DataError: unknown name, no address, no network, or another file than expected.

@@ -36,12 +36,12 @@ class SweepError(TitansSeqError, RuntimeError):
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what an error says, or its type if it says nothing; without passwords of addresses."""
+    """Return the first line of what an error says, or its type if it says nothing; without passwords of addresses."""
     return without_secrets((str(error) or type(error).__name__).splitlines()[0])
 
 
 def without_secrets(text: str) -> str:
-    """A text whose addresses have no user and password."""
+    """Return a text whose addresses have no user and password."""
     return re.sub(r"//[^/\s]*@", "//***@", text)
 
 

@@ -19,7 +19,7 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def to_json(values: Any, indent: int | None = None) -> str:
-    """Values as JSON; numbers that are not finite become null."""
+    """Return values as JSON; numbers that are not finite become null."""
     return json.dumps(_plain(values), indent=indent, allow_nan=False, default=str)
 
 
@@ -30,7 +30,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder; DataError if one cannot be read."""
+    """Return SHA-256 of a file, or of all files of a folder; DataError if one cannot be read."""
     total = hashlib.sha256()
     try:
         for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
@@ -44,7 +44,7 @@ def digest(path: Path) -> str:
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """A temporary file to write to, which becomes `path` if all goes well and vanishes if not."""
+    """Yield a temporary file to write to, which becomes `path` if all goes well and vanishes if not."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     os.close(handle)
     try:
@@ -57,7 +57,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON can hold it: NumPy's as Python's, numbers that are not finite as None."""
+    """Return a value as JSON can hold it: NumPy's as Python's, numbers that are not finite as None."""
     value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}

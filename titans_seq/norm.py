@@ -7,5 +7,5 @@ class RMSNorm(nn.RMSNorm):
     """`nn.RMSNorm` in the precision of its own weight, whatever comes in."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) -> (..., dim)."""
+        """Map (..., dim) to (..., dim)."""
         return super().forward(x.to(self.weight.dtype))

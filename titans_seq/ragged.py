@@ -21,7 +21,7 @@ class Compaction(NamedTuple):
 
 
 def compact(mask: Tensor | None) -> Compaction | None:
-    """The compaction of a mask (B, T), True at real tokens; None if every token is real."""
+    """Return the compaction of a mask (B, T), True at real tokens; None if every token is real."""
     if mask is None or bool(mask.all()):
         return None
     lengths = mask.sum(1).cpu()
@@ -30,26 +30,26 @@ def compact(mask: Tensor | None) -> Compaction | None:
 
 
 def gather(x: Tensor, where: Compaction) -> Tensor:
-    """(B, T, ...) -> (B, R, ...), zeros past each row's length."""
+    """Gather (B, T, ...) as (B, R, ...), zeros past each row's length."""
     index = expand_index(where.order, x, 1)
     real = mask_within(where.lengths.to(x.device), where.order.shape[1])
     return x.gather(1, index).where(real.reshape(*real.shape, *[1] * (x.ndim - 2)), x.new_zeros(()))
 
 
 def scatter(x: Tensor, where: Compaction) -> Tensor:
-    """(B, R, ...) -> (B, T, ...), zeros at masked tokens."""
+    """Scatter (B, R, ...) as (B, T, ...), zeros at masked tokens."""
     rank = (where.mask.long().cumsum(1) - 1).clamp_min(0)
     real = where.mask.reshape(*where.mask.shape, *[1] * (x.ndim - 2))
     return x.gather(1, expand_index(rank, x, 1)).where(real, x.new_zeros(()))
 
 
 def mask_within(lengths: Tensor, size: int) -> Tensor:
-    """(B,) -> (B, size) bool, True below each row's length."""
+    """Return (B, size) bool for lengths (B,): True below each row's length."""
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)
 
 
 def expand_index(index: Tensor, like: Tensor, axis: int) -> Tensor:
-    """An index (B, K) along `axis`, broadcast over the other axes of `like` for `Tensor.gather`."""
+    """Return an index (B, K) along `axis`, broadcast over the other axes of `like` for `Tensor.gather`."""
     shape = [1] * like.ndim
     shape[0], shape[axis] = index.shape
     target = list(like.shape)

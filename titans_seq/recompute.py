@@ -17,7 +17,7 @@ S = TypeVar("S", bound=State)
 def run_in_segments(
     step: Callable[[Tensor, S], tuple[Tensor, S]], module: nn.Module, x: Tensor, state: S, size: int
 ) -> tuple[Tensor, S]:
-    """`step(x, state)` over x (B, T, dim) in segments of `size` tokens; same outputs and gradients.
+    """Run `step(x, state)` over x (B, T, dim) in segments of `size` tokens; same outputs and gradients.
 
     Between forward and backward only the state at each segment's start is kept (arXiv 1604.06174). Unlike
     `torch.utils.checkpoint` without re-entrance no graph is built on the way, and unlike the one with, gradients of
@@ -34,7 +34,7 @@ def run_in_segments(
 
 
 def is_wanted(size: int | None, x: Tensor, lengths: Tensor | None) -> bool:
-    """Whether a run is long enough for segments of `size`, evenly padded, and about to be differentiated."""
+    """Return whether a run is long enough for segments of `size`, evenly padded, and about to be differentiated."""
     return size is not None and lengths is None and x.shape[1] > size and torch.is_grad_enabled()
 
 
@@ -43,7 +43,7 @@ class _Segment(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, step: Any, state: State, count: int, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """tensors: the state's, `count` of them, then the parameters."""
+        """Run a segment; tensors: the state's, `count` of them, then the parameters."""
         device = x.device.type
         ctx.step, ctx.shape, ctx.count = step, state, count
         ctx.autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
@@ -57,7 +57,7 @@ class _Segment(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        """Gradients of x, of the state's tensors and of the parameters."""
+        """Return gradients of x, of the state's tensors and of the parameters."""
         needed = ctx.needs_input_grad[3:]
         saved = [t.detach().requires_grad_(n) for t, n in zip(ctx.saved_tensors, needed, strict=True)]
         parameters = list(ctx.saved_tensors[1 + ctx.count :])

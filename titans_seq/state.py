@@ -18,15 +18,15 @@ class State:
     """
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """The same state with `function` applied to every tensor."""
+        """Return the same state with `function` applied to every tensor."""
         return type(self)(**{f.name: _map(getattr(self, f.name), function) for f in fields(self)})
 
     def tensors(self) -> list[Tensor]:
-        """Every tensor, in the order of `named_tensors`."""
+        """Return every tensor, in the order of `named_tensors`."""
         return [tensor for _, tensor in self.named_tensors()]
 
     def replace_tensors(self, tensors: Iterable[Tensor]) -> Self:
-        """A state of the same make with other tensors, in the order of `named_tensors`."""
+        """Return a state of the same make with other tensors, in the order of `named_tensors`."""
         remaining = iter(tensors)
         return self.map(lambda _: next(remaining))
 
@@ -47,16 +47,16 @@ class State:
         return self.map(lambda t: t.to(device=device, dtype=dtype) if t.is_floating_point() else t)
 
     def select(self, rows: Tensor | list[int]) -> Self:
-        """Rows of the batch, in the order given and as often as given."""
+        """Return rows of the batch, in the order given and as often as given."""
         index = torch.as_tensor(rows, dtype=torch.long)
         return self.map(lambda t: t.index_select(0, index.to(t.device)))
 
     def fork(self) -> Self:
-        """An independent copy."""
+        """Return an independent copy."""
         return self.map(Tensor.clone)
 
     def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """Every tensor with its path, as `layers.0.weights.1`."""
+        """Yield every tensor with its path, as `layers.0.weights.1`."""
         for f in fields(self):
             yield from _named(prefix + f.name, getattr(self, f.name))
 
@@ -67,7 +67,7 @@ class State:
 
 
 def template(state: State) -> dict[str, tuple[int, ...]]:
-    """Path -> shape without the batch, of every tensor of a state."""
+    """Return the shape of every tensor of a state, without the batch, by its path."""
     return {name: tuple(t.shape[1:]) for name, t in state.named_tensors()}
 
 
@@ -127,6 +127,6 @@ def _named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def stack(states: list[S]) -> S:
-    """Rows of several states of the same kind, one below the other."""
+    """Return rows of several states of the same kind, one below the other."""
     rows = zip(*(state.tensors() for state in states), strict=True)
     return states[0].replace_tensors([torch.cat(tensors) for tensors in rows])

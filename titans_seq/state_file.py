@@ -99,7 +99,7 @@ def _kind(config: Config) -> str:
 
 
 def _empty(config: Config) -> State:
-    """The state before the first token, of one row, without memory behind it."""
+    """Return the state before the first token, of one row, without memory behind it."""
     with torch.device("meta"):
         module = NeuralMemory(config) if isinstance(config, MemoryConfig) else TitansBackbone(config)
     if isinstance(module, NeuralMemory):

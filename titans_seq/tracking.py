@@ -161,12 +161,12 @@ def _pack(
 
 
 def resolve_uri(uri: str | None) -> str:
-    """A tracking URI; where none is given that of MLFLOW_TRACKING_URI, or else of `DEFAULT_FILE` here."""
+    """Return a tracking URI; where none is given that of MLFLOW_TRACKING_URI, or else of `DEFAULT_FILE` here."""
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / DEFAULT_FILE}"
 
 
 def connect(uri: str) -> Any:
-    """An MLflow client that says nothing and soon gives up on a server that does not answer."""
+    """Return an MLflow client that says nothing and soon gives up on a server that does not answer."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -198,7 +198,7 @@ def track(
     parent: str | None = None,
     again: str | None = None,
 ) -> Iterator[Run]:
-    """A run around some work; it ends as FINISHED, as KILLED after Ctrl-C, or as FAILED after an error.
+    """Track some work as a run; it ends as FINISHED, as KILLED after Ctrl-C, or as FAILED after an error.
 
     Args:
         uri: MLflow tracking URI; None for MLFLOW_TRACKING_URI or else `DEFAULT_FILE` here, `OFF` for nothing.

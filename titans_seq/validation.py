@@ -11,14 +11,14 @@ from titans_seq.errors import DataError, NonFiniteError
 
 
 def check_whole(least: int, **values: object) -> None:
-    """Each must be a whole number, Python's or NumPy's, of at least `least` that 64 bits can hold; else DataError."""
+    """Raise DataError unless each is a whole number, Python's or NumPy's, of at least `least` and below 2 ** 63."""
     for name, value in values.items():
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value < 2**63:
             raise DataError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
 def check_sequence(x: Tensor, dim: int, mask: Tensor | None) -> None:
-    """x must be (B, T, dim), floating point and finite at real tokens, T >= 1; mask (B, T) bool."""
+    """Refuse x unless (B, T, dim), floating point, finite at real tokens; and mask unless (B, T) bool."""
     if not isinstance(x, Tensor):
         raise ValueError(f"x must be a tensor (B, T, {dim}), not {type(x).__name__}")
     if x.ndim != 3 or x.shape[-1] != dim or x.shape[0] == 0 or x.shape[1] == 0:

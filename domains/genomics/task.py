@@ -82,17 +82,17 @@ class ClassificationTask(Task):
         return asdict(ClassificationScores.from_probabilities(labels, model.predict_proba(codes), model.classes_))
 
     def describe(self) -> dict[str, Any]:
-        """Return name, digest and size of the data, and how they were cut."""
-        return (
-            super().describe()
-            | {
-                "test_fraction": self.options.test_fraction,
-                "feature": self.options.feature,
-                "cut_window": self.options.window,
-                "cut_stride": self.options.stride,
-            }
-            | {f"{name}_sequences": len(getattr(self.splits, name)) for name in ("train", "dev", "test")}
-        )
+        """Return name and digest of the data, and how they were cut."""
+        return super().describe() | {
+            "test_fraction": self.options.test_fraction,
+            "feature": self.options.feature,
+            "cut_window": self.options.window,
+            "cut_stride": self.options.stride,
+        }
+
+    def sizes(self) -> dict[str, float]:
+        """Return the sequences of each split."""
+        return {f"{name}_sequences": float(len(getattr(self.splits, name))) for name in ("train", "dev", "test")}
 
     def overview(self) -> list[tuple[str, Mapping[str, Mapping[str, str]]]]:
         """Return a table of the sequences that are known from another split."""

@@ -19,7 +19,7 @@ HIGHEST = 7
 
 
 def ngram_bits(train: str, test: str, order: int) -> float:
-    """Bits per byte of `test` under an n-gram model of bytes, with the smoothing of Witten and Bell (1991).
+    """Return bits per byte of `test` under an n-gram model of bytes, with the smoothing of Witten and Bell (1991).
 
     p_n(c | h) = (count(h c) + kinds(h) p_{n-1}(c | h')) / (count(h) + kinds(h)), down to a uniform byte; contexts at
     the start of the test text reach back into the training text.
@@ -43,14 +43,14 @@ def ngram_bits(train: str, test: str, order: int) -> float:
 
 
 def _grams(data: NDArray[np.uint8], n: int) -> NDArray[np.int64]:
-    """Every run of n bytes as one number, the last byte lowest."""
+    """Return every run of n bytes as one number, the last byte lowest."""
     wide, length = data.astype(np.int64), len(data) - n + 1
     grams: NDArray[np.int64] = np.sum([wide[i : i + length] << (8 * (n - 1 - i)) for i in range(n)], axis=0)
     return grams
 
 
 def _look_up(keys: NDArray[np.int64], values: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The values of sorted keys, 0 where there is no such key."""
+    """Return the values of sorted keys, 0 where there is no such key."""
     place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
     return np.where(keys[place] == wanted, values[place], 0)
 
@@ -63,13 +63,13 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def compressed_bits(train: str, test: str, name: str) -> float:
-    """Bits per byte that `test` adds to `train` when a compressor packs both."""
+    """Return bits per byte that `test` adds to `train` when a compressor packs both."""
     compress, before, after = COMPRESSORS[name], utf8(train), utf8(test)
     return 8 * (len(compress(before + after)) - len(compress(before))) / len(after)
 
 
 def baseline_bits(train: str, test: str) -> dict[str, float]:
-    """Every baseline's bits per byte of `test`, having seen `train`."""
+    """Return every baseline's bits per byte of `test`, having seen `train`."""
     orders = {"unigram": 1, "bigram": 2, "trigram": 3, "5-gram": 5}
     return {name: ngram_bits(train, test, order) for name, order in orders.items()} | {
         name: compressed_bits(train, test, name) for name in COMPRESSORS

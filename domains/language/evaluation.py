@@ -17,7 +17,7 @@ PIECE = 2048
 
 @torch.no_grad()
 def stream_losses(network: LanguageNetwork, tokens: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Nats of each token (T,) but the first, given all before it; what is held does not grow with the text.
+    """Yield nats of each token (T,) but the first, given all before it; what is held does not grow with the text.
 
     Args:
         tokens: (T,) tensors of any length, one behind the other.
@@ -33,14 +33,14 @@ def stream_losses(network: LanguageNetwork, tokens: Iterable[Tensor]) -> Iterato
 
 
 def stream_loss(network: LanguageNetwork, tokens: Tensor) -> float:
-    """Mean nats of tokens (T,), the memory carried from the first to the last."""
+    """Return mean nats of tokens (T,), the memory carried from the first to the last."""
     total = sum(float(losses.double().sum()) for losses in stream_losses(network, [tokens]))
     return total / (len(tokens) - 1)
 
 
 @torch.no_grad()
 def window_loss(network: LanguageNetwork, tokens: Tensor, length: int, batch: int = 128) -> float:
-    """Mean nats of tokens (T,) in windows of `length` that know nothing of each other; all tokens but the first."""
+    """Return the mean nats of tokens (T,), but the first, in windows of `length` that know nothing of each other."""
     whole = (len(tokens) - 1) // length * length
     inputs, targets = tokens[:whole].view(-1, length), tokens[1 : whole + 1].view(-1, length)
     parts = [*zip(inputs.split(batch), targets.split(batch), strict=True)] if whole else []

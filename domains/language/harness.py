@@ -49,7 +49,7 @@ class HarnessLM(LM):  # type: ignore[misc]
         self._device = torch.device("cpu")
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """(log-probability in nats, whether it is what greedy decoding gives) of each (context, continuation)."""
+        """Return (log-probability in nats, whether greedy decoding gives it) of each (context, continuation)."""
         found = []
         for request in self._shown(requests, disable_tqdm):
             context, continuation = request.args
@@ -57,11 +57,11 @@ class HarnessLM(LM):  # type: ignore[misc]
         return found
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
-        """Log-probability, nats, of each whole text."""
+        """Return log-probability, nats, of each whole text."""
         return [self._rolled(self._encode(request.args[0])) for request in self._shown(requests, disable_tqdm)]
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """What follows each context, up to the first of the strings in `until`."""
+        """Return what follows each context, up to the first of the strings in `until`."""
         return [self._answer(*request.args) for request in self._shown(requests, disable_tqdm)]
 
     @torch.inference_mode()
@@ -112,7 +112,7 @@ class HarnessLM(LM):  # type: ignore[misc]
 
 
 def write_tasks(folder: Path, sources: Mapping[str, Path]) -> list[str]:
-    """Task files for `lm_eval.tasks.TaskManager(include_path=folder)` that read local files; returns their names.
+    """Write task files for `lm_eval.tasks.TaskManager(include_path=folder)` that read local files; return their names.
 
     Prompts and metrics are the harness's own, by inclusion; only where the data come from is another place.
 
@@ -155,7 +155,7 @@ def write_tasks(folder: Path, sources: Mapping[str, Path]) -> list[str]:
 def evaluate(
     model: HarnessLM, sources: Mapping[str, Path], limit: int | None = None, seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Metrics of each task, by the harness's `simple_evaluate`; `limit` documents at the most."""
+    """Return metrics of each task, by the harness's `simple_evaluate`; `limit` documents at the most."""
     import lm_eval
 
     with tempfile.TemporaryDirectory() as name, _quiet():
@@ -183,7 +183,7 @@ def evaluate(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the harness says about its own task files, and bars over the reading of small ones."""
+    """Silence what the harness says about its own task files, and bars over the reading of small ones."""
     import datasets
 
     log = logging.getLogger("lm_eval")
@@ -199,7 +199,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _pages(source: Path) -> list[dict[str, Any]]:
-    """One document per article, as the harness's own data have it."""
+    """Return one document per article, as the harness's own data have it."""
     parts = re.split(r"(?m)^(?= = [^=\n]+ = $)", read_text(source))
     return [{"page": page} for page in parts if page.strip()]
 

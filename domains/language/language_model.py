@@ -1,7 +1,7 @@
 """The scikit-learn style language model. Axes: T tokens."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.language.evaluation import PIECE, stream_losses
+from titans_seq.domains.language.lines import score_lines
 from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
 from titans_seq.domains.language.sampling import Sampler, Sampling
 from titans_seq.domains.language.segments import (
@@ -103,7 +104,7 @@ class TitansLM(
         text = read_text(text)
         self.check_text(text)
         vocabulary = Vocabulary.from_text(self.vocabulary, text)  # type: ignore[arg-type]
-        tokens, held_back = self._split(_framed(vocabulary, text))
+        tokens, held_back = self._split(torch.cat([*vocabulary.encode_pieces([text])]))
         with temporary_seed(self.random_state):
             network = LanguageNetwork(LanguageConfig(vocabulary=vocabulary.size, backbone=backbone))
         size = (self.context, self.batch_size, self.epoch_steps, self.random_state)
@@ -137,35 +138,20 @@ class TitansLM(
                 read += len(utf8(piece))
                 yield piece
 
-        for losses in stream_losses(self.network_, self._tokens(counted())):
+        for losses in stream_losses(self.network_, self.vocabulary_.encode_pieces(counted())):
             nats += float(losses.double().sum())
         return nats / math.log(2) / read
 
     def score_lines(self, text: Text) -> Iterator[dict[str, Any]]:
-        """Each line of a text, read as one stream: its `line` (from 1), `bytes`, `bits_per_byte` and `text`.
+        """Yield each line of a text, read as one stream: its `line` (from 1), `bytes`, `bits_per_byte` and `text`.
 
-        The line break belongs to its line. Errors as `score`.
+        The line break belongs to its line. Errors as `bits_per_byte`.
         """
         check_is_fitted(self, "network_")
-        lines = list[str]()
-
-        def kept() -> Iterator[str]:
-            for line in _lines(pieces(text)):
-                lines.append(line)
-                yield line
-
-        losses = stream_losses(self.network_, self._tokens(kept()))
-        read, number = torch.zeros(0), 0
-        for part in losses:
-            read = torch.cat([read, part])
-            while lines and len(read) >= (size := len(self.vocabulary_.encode(lines[0]))):
-                line, number = lines.pop(0), number + 1
-                bits, count = float(read[:size].double().sum()) / math.log(2), len(utf8(line))
-                yield {"line": number, "bytes": count, "bits_per_byte": bits / count, "text": line.rstrip("\n")}
-                read = read[size:]
+        return score_lines(self.network_, self.vocabulary_, pieces(text))
 
     def surprise(self, text: Text) -> pd.DataFrame:
-        """How unexpected each token of a text is, read as one stream; what is foreign stands out.
+        """Return how unexpected each token of a text is, read as one stream; what is foreign stands out.
 
         Returns:
             a row per token (byte, or character), with columns
@@ -177,7 +163,7 @@ class TitansLM(
             DataError: as `score`.
         """
         check_is_fitted(self, "network_")
-        losses, norms = trace_surprise(self.network_, self._tokens(pieces(text)))
+        losses, norms = trace_surprise(self.network_, self.vocabulary_.encode_pieces(pieces(text)))
         return pd.DataFrame({"bits": losses / math.log(2), "memory": norms})
 
     def generate(
@@ -189,7 +175,7 @@ class TitansLM(
         top_p: float | None = None,
         seed: int = 0,
     ) -> str:
-        """What follows a prompt, without the prompt: `stream`, collected."""
+        """Return what follows a prompt, without the prompt: `stream`, collected."""
         return "".join(self.stream(prompt, max_new_tokens, temperature, top_k, top_p, seed))
 
     def stream(
@@ -201,7 +187,7 @@ class TitansLM(
         top_p: float | None = None,
         seed: int = 0,
     ) -> Iterator[str]:
-        """What follows a prompt, character by character, in constant time and memory each; the state is carried.
+        """Yield what follows a prompt, character by character, in constant time and memory each; the state is carried.
 
         Args:
             prompt: of any length; "" begins a document.
@@ -222,9 +208,9 @@ class TitansLM(
             raise DataError(f"the prompt must be a str, not {type(prompt).__name__}")
         sampler = Sampler(Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed))
         first = self.vocabulary_.encode(prompt) if prompt else torch.tensor([self.vocabulary_.end])
-        return self.vocabulary_.decode_stream(self._drawn(first, max_new_tokens, sampler))
+        return self.vocabulary_.decode_stream(self._draw(first, max_new_tokens, sampler))
 
-    def _drawn(self, tokens: Tensor, count: int | None, sampler: Sampler) -> Iterator[int]:
+    def _draw(self, tokens: Tensor, count: int | None, sampler: Sampler) -> Iterator[int]:
         state, drawn = None, 0
         while count is None or drawn < count:
             for piece in tokens.split(PIECE):
@@ -234,14 +220,8 @@ class TitansLM(
             yield token
             drawn, tokens = drawn + 1, torch.tensor([token])
 
-    def _tokens(self, parts: Iterable[str]) -> Iterator[Tensor]:
-        """The tokens of a text in pieces, behind an `end`."""
-        yield torch.tensor([self.vocabulary_.end], dtype=torch.int16)
-        for part in parts:
-            yield self.vocabulary_.encode(part)
-
     def _split(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Training and validation tokens, a context and its last successor each at the least."""
+        """Return training and validation tokens, a context and its last successor each at the least."""
         least = self.context + 1
         held_back = min(max(int(self.validation_fraction * len(tokens)), least), len(tokens) - least)
         return tokens[:-held_back], tokens[-held_back:]
@@ -253,7 +233,7 @@ class TitansLM(
     def restore(self, fitted: dict[str, Any], tensors: dict[str, Tensor]) -> Callable[[], LanguageNetwork]:
         """Set the vocabulary; see `TitansEstimator.restore`."""
         backbone = self.check()
-        self.vocabulary_ = _stored(fitted["symbols"], self.vocabulary)
+        self.vocabulary_ = Vocabulary.from_symbols(fitted["symbols"], self.vocabulary)
         config = LanguageConfig(vocabulary=self.vocabulary_.size, backbone=backbone)
         return lambda: LanguageNetwork(config)
 
@@ -280,26 +260,3 @@ class TitansLM(
             raise DataError("window must be a whole number: a text may be longer than any cache")
         self.configure(TrainingConfig)
         return self.configure(BackboneConfig)
-
-
-def _framed(vocabulary: Vocabulary, text: str) -> Tensor:
-    """`end`, and the tokens of the text."""
-    return torch.cat([torch.tensor([vocabulary.end], dtype=torch.int16), vocabulary.encode(text)])
-
-
-def _lines(parts: Iterable[str]) -> Iterator[str]:
-    """The lines of a text in pieces, each with its break."""
-    rest = ""
-    for part in parts:
-        *whole, rest = (rest + part).split("\n")
-        yield from (f"{line}\n" for line in whole)
-    if rest:
-        yield rest
-
-
-def _stored(symbols: Any, kind: str) -> Vocabulary:
-    if (symbols is None) != (kind == "bytes") or not isinstance(symbols, str | None):
-        raise ValueError("its symbols do not fit its vocabulary")
-    if symbols is not None and list(symbols) != sorted(set(symbols)):
-        raise ValueError("its symbols are not in order")
-    return Vocabulary(symbols)

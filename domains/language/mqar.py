@@ -57,7 +57,7 @@ class RecallTask:
         return 2 * (self.pairs + self.rewrites)
 
     def filled(self) -> "RecallTask":
-        """The task of the same length with as many pairs as it has room for, as many of a pair rewritten."""
+        """Return the task of the same length with as many pairs as it has room for, as many of a pair rewritten."""
         pairs = int(self.length // (4 + 2 * self.rewrites / self.pairs))
         return replace(self, pairs=pairs, rewrites=pairs * self.rewrites // self.pairs)
 
@@ -72,7 +72,7 @@ class Recall(NamedTuple):
 
 
 def recall_examples(task: RecallTask, count: int, seed: int) -> Recall:
-    """`count` examples; the same for the same seed.
+    """Return `count` examples; the same for the same seed.
 
     Keys and values of an example are drawn without repetition. Behind the pairs, slots of two tokens hold the
     queries, at distances from the power law; every other token is random.
@@ -99,7 +99,7 @@ def recall_examples(task: RecallTask, count: int, seed: int) -> Recall:
 
 
 def _distinct(rng: np.random.Generator, rows: int, count: int, below: int) -> np.ndarray:
-    """(rows, count) whole numbers below a limit, without repetition in a row."""
+    """Draw (rows, count) whole numbers below a limit, without repetition in a row."""
     drawn = rng.integers(below, size=(rows, count))
     while True:
         ordered = np.sort(drawn, 1)

@@ -82,13 +82,13 @@ class NeedleTask:
         return "uuid" if self.kind == "uuid" else "number"
 
     def _frame(self, key: str) -> int:
-        """Bytes of a prompt without its haystack."""
+        """Return bytes of a prompt without its haystack."""
         value = "0" * (36 if self.kind == "uuid" else 7)
         needle = NEEDLE.format(kind=self.noun, key=key, value=value)
         return len(FRAME.format(kind=self.noun, key=key, context=needle) + ANSWER.format(kind=self.noun, key=key))
 
     def room(self, key: str) -> int:
-        """Bytes that the haystack may take."""
+        """Return bytes that the haystack may take."""
         return self.length - self.answer_bytes - self._frame(key)
 
 
@@ -103,7 +103,7 @@ class Needle(NamedTuple):
 
 
 def needle_examples(task: NeedleTask, count: int, seed: int, haystack: str | None = None) -> list[Needle]:
-    """`count` examples; the same for the same seed.
+    """Return `count` examples; the same for the same seed.
 
     Args:
         haystack: natural text for "number" and "uuid"; it is read from a random sentence on, again and again if it is
@@ -122,7 +122,7 @@ def needle_examples(task: NeedleTask, count: int, seed: int, haystack: str | Non
 
 
 def found(answer: str, value: str) -> bool:
-    """Whether an answer counts: the value stands in it."""
+    """Return whether an answer counts: the value stands in it."""
     return value in answer
 
 
@@ -145,7 +145,7 @@ def _example(task: NeedleTask, rng: np.random.Generator, sentences: list[str] | 
 def _haystack(
     task: NeedleTask, rng: np.random.Generator, sentences: list[str] | None, room: int, joint: int
 ) -> list[str]:
-    """Sentences of `room` bytes at the most, joints between them included; of exactly that if the task is even."""
+    """Return sentences of `room` bytes at the most, joints included; of exactly that if the task is even."""
     pool = [SENTENCES] if sentences is None else sentences
     start = int(rng.integers(len(pool)))
     found, used = list[str](), -joint

@@ -36,13 +36,13 @@ class LanguageNetwork(nn.Module):
         self.backbone = TitansBackbone(config.backbone)
 
     def forward(self, tokens: Tensor, state: BackboneState | None = None) -> tuple[Tensor, BackboneState]:
-        """tokens (B, T) integers, T >= 1; logits (B, T, V) of each token's successor, and the state behind them."""
+        """Return logits (B, T, V) of the successors of tokens (B, T) integers, T >= 1, and the state behind them."""
         h, state = self.backbone(self.embedding(tokens.long()), state)
         logits: Tensor = h @ self.embedding.weight.T
         return logits, state
 
     def renewed(self, state: BackboneState | None, fresh: Tensor) -> BackboneState | None:
-        """The state (None: of nothing) with rows that begin anew where `fresh` (B,) bool says so."""
+        """Return the state (None: of nothing) with rows that begin anew where `fresh` (B,) bool says so."""
         if state is None or bool(fresh.all()):
             return None
         if not bool(fresh.any()):

@@ -14,7 +14,7 @@ from titans_seq.training import History
 
 
 def plot_history(path: Path, history: History, baselines: Mapping[str, float], title: str) -> None:
-    """Bits per token of each epoch, and what the baselines reach, bits per byte."""
+    """Draw bits per token of each epoch, and what the baselines reach, bits per byte."""
     figure = new_figure(7, 4)
     axes = figure.add_subplot()
     epochs = range(1, len(history.validation_loss) + 1)
@@ -30,7 +30,7 @@ def plot_history(path: Path, history: History, baselines: Mapping[str, float], t
 def plot_losses(
     path: Path, rows: Mapping[str, Mapping[str, float]], baselines: Mapping[str, float], title: str
 ) -> None:
-    """Nats per character of named rows, in windows and as a stream, beside baselines in bits per byte."""
+    """Draw nats per character of named rows, in windows and as a stream, beside baselines in bits per byte."""
     figure = new_figure(9, 0.42 * len(rows) + 1.8)
     axes = figure.add_subplot()
     place = np.arange(len(rows))
@@ -48,7 +48,7 @@ def plot_losses(
 
 
 def plot_surprise(path: Path, trace: pd.DataFrame, planted: tuple[int, int] | None, title: str, span: int = 64) -> None:
-    """Both columns of `TitansLM.surprise`, as running means over `span` tokens; `planted` is a range to shade."""
+    """Draw both columns of `TitansLM.surprise`, running means over `span` tokens; `planted` is shaded."""
     columns = [c for c in trace if trace[c].notna().any()]
     means = running_mean(trace, span)
     figure = new_figure(9, 2.2 * len(columns) + 0.8)
@@ -66,7 +66,7 @@ def plot_surprise(path: Path, trace: pd.DataFrame, planted: tuple[int, int] | No
 
 
 def plot_lengths(path: Path, rows: Mapping[str, Mapping[int, tuple[float, float]]], chance: float, title: str) -> None:
-    """Accuracy over lengths, each with its spread, one line per named row."""
+    """Draw accuracy over lengths, each with its spread, one line per named row."""
     figure = new_figure(7.5, 4.5)
     axes = figure.add_subplot()
     for name, points in rows.items():

@@ -25,14 +25,14 @@ class RecallNetwork(nn.Module):
         self.backbone = TitansBackbone(config)
 
     def forward(self, tokens: Tensor, asked: Tensor) -> Tensor:
-        """tokens (B, T) int64, asked (B, T) bool with A true: logits (A, vocabulary)."""
+        """Return logits (A, vocabulary) of tokens (B, T) int64 where asked (B, T) bool, A of them."""
         h, _ = self.backbone(self.embedding(tokens))
         logits: Tensor = h[asked] @ self.embedding.weight.T
         return logits
 
 
 def recall_loss(network: nn.Module, batch: Recall) -> Tensor:
-    """Cross entropy over the answers of (tokens, labels)."""
+    """Return cross entropy over the answers of (tokens, labels)."""
     tokens, labels = batch
     asked = labels != IGNORED
     return F.cross_entropy(network(tokens, asked), labels[asked])
@@ -40,7 +40,7 @@ def recall_loss(network: nn.Module, batch: Recall) -> Tensor:
 
 @torch.no_grad()
 def recall_accuracy(network: nn.Module, examples: Recall, batch: int = 250) -> float:
-    """Share of the answers that are right."""
+    """Return share of the answers that are right."""
     right = total = 0
     for tokens, labels in zip(examples.tokens.split(batch), examples.labels.split(batch), strict=True):
         asked = labels != IGNORED
@@ -82,6 +82,6 @@ class RecallMixture(IterableDataset[Recall]):
 
 
 def recall_loader(batches: Iterable[Recall]) -> DataLoader[Recall]:
-    """As `titans_seq.training.train` takes them."""
+    """Return batches as `titans_seq.training.train` takes them."""
     data = batches if isinstance(batches, RecallMixture) else list(batches)
     return DataLoader(data, batch_size=None)  # type: ignore[arg-type]

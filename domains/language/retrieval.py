@@ -32,7 +32,7 @@ class NeedleBatch:
 
 
 def collate_needles(examples: Sequence[Needle]) -> NeedleBatch:
-    """Examples of one length as tensors."""
+    """Return examples of one length as tensors."""
     replies = [f" {e.value}" for e in examples]
     rows = [np.frombuffer((e.prompt + r).encode(), np.uint8) for e, r in zip(examples, replies, strict=True)]
     tokens = torch.from_numpy(np.stack(rows).astype(np.int64))
@@ -63,7 +63,7 @@ class NeedleBatches(IterableDataset[NeedleBatch]):
 
 
 def needle_loader(batches: NeedleBatches) -> DataLoader[NeedleBatch]:
-    """As `titans_seq.training.train` takes them."""
+    """Return batches as `titans_seq.training.train` takes them."""
     return DataLoader(batches, batch_size=None)
 
 
@@ -94,7 +94,7 @@ class AnswerLoss:
 
 @torch.inference_mode()
 def needle_accuracy(network: LanguageNetwork, examples: Sequence[Needle], answer_bytes: int, batch: int = 16) -> float:
-    """Share of the needles that are found in greedily generated answers; prompts must be of one length."""
+    """Return share of the needles that are found in greedily generated answers; prompts must be of one length."""
     network.eval()
     right = 0
     for start in range(0, len(examples), batch):

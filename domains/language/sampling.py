@@ -51,14 +51,14 @@ class Sampler:
         self.generator = torch.Generator().manual_seed(int(sampling.seed))
 
     def __call__(self, logits: Tensor) -> int:
-        """A token of logits (V,)."""
+        """Return a token of logits (V,)."""
         if self.sampling.temperature == 0:
             return int(logits.argmax())
         return int(torch.multinomial(probabilities(logits, self.sampling), 1, generator=self.generator))
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """What tokens are drawn from, (V,) float64: zero for those that `top_k` or `top_p` leaves out."""
+    """Return what tokens are drawn from, (V,) float64: zero for those that `top_k` or `top_p` leaves out."""
     ordered, order = (logits.double() / max(sampling.temperature, 1e-6)).sort(descending=True, stable=True)
     chances = ordered.softmax(0)
     if sampling.top_k is not None:

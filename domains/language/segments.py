@@ -96,7 +96,7 @@ class EvenSegments(IterableDataset[Segments]):
 
 
 def loader(segments: IterableDataset[Segments]) -> DataLoader[Segments]:
-    """As `titans_seq.training.train` takes them."""
+    """Return batches as `titans_seq.training.train` takes them."""
     return DataLoader(segments, batch_size=None)
 
 
@@ -119,5 +119,5 @@ class NextTokenLoss:
 
 
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy (B, T), nats, of logits (B, T, V) and targets (B, T)."""
+    """Return cross entropy (B, T), nats, of logits (B, T, V) and targets (B, T)."""
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten().long(), reduction="none").view_as(targets)

@@ -19,7 +19,7 @@ from titans_seq.memory.record import record_surprise
 def trace_surprise(
     network: LanguageNetwork, tokens: Iterable[Tensor]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Nats (T,) of each token but the first, and the memories' mean surprise (T,) as each is written.
+    """Yield nats (T,) of each token but the first, and the memories' mean surprise (T,) as each is written.
 
     A token is written by the call that predicts its successor, so one more is made for the last. Without memories the
     surprise is NaN.
@@ -43,12 +43,12 @@ def trace_surprise(
 
 
 def running_mean(trace: pd.DataFrame, span: int) -> pd.DataFrame:
-    """Means over `span` tokens, each token in the middle of its own."""
+    """Return means over `span` tokens, each token in the middle of its own."""
     return trace.rolling(span, center=True, min_periods=1).mean()
 
 
 def contrast(trace: pd.DataFrame, planted: tuple[int, int], span: int = 64) -> dict[str, dict[str, float]]:
-    """How far the tokens of a range stand out of the rest, per column of `TitansLM.surprise`.
+    """Return how far the tokens of a range stand out of the rest, per column of `TitansLM.surprise`.
 
     Returns:
         means inside and outside, `auc`: the chance that a token inside exceeds one outside (0.5: no difference), and

@@ -19,14 +19,14 @@ PIECE = 2**16
 
 
 def embedded_text() -> str:
-    """The chapters of `EMBEDDED`, by name; it differs a little between versions of Python (see `sha256`)."""
+    """Return the chapters of `EMBEDDED`, by name; it differs a little between versions of Python (see `sha256`)."""
     from pydoc_data.topics import topics
 
     return "\n".join(topics[name] for name in sorted(topics))
 
 
 def read_text(text: Text) -> str:
-    """All of a text.
+    """Return all of a text.
 
     Raises:
         DataError: it is empty, no text, or a file that cannot be read or is not UTF-8.
@@ -35,7 +35,7 @@ def read_text(text: Text) -> str:
 
 
 def pieces(text: Text) -> Iterator[str]:
-    """A text piece by piece, no piece empty; a file is never in memory as a whole. Errors as in `read_text`."""
+    """Yield a text piece by piece, no piece empty; a file is never in memory as a whole. Errors as in `read_text`."""
     found = False
     for piece in _pieces(text):
         if not isinstance(piece, str):
@@ -86,5 +86,5 @@ def _wrong(path: Path, start: int, error: UnicodeDecodeError) -> DataError:
 
 
 def sha256(text: str) -> str:
-    """Of the text's UTF-8."""
+    """Return the SHA-256 of the text's UTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

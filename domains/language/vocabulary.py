@@ -4,9 +4,9 @@ Axes: T tokens.
 """
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class Vocabulary:
 
     @classmethod
     def from_text(cls, kind: Kind, text: str) -> Self:
-        """Bytes, or the characters of a text.
+        """Return bytes, or the characters of a text.
 
         Raises:
             DataError: unknown kind, or more characters than fit.
@@ -51,6 +51,15 @@ class Vocabulary:
             raise DataError(f"the text has {len(symbols)} different characters, more than {MOST_SYMBOLS}: use bytes")
         return cls(symbols)
 
+    @classmethod
+    def from_symbols(cls, symbols: Any, kind: str) -> Self:
+        """Return the vocabulary of a saved model; raise ValueError if its symbols cannot be those of its kind."""
+        if (symbols is None) != (kind == "bytes") or not isinstance(symbols, str | None):
+            raise ValueError("its symbols do not fit its vocabulary")
+        if symbols is not None and list(symbols) != sorted(set(symbols)):
+            raise ValueError("its symbols are not in order")
+        return cls(symbols)
+
     @property
     def end(self) -> int:
         """The token between documents."""
@@ -62,7 +71,7 @@ class Vocabulary:
         return self.end + 1
 
     def encode(self, text: str) -> Tensor:
-        """(T,) int16.
+        """Return the tokens (T,) int16.
 
         Raises:
             DataError: a character that no token stands for; the message says which and where.
@@ -79,12 +88,18 @@ class Vocabulary:
             raise DataError(f"{text[place]!r} at position {place + 1} is not in the model's vocabulary of symbols")
         return torch.from_numpy(found.astype(np.int16))
 
+    def encode_pieces(self, parts: Iterable[str]) -> Iterator[Tensor]:
+        """Yield the tokens of a text in pieces, behind an `end`, which stands before every document."""
+        yield torch.tensor([self.end], dtype=torch.int16)
+        for part in parts:
+            yield self.encode(part)
+
     def decode(self, tokens: Tensor) -> str:
-        """The text; bytes that are no UTF-8 become the replacement character."""
+        """Return the text; bytes that are no UTF-8 become the replacement character."""
         return "".join(self.decode_stream(iter(tokens.tolist())))
 
     def decode_stream(self, tokens: Iterator[int]) -> Iterator[str]:
-        """Characters as soon as their tokens are complete, up to the first `end`."""
+        """Yield characters as soon as their tokens are complete, up to the first `end`."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for token in tokens:
             if token == self.end:
@@ -97,7 +112,7 @@ class Vocabulary:
 
 
 def utf8(text: str) -> bytes:
-    """The bytes of a text.
+    """Return the bytes of a text.
 
     Raises:
         DataError: it holds what is no character (half of a surrogate pair).

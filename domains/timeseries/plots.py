@@ -22,7 +22,7 @@ def plot_forecast(
     steps: int,
     title: str,
 ) -> None:
-    """One small plot per series and channel: the last `steps`, a forecast of the held-back end, and the future.
+    """Draw one small plot per series and channel: the last `steps`, a forecast of the held-back end, and the future.
 
     Args:
         forecasts: per series (H, C), behind the end.

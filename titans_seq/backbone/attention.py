@@ -52,13 +52,13 @@ class Attention(nn.Module):
         self.persistent = nn.Parameter(torch.randn(2, heads, persistent, size) / size**0.5) if persistent else None
 
     def initial_state(self, batch: int, like: Tensor) -> AttentionState:
-        """The state before the first token."""
+        """Return the state before the first token."""
         slots = 0 if self.window is None else self.window - 1
         empty = like.new_zeros(batch, self.heads, slots, self.project.in_features // self.heads)
         return AttentionState(empty, empty, torch.zeros(batch, dtype=torch.long))
 
     def step(self, x: Tensor, state: AttentionState | None, lengths: Tensor | None) -> tuple[Tensor, AttentionState]:
-        """x (B, T, dim), padded on the right past `lengths`."""
+        """Run x (B, T, dim), padded on the right past `lengths`."""
         q, k, v = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         fresh = state is None
         state = self.initial_state(x.shape[0], k) if state is None else state
@@ -74,7 +74,7 @@ class Attention(nn.Module):
         return self.output(y.transpose(1, 2).flatten(2)), self._next(keys, values, state, length, lengths)
 
     def _attend(self, q: Tensor, keys: Tensor, values: Tensor, cached: int, missing: Tensor | None) -> Tensor:
-        """q (B, H, T, D), the last T of the keys its own: all in one piece."""
+        """Attend with q (B, H, T, D), the last T of the keys its own, all in one piece."""
         span = keys.shape[2]
         place = torch.arange(span, device=q.device)
         distance = place[cached:].unsqueeze(1) - place  # (T, K + T)
@@ -87,7 +87,7 @@ class Attention(nn.Module):
         return self.attend(q, keys, values, mask, place[cached:], place)
 
     def _attend_blocks(self, q: Tensor, keys: Tensor, values: Tensor, missing: Tensor | None) -> Tensor:
-        """The same for long runs with a window: blocks of W queries see 2 W keys; linear in T."""
+        """Attend over long runs with a window: blocks of W queries see 2 W keys; linear in T."""
         window = self.window or 1
         batch, heads, length, size = q.shape
         blocks = -(-length // window)
@@ -106,7 +106,7 @@ class Attention(nn.Module):
         return y.flatten(2, 3)[:, :, :length].reshape(batch, heads, length, size)
 
     def attend(self, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor, q_place: Tensor, k_place: Tensor) -> Tensor:
-        """Attention over the keys that `mask` allows and over the persistent ones, which all tokens see."""
+        """Attend over the keys that `mask` allows and over the persistent ones, which all tokens see."""
         scale = q.shape[-1] ** -0.5
         near_q, near_k = rotate(q, q_place), rotate(keys, k_place)
         if self.persistent is None:
@@ -121,7 +121,7 @@ class Attention(nn.Module):
     def _next(
         self, keys: Tensor, values: Tensor, state: AttentionState, length: int, lengths: Tensor | None
     ) -> AttentionState:
-        """What stays in the cache behind the last real token of each row."""
+        """Return what stays in the cache behind the last real token of each row."""
         cached = state.keys.shape[2]
         taken = torch.full_like(state.count, length) if lengths is None else lengths
         if self.window is None:
@@ -138,7 +138,7 @@ class Attention(nn.Module):
 
 
 def _compact_cache(keys: Tensor, values: Tensor, count: Tensor, lengths: Tensor, cached: int) -> AttentionState:
-    """A full cache of rows of different lengths: every row's tokens moved to the end, empty slots in front."""
+    """Return a full cache of rows of different lengths: every row's tokens moved to the end, empty slots in front."""
     total = count + lengths
     size = int(total.max())
     # slot s of row b holds the row's token s - (size - total_b); cached tokens end at `cached`, new ones follow
@@ -154,7 +154,7 @@ def _pick(t: Tensor, index: Tensor) -> Tensor:
 
 
 def rotate(x: Tensor, place: Tensor) -> Tensor:
-    """Rotary position embedding of x (..., T, D) at places (T,): pairs of features turn by place x frequency."""
+    """Return rotary position embedding of x (..., T, D) at places (T,): pairs of features turn by place x frequency."""
     half = x.shape[-1] // 2
     frequency = BASE ** (-torch.arange(half, device=x.device, dtype=torch.float64) / max(1, half))
     angle = (place.to(torch.float64).unsqueeze(-1) * frequency).to(torch.promote_types(x.dtype, torch.float32))

@@ -28,14 +28,14 @@ class Block(nn.Module, ABC):
 
     @abstractmethod
     def initial_state(self, batch: int, like: Tensor) -> State:
-        """The state before the first token, with the dtype and device of `like`."""
+        """Return the state before the first token, with the dtype and device of `like`."""
 
     @abstractmethod
     def mix(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
-        """The sequence mixer: x (B, T, dim) is padded on the right past `lengths`."""
+        """Mix a sequence x (B, T, dim), padded on the right past `lengths`."""
 
     def step(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
-        """The whole block; shapes as `mix`."""
+        """Run the whole block; shapes as `mix`."""
         size = self.config.checkpoint_tokens
         if size is not None and is_wanted(size, x, lengths):
             state = self.initial_state(x.shape[0], x) if state is None else state
@@ -55,13 +55,13 @@ class PrefixedMemory(nn.Module):
         self.persistent = nn.Parameter(torch.randn(count, config.dim)) if count else None
 
     def initial_state(self, batch: int, like: Tensor) -> MemoryState:
-        """The state before the first token; the persistent tokens have been read."""
+        """Return the state before the first token; the persistent tokens have been read."""
         if self.persistent is None:
             return self.memory.initial_state(batch, like)
         return self.memory.step(self.persistent.to(like).expand(batch, -1, -1))[1]
 
     def step(self, x: Tensor, state: MemoryState | None, lengths: Tensor | None) -> tuple[Tensor, MemoryState]:
-        """x (B, T, dim), padded on the right past `lengths`."""
+        """Run x (B, T, dim), padded on the right past `lengths`."""
         if state is not None or self.persistent is None:
             return self.memory.step(x, state, lengths)
         count = len(self.persistent)

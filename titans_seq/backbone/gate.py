@@ -20,6 +20,6 @@ class Gate(nn.Module):
         self.attention_norm = RMSNorm(dim)
 
     def forward(self, attention: Tensor, memory: Tensor) -> Tensor:
-        """Both (..., T, dim), and so is what comes out."""
+        """Combine both, (..., T, dim), into one of that shape."""
         gated: Tensor = torch.sigmoid(self.attention_norm(attention)) * self.memory_norm(memory)
         return gated

@@ -92,7 +92,7 @@ class MACBlock(Block):
         return torch.cat(outputs, 1), state
 
     def _within(self, x: Tensor, state: MACState, fill: int) -> tuple[Tensor, MACState]:
-        """Tokens of one segment, behind the `fill` tokens it has."""
+        """Run tokens of one segment, behind the `fill` tokens it has."""
         length = x.shape[1]
         h, tail = self.memory.recall(x, state.before, state.tail)
         x = self.norm(x)
@@ -115,7 +115,7 @@ class MACBlock(Block):
         return self.gate(y, m), state
 
     def _by_row(self, x: Tensor, state: MACState | None, lengths: Tensor | None) -> tuple[Tensor, MACState]:
-        """Rows that stand at different places of their segment: one after the other."""
+        """Run rows that stand at different places of their segment, one after the other."""
         state = self.initial_state(x.shape[0], x) if state is None else state
         outputs, states = [], []
         for row in range(x.shape[0]):

@@ -53,7 +53,7 @@ class TitansBackbone(nn.Module):
         self._template = template(self.initial_state(1))
 
     def initial_state(self, batch: int) -> BackboneState:
-        """The state before the first token of each of `batch` rows."""
+        """Return the state before the first token of each of `batch` rows."""
         like = self.norm.weight
         return BackboneState([block.initial_state(batch, like) for block in self.blocks])
 

@@ -35,7 +35,7 @@ SIZES = {
 
 
 def preset(name: str, variant: Variant = "lmm") -> BackboneConfig:
-    """The configuration of a named size; memory of depth 2, chunks of 64, windows of 512, 4 persistent tokens.
+    """Return the configuration of a named size; memory of depth 2, chunks of 64, windows of 512, 4 persistent tokens.
 
     Raises:
         ValueError: unknown name or variant.
@@ -58,7 +58,7 @@ def preset(name: str, variant: Variant = "lmm") -> BackboneConfig:
 
 
 def fit_parameters(config: BackboneConfig, target: int, multiple: int = 1) -> BackboneConfig:
-    """The configuration with the gated MLP that brings its parameters closest to `target`.
+    """Return the configuration with the gated MLP that brings its parameters closest to `target`.
 
     Raises:
         ValueError: the mixers alone have as many.
@@ -73,6 +73,6 @@ def fit_parameters(config: BackboneConfig, target: int, multiple: int = 1) -> Ba
 
 
 def count_parameters(config: BackboneConfig) -> int:
-    """Parameters of a backbone, without the embedding; nothing is allocated."""
+    """Return parameters of a backbone, without the embedding; nothing is allocated."""
     with torch.device("meta"):
         return sum(p.numel() for p in TitansBackbone(config).parameters())

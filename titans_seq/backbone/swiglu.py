@@ -13,7 +13,7 @@ class SwiGLU(nn.Module):
         self.outer = nn.Linear(hidden, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) -> (..., dim)."""
+        """Map (..., dim) to (..., dim)."""
         gate, value = self.inner(x).chunk(2, -1)
         out: Tensor = self.outer(F.silu(gate) * value)
         return out

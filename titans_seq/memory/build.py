@@ -53,7 +53,7 @@ def build_kernel(force: bool = False) -> float:
 
 @cache
 def kernel_ready() -> bool:
-    """Whether the kernel is loaded; loads it if it has been built."""
+    """Return whether the kernel is loaded; loads it if it has been built."""
     try:
         path = _library()
         return path is not None and path.exists() and _load(path) is None
@@ -62,7 +62,7 @@ def kernel_ready() -> bool:
 
 
 def _compile(made: Path) -> None:
-    """One call of the compiler, against the headers and libraries that torch brings along."""
+    """Call the compiler, against the headers and libraries that torch brings along."""
     compiler = shlex.split(os.environ.get("CXX") or "c++")
     home = Path(torch.__file__).parent
     include = [f"-isystem{home / p}" for p in ("include", "include/torch/csrc/api/include")]
@@ -93,7 +93,7 @@ def _load(path: Path) -> str | None:
 
 
 def _library() -> Path | None:
-    """Where the kernel of this source, torch and processor stands; None: switched off."""
+    """Return where the kernel of this source, torch and processor stands; None: switched off."""
     import platformdirs
 
     wish = os.environ.get(SWITCH, "")

@@ -13,7 +13,7 @@ from titans_seq.memory import kernel
 def memory_inputs(
     x: Tensor, tail: Tensor | None, weight: Tensor | None, heads: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """q and k of unit length and v divided by the square root of D, (B, H, T, D) each, and the gate (B, T, H D).
+    """Return q and k of unit length, v divided by the square root of D, (B, H, T, D) each, and the gate (B, T, H D).
 
     A memory of several layers holds values of about unit length with weights of about the size they began with. Longer
     values need larger weights, whose gradients grow with a power of the depth until each step overshoots: outputs stay
@@ -34,7 +34,7 @@ def memory_inputs(
 
 
 def convolve(x: Tensor, tail: Tensor | None, weight: Tensor | None) -> Tensor:
-    """Causal depthwise convolution of x (B, T, P) behind tail (B, K - 1, P) with weight (P, K); None leaves x."""
+    """Convolve x (B, T, P), behind tail (B, K - 1, P), causally and depthwise with weight (P, K); None leaves x."""
     if weight is None:
         return x
     length = x.shape[1]
@@ -46,7 +46,7 @@ def convolve(x: Tensor, tail: Tensor | None, weight: Tensor | None) -> Tensor:
 
 
 def next_tail(x: Tensor, tail: Tensor | None, taps: int, lengths: Tensor | None) -> Tensor:
-    """The K - 1 inputs before the token that comes next, of x (B, T, P) behind tail: (B, K - 1, P).
+    """Return the K - 1 inputs before the token that comes next, of x (B, T, P) behind tail: (B, K - 1, P).
 
     Args:
         lengths: (B,) real tokens of each row, on the processor; None: all T.
@@ -61,7 +61,7 @@ def next_tail(x: Tensor, tail: Tensor | None, taps: int, lengths: Tensor | None)
 
 
 def normalize(x: Tensor) -> Tensor:
-    """To unit length along the last axis; zero stays zero, with a finite gradient."""
+    """Scale to unit length along the last axis; zero stays zero, with a finite gradient."""
     return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
 
 

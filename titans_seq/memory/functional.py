@@ -119,7 +119,7 @@ def scan(
     anchor: Sequence[Tensor] | None,
     norms: list[Tensor] | None,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """`scan_chunks` unchecked, by the fastest way there is; without momentum the surprise list is empty."""
+    """Do what `scan_chunks` does, unchecked, by the fastest way; without momentum the surprise list is empty."""
     if online:
         return _scan_online(tokens, list(weights), surprise, chunk_size, anchor, norms)
     if norms is None and activation == "silu" and kernel.is_usable(tokens.q):
@@ -135,7 +135,7 @@ def _scan_online(
     anchor: Sequence[Tensor] | None,
     norms: list[Tensor] | None,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """The linear memory with gradients at M_{t-1}."""
+    """Run the linear memory with gradients at M_{t-1}."""
     outputs = []
     for part in tokens.chunks(chunk_size):
         gates = unbind_gates(chunk_gates(part.step_size, part.momentum, part.forget))
@@ -152,7 +152,7 @@ def _scan_online(
 def write(
     k: Tensor, v: Tensor, weights: Sequence[Tensor], activation: ActivationName, clip: float | None = None
 ) -> ChunkGradients:
-    """Gradient of |M(k) - v|^2 at the chunk's first weights, factored: forward and backward through the MLP.
+    """Return gradient of |M(k) - v|^2 at the chunk's first weights, factored: forward and backward through the MLP.
 
     Args:
         k, v: (B, H, C, D).
@@ -179,7 +179,7 @@ def write_online(
     surprise: Sequence[Tensor] | None,
     anchor: Sequence[Tensor] | None,
 ) -> ChunkGradients:
-    """The linear memory's gradients at M_{t-1}: one triangular solve for the errors of all tokens of the chunk."""
+    """Return the linear memory's gradients at M_{t-1}: one triangular solve for the errors of a chunk."""
     before = gates._replace(
         keep=F.pad(gates.keep[..., :-1], (1, 0), value=1.0),
         past=None if gates.past is None else F.pad(gates.past, (1, -1)),
@@ -199,7 +199,7 @@ def read(
     anchor: Sequence[Tensor] | None,
     activation: ActivationName,
 ) -> Tensor:
-    """y_t = M_t(q_t) for the tokens of a chunk; q (B, H, C, D), gates.read (B, H, C, columns of `written`)."""
+    """Return y_t = M_t(q_t) of the tokens of a chunk; q (B, H, C, D), gates.read (B, H, C, columns of `written`)."""
     act = ACTIVATIONS[activation].value
     x = q
     for layer, (inputs, errors) in enumerate(zip(*written, strict=True)):
@@ -217,7 +217,7 @@ def _carry_layer(
     surprise: Sequence[Tensor] | None,
     anchor: Sequence[Tensor] | None,
 ) -> Tensor:
-    """x (B, H, C, I) through what is left in M_t of the chunk's first weights and surprise: (B, H, C, O)."""
+    """Map x (B, H, C, I) by what is left in M_t of the chunk's first weights and surprise: (B, H, C, O)."""
     z, keep = linear(x, weights[layer]), gates.keep.unsqueeze(-1)
     if anchor is None:
         z = keep * z
@@ -236,7 +236,7 @@ def carry(
     surprise: Sequence[Tensor] | None,
     anchor: Sequence[Tensor] | None,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights and surprise after the chunk's last token; without momentum the surprise list is empty."""
+    """Return weights and surprise after the chunk's last token; without momentum the surprise list is empty."""
     keep, read_last = gates.keep[..., -1, None, None], gates.read[..., -1, :, None]
     new_weights, new_surprise = [], []
     for layer, (w, inputs, errors) in enumerate(zip(weights, *written, strict=True)):
@@ -253,7 +253,7 @@ def carry(
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x (B, H, C, I) through weight (B, H, O, I), or (1, H, O, I) shared by all rows: (B, H, C, O)."""
+    """Map x (B, H, C, I) by weight (B, H, O, I), or (1, H, O, I) shared by all rows: (B, H, C, O)."""
     if weight.shape[0] == x.shape[0]:
         return x @ weight.mT
     out: Tensor = torch.einsum("bhci,hoi->bhco", x, weight[0])
@@ -261,7 +261,7 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def clip_error(error: Tensor, clip: float | None) -> Tensor:
-    """Soft limit: error / sqrt(1 + mean(error^2) / clip^2), over the last axis; its root mean square stays below clip.
+    """Limit an error softly: error / sqrt(1 + mean(error^2) / clip^2), over the last axis; its rms stays below clip.
 
     It acts on single tokens, so the chunk form stays exact; for the last layer it is the gradient of a pseudo-Huber
     loss. With every |X_l| bounded by the layer before, no input can make the weights grow without bound while

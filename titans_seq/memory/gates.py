@@ -27,13 +27,13 @@ class Gates(NamedTuple):
 
 
 def without_autocast(t: Tensor) -> AbstractContextManager[Any]:
-    """Full precision inside, on the device of t; in bfloat16 products of many gates would drift."""
+    """Keep full precision inside, on the device of t; in bfloat16 products of many gates would drift."""
     device = t.device.type
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def decay(gate: Tensor) -> Tensor:
-    """Products of gates between tokens: (..., C) -> E (..., C, C) with E[t, k] = prod_{k < i <= t} gate_i, 0 above.
+    """Return the products of gates (..., C) between tokens: E (..., C, C), E[t, k] = prod_{k < i <= t} gate_i, 0 above.
 
     Built by doubling from products alone, without logarithm or division, so gates of exactly 0 and 1 and their
     gradients are exact.
@@ -53,7 +53,7 @@ def decay(gate: Tensor) -> Tensor:
 
 
 def chunk_gates(step_size: Tensor, momentum: Tensor | None, forget: Tensor | None, real: Tensor | None = None) -> Gates:
-    """Gate products of every chunk at once.
+    """Return gate products of every chunk at once.
 
     Args:
         step_size, momentum, forget: theta, eta, alpha (..., C); the latter two may be None (0).
@@ -83,6 +83,6 @@ def chunk_gates(step_size: Tensor, momentum: Tensor | None, forget: Tensor | Non
 
 
 def unbind_gates(gates: Gates) -> list[Gates]:
-    """Gates of N chunks (B, H, N, ...) as N gates (B, H, ...)."""
+    """Return gates of N chunks (B, H, N, ...) as N gates (B, H, ...)."""
     columns = [[None] * gates.read.shape[2] if g is None else list(g.unbind(2)) for g in gates]
     return [Gates(*row) for row in zip(*columns, strict=True)]

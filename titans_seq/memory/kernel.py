@@ -18,7 +18,7 @@ from titans_seq.memory.tokens import Tokens
 
 
 def is_usable(x: Tensor) -> bool:
-    """Whether the kernel is ready and covers this device and dtype."""
+    """Return whether the kernel is ready and covers this device and dtype."""
     return (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
@@ -36,7 +36,7 @@ def scan_rows(
     clip: float | None,
     anchor: Sequence[Tensor] | None,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """As `functional.scan_chunks`; without momentum the surprise list is empty."""
+    """Do what `functional.scan_chunks` does; without momentum the surprise list is empty."""
     depth, length = len(weights), tokens.q.shape[2]
     past: Sequence[Tensor] = ()
     if tokens.momentum is not None:
@@ -60,7 +60,7 @@ def extend(
     fill: int,
     clip: float | None,
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-    """Tokens into the open chunk of a stream; see `stream._extend`, whose arguments these are. No gradients.
+    """Put tokens into the open chunk of a stream; see `stream._extend`, whose arguments these are. No gradients.
 
     Returns:
         y (B, H, T, D), and inputs, errors and rows (read, write, scales) behind the tokens.
@@ -82,7 +82,7 @@ class KernelScan(torch.autograd.Function):
         ctx: Any, plan: tuple[int, float, int, bool], q: Tensor, k: Tensor, v: Tensor, theta: Tensor,
         eta: Tensor | None, alpha: Tensor | None, *matrices: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        """plan: chunk, clip, depth, whether gradients may follow; matrices: weights, surprise, anchor, as there are."""
+        """Run; plan: chunk, clip, depth, whether gradients may follow; matrices: weights, surprise, anchor."""
         chunk, clip, depth, keep = plan
         middle = depth if eta is None else 2 * depth
         weights, surprise, anchor = matrices[:depth], matrices[depth:middle], matrices[middle:]
@@ -96,7 +96,7 @@ class KernelScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_y: Tensor, *d_after: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of all tensors."""
+        """Return gradients of all tensors."""
         q, k, v, theta, eta, alpha, *more = ctx.saved_tensors
         chunk, clip, depth, _ = ctx.plan
         starts = more[len(more) - depth * (1 if eta is None else 2) :]
@@ -116,7 +116,7 @@ class KernelScan(torch.autograd.Function):
 
 
 def convolve(x: Tensor, tail: Tensor, weight: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """q, k, v (B, H, T, D) and the gate (B, T, H D), as `convolve.memory_inputs`.
+    """Return q, k, v (B, H, T, D) and the gate (B, T, H D), as `convolve.memory_inputs`.
 
     Args:
         x: (B, T, 4 H D).
@@ -140,7 +140,7 @@ class KernelConvolve(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *d_out: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of x, tail and weight."""
+        """Return gradients of x, tail and weight."""
         d_x, d_tail, d_weight = torch.ops.titans_seq.convolve_backward(
             [_rows(d) for d in d_out], *ctx.saved_tensors, ctx.heads
         )
@@ -148,7 +148,7 @@ class KernelConvolve(torch.autograd.Function):
 
 
 def gate_output(y: Tensor, gate: Tensor, weight: Tensor) -> Tensor:
-    """(B, T, H D): root mean square norm of each head of y (B, H, T, D), times weight (D) and gate (B, T, H D)."""
+    """Return (B, T, H D): each head of y (B, H, T, D), rms normed, times weight (D) and gate (B, T, H D)."""
     out: Tensor = KernelGate.apply(_rows(y), gate.contiguous(), weight.contiguous())  # type: ignore[no-untyped-call]
     return out
 
@@ -166,7 +166,7 @@ class KernelGate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of y, gate and weight."""
+        """Return gradients of y, gate and weight."""
         found: tuple[Tensor, Tensor, Tensor] = torch.ops.titans_seq.gate_backward(
             d_out.contiguous(), *ctx.saved_tensors
         )
@@ -174,21 +174,21 @@ class KernelGate(torch.autograd.Function):
 
 
 def _given(tokens: Tokens) -> list[Tensor | None]:
-    """q, k, v and the gates as the kernel takes them: of one dtype."""
+    """Return q, k, v and the gates as the kernel takes them: of one dtype."""
     dtype = tokens.q.dtype
     rows = [_rows(t.to(dtype)) for t in tokens[:3]]
     return [*rows, *(None if g is None else g.to(dtype) for g in tokens[3:])]
 
 
 def _rows(t: Tensor) -> Tensor:
-    """Tokens (..., T, D) with each token's features side by side."""
+    """Return tokens (..., T, D) with each token's features side by side."""
     if t.stride(-1) == 1 and t.stride(-2) >= t.shape[-1]:
         return t
     return t.clone(memory_format=torch.contiguous_format)  # `contiguous` overlooks strides of axes of length 1
 
 
 def _matrices(t: Tensor, like: Tensor) -> Tensor:
-    """(B, H, O, I) with each matrix in one piece; rows of the batch may share it."""
+    """Return (B, H, O, I) with each matrix in one piece; rows of the batch may share it."""
     t = t.to(like.dtype).expand(like.shape[0], -1, -1, -1)
     if t.stride(-1) == 1 and t.stride(-2) == t.shape[-1]:
         return t

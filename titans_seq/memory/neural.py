@@ -122,7 +122,7 @@ class NeuralMemory(nn.Module):
 
     @torch.no_grad()
     def surprise(self, x: Tensor, state: MemoryState | None = None, mask: Tensor | None = None) -> Tensor:
-        """Norm of each token's momentary surprise, (B, T, H): the loss gradient over all of the memory's weights.
+        """Return the norm of each token's momentary surprise, (B, T, H): the loss gradient over all weights.
 
         Taken, as in the update, at the weights of the token's chunk start (equation 16); zero at masked tokens.
         """
@@ -152,7 +152,7 @@ class NeuralMemory(nn.Module):
         norms: list[Tensor] | None = None,
         fill: int | None = None,
     ) -> tuple[Tensor, MemoryState]:
-        """`forward` without checks, padding on the right only: row b has `lengths[b]` real tokens (None: all).
+        """Run `forward` without checks, padding on the right only: row b has `lengths[b]` real tokens (None: all).
 
         A caller that knows how many tokens every row has in its open chunk can say so by `fill`.
         """
@@ -203,7 +203,7 @@ class NeuralMemory(nn.Module):
         return self.output(self._gated(q, F.silu(gate))), tail
 
     def _gated(self, y: Tensor, gate: Tensor) -> Tensor:
-        """Norm of each head of y (B, H, T, D), times gate (B, T, dim)."""
+        """Return norm of each head of y (B, H, T, D), times gate (B, T, dim)."""
         weight = self.output_norm.weight
         if kernel.is_usable(y) and y.dtype == gate.dtype == weight.dtype:
             return kernel.gate_output(y, gate, weight)
@@ -211,7 +211,7 @@ class NeuralMemory(nn.Module):
         return normed * gate
 
     def initial_state(self, batch: int, like: Tensor) -> MemoryState:
-        """The state before the first token, with the dtype and device of `like`."""
+        """Return the state before the first token, with the dtype and device of `like`."""
         first = [w.unsqueeze(0).to(like) for w in self.memory]
         tail = like.new_zeros(batch, self.config.conv_kernel - 1, 3 * self.config.dim)
         return MemoryState(open_stream(first, None, batch, self.config), tail)

@@ -16,7 +16,7 @@ from titans_seq.memory.neural import NeuralMemory
 
 @contextmanager
 def record_surprise(module: nn.Module) -> Iterator[list[list[Tensor]]]:
-    """Inside, each memory below `module` that runs appends its surprise norms (B, H, T) to a list of its own."""
+    """Record the surprise norms (B, H, T) of each memory below `module` that runs inside, each in a list of its own."""
     found: dict[NeuralMemory, list[Tensor]] = {m: [] for m in module.modules() if isinstance(m, NeuralMemory)}
 
     def watch(memory: NeuralMemory) -> None:
@@ -41,7 +41,7 @@ def record_surprise(module: nn.Module) -> Iterator[list[list[Tensor]]]:
 
 @contextmanager
 def record_step_sizes(network: nn.Module) -> Iterator[list[Tensor]]:
-    """A list to which each call of a memory inside appends its step sizes theta (B, T, H), with their graph."""
+    """Record the step sizes theta (B, T, H) of each call of a memory inside, with their graph."""
     sizes = list[Tensor]()
 
     def keep(most: float, _module: nn.Module, _inputs: object, gates: Tensor) -> None:

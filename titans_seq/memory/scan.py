@@ -59,7 +59,7 @@ def scan_stacked(
     anchor: Sequence[Tensor] | None,
     norms: list[Tensor] | None,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """As `functional.scan_chunks`; without momentum the surprise list is empty."""
+    """Do what `functional.scan_chunks` does; without momentum the surprise list is empty."""
     with without_autocast(tokens.q):
         batch, heads = tokens.q.shape[:2]
         carried = 1 + (tokens.momentum is not None)
@@ -95,7 +95,7 @@ def scan_stacked(
 
 
 def _arrange_gates(gates: Gates, anchored: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gates (..., N, C) in the arrangement of `scan`: G, what is read with, the last rows, how blocks mix."""
+    """Return gates (..., N, C) in the arrangement of `scan`: G, what is read with, the last rows, how blocks mix."""
     keep, last = gates.keep, gates.read[..., -1, :]
     home = [torch.ones_like(keep)] if anchored else []
     if gates.past is None or gates.write is None or gates.momentum is None:
@@ -123,7 +123,7 @@ class Scan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Chunk by chunk from the last, as `scan` went."""
+        """Go chunk by chunk from the last, as `scan` went."""
         with without_autocast(gradients[0]):
             depth = (len(ctx.saved_tensors) - 7) // 2  # seven of the tokens, then a stack and its starts per layer
             return _backward(ctx.options, ctx.saved_tensors[:-depth], ctx.saved_tensors[-depth:], gradients)
@@ -204,7 +204,7 @@ def scan(
     norms: list[Tensor] | None = None,
     keep: bool = True,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """The forward pass.
+    """Run the forward pass.
 
     Args:
         q, k, v: (R, N, C, D).
@@ -240,13 +240,13 @@ def scan(
 
 
 def surprise_norm(inputs: Sequence[Tensor], errors: Sequence[Tensor]) -> Tensor:
-    """Norm of each token's gradient over all layers' weights, (..., C): |outer(a, b)| = |a| |b|."""
+    """Return norm of each token's gradient over all layers' weights, (..., C): |outer(a, b)| = |a| |b|."""
     squares = [x.square().sum(-1) * e.square().sum(-1) for x, e in zip(inputs, errors, strict=True)]
     return torch.stack(squares).sum(0).sqrt()
 
 
 def _write(k: Tensor, v: Tensor, weights: list[Tensor], act: Activation, clip: float | None) -> WriteActivations:
-    """Forward and backward through the MLP at the chunk's first weights, each (R, I, O)."""
+    """Run forward and backward through the MLP at the chunk's first weights, each (R, I, O)."""
     inputs, outputs = [k], list[Tensor]()
     for layer, weight in enumerate(weights):
         if layer:
@@ -271,7 +271,7 @@ def _write_backward(
     act: Activation,
     clip: float | None,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Gradients of the weights, k and v, from those of minus the errors and minus the inputs."""
+    """Return gradients of the weights, k and v, from those of minus the errors and minus the inputs."""
     depth = len(weights)
     d_weights: list[Tensor] = [weights[0]] * depth
     slopes, d_outputs = [], []
@@ -303,7 +303,7 @@ def _read_inputs(
     stacks: list[Tensor] | tuple[Tensor, ...],
     act: Activation,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """What each layer reads (R, C, I), and the outputs of all layers but the last (R, C, O)."""
+    """Return what each layer reads (R, C, I), and the outputs of all layers but the last (R, C, O)."""
     seen: list[Tensor] = [q]
     hidden: list[Tensor] = []
     for layer, stack in enumerate(stacks[:-1]):
@@ -315,7 +315,7 @@ def _read_inputs(
 def _read_layer(
     x: Tensor, gate: Tensor, coefficients: Tensor, chunk: WriteActivations, stack: Tensor, layer: int
 ) -> Tensor:
-    """x (R, C, I) through the per-token weights: (R, C, O)."""
+    """Map x (R, C, I) by the per-token weights: (R, C, O)."""
     z = torch.bmm(_scale(x, coefficients), stack)
     return z.baddbmm_(torch.bmm(x, chunk.inputs[layer].mT).mul_(gate), chunk.errors[layer], alpha=-1)
 
@@ -337,12 +337,12 @@ def _clip_backward(d_error: Tensor, error: Tensor, shrink: Tensor | None, clip: 
 
 
 def _scale(x: Tensor, factors: Tensor) -> Tensor:
-    """x (R, C, I) times each column of factors (R, C, J): (R, C, J I)."""
+    """Return x (R, C, I) times each column of factors (R, C, J): (R, C, J I)."""
     return (x.unsqueeze(2) * factors.unsqueeze(3)).flatten(2)
 
 
 def _unscale(d_scaled: Tensor, factors: Tensor) -> Tensor:
-    """The gradient of x of `_scale`."""
+    """Return the gradient of x of `_scale`."""
     first, *others = d_scaled.chunk(factors.shape[-1], -1)
     total = first * factors[..., :1]
     for index, other in enumerate(others, 1):
@@ -351,23 +351,23 @@ def _unscale(d_scaled: Tensor, factors: Tensor) -> Tensor:
 
 
 def _shares(d_scaled: Tensor, x: Tensor, count: int) -> Tensor:
-    """The gradient of the factors of `_scale`."""
+    """Return the gradient of the factors of `_scale`."""
     shares: Tensor = (d_scaled.unflatten(2, (count, -1)) * x.unsqueeze(2)).sum(-1)
     return shares
 
 
 def _block(stack: Tensor, index: int, count: int) -> Tensor:
-    """One of `count` blocks of a stack (R, count I, O): (R, I, O)."""
+    """Return one of `count` blocks of a stack (R, count I, O): (R, I, O)."""
     return stack.chunk(count, 1)[index]
 
 
 def _tail(stack: Tensor, options: ScanOptions) -> Tensor:
-    """The carried blocks of a stack (R, M I, O)."""
+    """Return the carried blocks of a stack (R, M I, O)."""
     return stack if options.blocks == options.carried else stack[:, stack.shape[1] // options.blocks :]
 
 
 def _weights(stacks: list[Tensor] | tuple[Tensor, ...], options: ScanOptions) -> list[Tensor]:
-    """W (R, I, O) per layer: the anchor and the distance from it."""
+    """Return W (R, I, O) per layer: the anchor and the distance from it."""
     if options.blocks == options.carried:
         return [_block(stack, 0, options.blocks) for stack in stacks]
     return [_block(stack, 0, options.blocks) + _block(stack, 1, options.blocks) for stack in stacks]

@@ -49,7 +49,7 @@ class StreamState(State):
 
 
 def open_stream(weights: list[Tensor], surprise: list[Tensor] | None, batch: int, config: MemoryConfig) -> StreamState:
-    """A stream at the start of a chunk: weights (B, H, O, I) or (1, H, O, I), and the surprise (None: zero)."""
+    """Return a stream at the start of a chunk: weights (B, H, O, I) or (1, H, O, I), and the surprise (None: zero)."""
     heads, slots = config.heads, config.chunk_size
     empty = weights[0].new_zeros(batch, heads, slots)
     return StreamState(
@@ -187,7 +187,7 @@ def _extend(
 
 
 def _by_kernel(tokens: Tokens, config: MemoryConfig, norms: list[Tensor] | None) -> bool:
-    """Whether the kernel can take tokens into an open chunk: it has no gradients for that, nor surprise norms."""
+    """Return whether the kernel can take tokens into an open chunk: it has no gradients or norms for that."""
     plain = config.activation == "silu" and not config.online and norms is None
     return plain and not torch.is_grad_enabled() and kernel.is_usable(tokens.q)
 
@@ -215,7 +215,7 @@ def _fold(state: StreamState, anchor: list[Tensor] | None, config: MemoryConfig)
 
 
 def _where(rows: Tensor, yes: StreamState, no: StreamState) -> StreamState:
-    """Rows (B,) bool of the one state, the rest of the other."""
+    """Pick the rows (B,) bool from the one state, the rest from the other."""
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
         return torch.where(rows.to(a.device).reshape(-1, *[1] * (a.ndim - 1)), a, b)
@@ -231,7 +231,7 @@ def _advance_ragged(
     config: MemoryConfig,
     norms: list[Tensor] | None,
 ) -> tuple[Tensor, StreamState]:
-    """`advance` for rows of different lengths or at different places in their chunk.
+    """Advance rows of different lengths or at different places in their chunk.
 
     Row b's j-th token takes slot fill_b + j of the row's own chunks; slots before and after are padding, which
     writes nothing: q = k = v = theta = alpha = 0, eta = 1, and no surprise enters the weights there.

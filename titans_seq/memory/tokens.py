@@ -18,11 +18,11 @@ class Tokens(NamedTuple):
     forget: Tensor | None
 
     def slice(self, start: int, stop: int) -> "Tokens":
-        """Tokens start to stop."""
+        """Return the tokens from start to stop."""
         return Tokens(*(None if t is None else t[:, :, start:stop] for t in self))  # type: ignore[arg-type]
 
     def chunks(self, size: int) -> "list[Tokens]":
-        """(B, H, N, C, ...) of the whole chunks, and of the shorter one behind them."""
+        """Return (B, H, N, C, ...) of the whole chunks, and of the shorter one behind them."""
         length = self.q.shape[2]
         whole = length - length % size
         cuts = [(0, whole, size), (whole, length, length - whole)]
