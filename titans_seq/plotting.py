@@ -16,11 +16,27 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def save_figure(figure: Any, path: Path, title: str = "") -> None:
-    """Write a figure as PNG at once or not at all; a `$` in a text, such as a file's name, is no formula."""
-    if title:
-        figure.suptitle(title, fontsize=10)
-    for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
-        text.set_parse_math(False)
+def share_legend(figure: Any, columns: int) -> None:
+    """Draw one legend below all axes of a figure, each label once."""
+    handles = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if handles:
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=8, frameon=False
+        )
+
+
+def save_figure(figure: Any, path: Path, title: str | None = None, **options: Any) -> None:
+    """Write a figure as PNG at once or not at all.
+
+    Args:
+        title: stands above all axes. Titles and legends are shown as they are: a name in them may hold dollar signs.
+        options: for `Figure.savefig`.
+    """
+    if title is not None:
+        figure.suptitle(title, fontsize=10).set_parse_math(False)
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        for text in [axes.title, *([] if legend is None else legend.get_texts())]:
+            text.set_parse_math(False)
     with write_atomically(path) as temporary:
         figure.savefig(temporary, **({"format": "png", "dpi": 120} | options))
