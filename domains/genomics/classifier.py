@@ -64,7 +64,7 @@ class TitansDNAClassifier(
         network_: the trained network.
         lengths_: shortest, median and longest sequence of the training data, in letters.
 
-    Example:
+    Examples:
         >>> rich, poor = ["GCGC" * 5, "GGCC" * 6] * 10, ["ATAT" * 5, "TTAA" * 6] * 10
         >>> model = TitansDNAClassifier(dim=8, heads=1, motifs=8, max_epochs=8, batch_size=8)
         >>> model = model.fit(rich + poor, ["rich"] * 20 + ["poor"] * 20)

@@ -23,7 +23,7 @@ class SequenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         ambiguous: "unknown" maps N and the other IUPAC codes to one code, "error" refuses them.
 
-    Example:
+    Examples:
         >>> SequenceEncoder().transform(["ACGT", "nn"])
         array([[0, 1, 2, 3],
                [4, 4, 5, 5]], dtype=uint8)

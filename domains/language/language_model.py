@@ -58,7 +58,7 @@ class TitansLM(
         network_: the trained network.
         history_: losses per epoch, nats per token, and seconds.
 
-    Example:
+    Examples:
         >>> model = TitansLM(dim=16, layers=1, heads=2, context=16, epoch_steps=2, max_epochs=1)
         >>> model = model.fit("to be or not to be, that is the question. " * 20)
         >>> 0 < model.bits_per_byte("to be") == -model.score("to be")

@@ -24,7 +24,7 @@ MOST_SYMBOLS = 2**15 - 2
 class Vocabulary:
     """Text to tokens and back; one more token, `end`, stands before the first document and behind each.
 
-    Example:
+    Examples:
         >>> Vocabulary.from_text("bytes", "").encode("né").tolist()
         [110, 195, 169]
         >>> letters = Vocabulary.from_text("symbols", "banana")

@@ -57,7 +57,7 @@ class TitansForecaster(
         calibration_: errors on held-back windows; None where the history was too short for any.
         covariates_: names and scale of the covariates; None if there are none.
 
-    Example:
+    Examples:
         >>> import numpy as np, pandas as pd
         >>> days = pd.date_range("2024-01-01", periods=200, freq="D")
         >>> wave = np.sin(np.arange(200) * 2 * np.pi / 7)
@@ -115,8 +115,9 @@ class TitansForecaster(
                 best so far.
             data: the windows that `prepare` cut from the panel; None cuts them here.
             X: see `fit`.
-            covariates, values: the covariates that `read_covariates` read from X, and their values; None reads them
+            covariates: the covariates that `read_covariates` read from X, and their values; None reads them
                 here.
+            values: values of these covariates.
         """
         config = self.check()
         if covariates is None:

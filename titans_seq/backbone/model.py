@@ -36,7 +36,7 @@ class BackboneState(State):
 class TitansBackbone(nn.Module):
     """A causal sequence model: (B, T, dim) to (B, T, dim), whole or in any pieces.
 
-    Example:
+    Examples:
         >>> import torch
         >>> net = TitansBackbone(BackboneConfig(dim=32, layers=2, heads=2, chunk_size=8))
         >>> h, state = net(torch.randn(3, 20, 32))

@@ -49,7 +49,7 @@ class NeuralMemory(nn.Module):
     theta, eta, alpha by a linear map and a sigmoid, one scalar per head and token; the exact memory; a norm per
     head, a gate, and the output projection.
 
-    Example:
+    Examples:
         >>> import torch
         >>> memory = NeuralMemory(MemoryConfig(dim=32, heads=2, chunk_size=8))
         >>> y, state = memory(torch.randn(3, 20, 32))
