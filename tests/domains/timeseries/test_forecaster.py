@@ -10,7 +10,8 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 from titans_seq.domains.timeseries import TitansForecaster
-from titans_seq.errors import DataError, ModelError
+from titans_seq.errors import DataError, ModelError, TrainingError
+from titans_seq.training import TrainingConfig
 
 SMALL = {"horizon": 12, "context": 48, "dim": 16, "layers": 1, "max_epochs": 2, "batch_size": 64, "patch": 12}
 
@@ -185,8 +186,6 @@ def test_early_stopping_keeps_the_best(waves):
 
 
 def test_a_loss_that_is_not_finite_is_said(waves):
-    from titans_seq.errors import TrainingError
-
     with pytest.raises(TrainingError, match=r"not finite in epoch 1, step \d+: try a smaller"):
         TitansForecaster(**SMALL | {"learning_rate": 1e30}).fit(waves)
 
@@ -216,3 +215,31 @@ def test_every_variant_forecasts(waves, variant, tmp_path):
     model.save(tmp_path / "model")
     forecast = TitansForecaster.load(tmp_path / "model").predict()
     pd.testing.assert_frame_equal(forecast, model.predict(), check_exact=True)
+
+
+def test_parameters_of_every_configuration_reach_the_network(waves, tmp_path):
+    options = {
+        "variant": "mac", "chunk_size": 10, "window": 20, "persistent_tokens": 3, "mlp_expansion": 1,
+        "memory_activation": "gelu", "max_step": 0.25, "forget_to": "zero", "clip": None,
+    }  # fmt: skip
+    training = {"average": 0.9, "weight_decay": 0.1, "gradient_clip": None}
+    model = TitansForecaster(**SMALL | {"max_epochs": 1}, **options, **training).fit(waves)
+    backbone = model.network_.config.backbone
+    assert {name: getattr(backbone, name) for name in options} == options
+    assert {name: getattr(model.configure(TrainingConfig), name) for name in training} == training
+    loaded = TitansForecaster.load(model.save(tmp_path / "model"))
+    assert loaded.get_params() == model.get_params()
+    pd.testing.assert_frame_equal(loaded.predict(), model.predict(), check_exact=True)
+
+
+def test_each_training_option_changes_the_training(waves):
+    plain = TitansForecaster(**SMALL | {"max_epochs": 1}).fit(waves).predict()
+    for option in ({"average": 0.9}, {"weight_decay": 1.0}, {"gradient_clip": 1e-3}):
+        assert not np.allclose(TitansForecaster(**SMALL | {"max_epochs": 1}, **option).fit(waves).predict(), plain)
+
+
+def test_online_memories_forecast(waves):
+    model = TitansForecaster(**SMALL | {"max_epochs": 1}, memory_depth=1, online=True, clip=None).fit(waves)
+    assert np.isfinite(model.predict()).all(axis=None)
+    with pytest.raises(DataError, match="online"):
+        TitansForecaster(**SMALL, memory_depth=2, online=True, clip=None).fit(waves)
