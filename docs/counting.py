@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from titans_seq.backbone import BackboneConfig, TitansBackbone
-from titans_seq.domains.predictor import Predictor
+from titans_seq.domains.predictor import Predictor, read_column
 from titans_seq.domains.registry import Domain
 from titans_seq.domains.task import OnEpoch, Task, TaskOptions
 from titans_seq.errors import DataError
@@ -143,7 +143,7 @@ class NextNumber(Predictor):
 
     def from_table(self, table: pd.DataFrame) -> Any:
         """Return the digits of the column `sequence`."""
-        return [[int(digit) for digit in str(line)] for line in table["sequence"]]
+        return [[int(digit) for digit in str(line)] for line in read_column(table, "sequence")]
 
     def predict(self, question: Any) -> pd.DataFrame:
         """Return a row per sequence."""

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titans_seq.errors import DataError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,3 +39,11 @@ class Predictor(ABC):
     @abstractmethod
     def example(self) -> "pd.DataFrame":
         """Return a small table to ask with, its columns text and float64."""
+
+
+def read_column(table: "pd.DataFrame", name: str) -> list[Any]:
+    """Return the values of a column; raise DataError, with the columns that there are, if it is missing."""
+    if name not in table.columns:
+        raise DataError(f"the table has no column {name!r}; it has {', '.join(map(str, table.columns[:20])) or 'none'}")
+    values: list[Any] = table[name].tolist()
+    return values

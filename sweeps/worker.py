@@ -57,7 +57,9 @@ class Worker:
             KeyboardInterrupt: Ctrl-C or SIGTERM; the trial at hand is free for others at once.
         """
         import lightning.pytorch  # noqa: F401  seconds, which would else be the first trial's
-        import mlflow  # noqa: F401
+
+        if self.tracking_uri != OFF:
+            import mlflow  # noqa: F401
 
         with translate_storage_errors():
             while (trial := self._next()) is not None:

@@ -24,6 +24,8 @@ from titans_seq.errors import TrainingError
 from titans_seq.training import History, TrainingConfig, train
 from titans_seq.training.processes import take_share
 
+pytestmark = pytest.mark.slow
+
 TEXT = "To be, or not to be, that is the question. " * 30
 CONFIG = TrainingConfig(max_epochs=30, learning_rate=0.03, patience=1, average=0.9)
 

@@ -5,12 +5,11 @@ import importlib
 import os
 import pkgutil
 import shutil
-import statistics
 import subprocess
 import sys
 import sysconfig
-import time
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -28,9 +27,13 @@ def python(code, **options):
 
 
 def test_import_is_light():
-    heavy = ("lightning", "mlflow", "optuna", "pytorch_forecasting")
-    loaded = python(f"import sys, titans_seq; print([m for m in {heavy!r} if m in sys.modules])")
-    assert loaded.strip() == "[]"
+    """`import titans_seq` loads nothing heavy, and naming an estimator no tool that it does not use."""
+    heavy = ("torch", "sklearn", "pandas", "lightning", "mlflow", "optuna", "pytorch_forecasting", "matplotlib")
+    loaded = f"print([m for m in {heavy!r} if m in sys.modules])"
+    assert python(f"import sys, titans_seq; {loaded}").strip() == "[]"
+    tools = ("lightning", "mlflow", "optuna", "pytorch_forecasting", "matplotlib")
+    loaded = f"print([m for m in {tools!r} if m in sys.modules])"
+    assert python(f"import sys, titans_seq; titans_seq.TitansBackbone; {loaded}").strip() == "[]"
 
 
 def test_the_program_begins_without_torch():
@@ -41,17 +44,7 @@ def test_the_program_begins_without_torch():
     assert loaded.strip() == "[]"
 
 
-def test_import_takes_little_longer_than_torch():
-    def seconds(module):
-        started = time.perf_counter()
-        python(f"import {module}")
-        return time.perf_counter() - started
-
-    seconds("titans_seq")  # fills the file cache
-    pairs = [(seconds("torch"), seconds("titans_seq")) for _ in range(3)]
-    assert statistics.median(ours / torch for torch, ours in pairs) < 1.5
-
-
+@pytest.mark.slow
 def test_wheel_installs_and_every_module_imports(tmp_path):
     if not (ROOT / "pyproject.toml").exists():
         pytest.skip("not a checkout")
@@ -61,6 +54,9 @@ def test_wheel_installs_and_every_module_imports(tmp_path):
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 1_500_000
+    top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert top == {"titans_seq"}
     environment = tmp_path / "venv"
     venv.create(environment, with_pip=False)
     fresh = environment / "bin" / "python"

@@ -64,6 +64,7 @@ def test_unreachable_at_the_start(uri):
         pytest.fail("the work must not begin")
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_costs_a_warning_not_the_work(store, tmp_path):
     with tracking(store, tmp_path) as server:
         with track(server.uri, "things", "first", {"depth": 2}) as run:

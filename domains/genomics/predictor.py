@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from titans_seq.domains.genomics.classifier import TitansDNAClassifier
 from titans_seq.domains.genomics.records import read_sequences
-from titans_seq.domains.predictor import Predictor
+from titans_seq.domains.predictor import Predictor, read_column
 
 
 class ClassPredictor(Predictor):
@@ -25,7 +25,7 @@ class ClassPredictor(Predictor):
 
     def from_table(self, table: pd.DataFrame) -> Any:
         """Return the column `sequence`."""
-        return table[["sequence"]]
+        return pd.DataFrame({"sequence": read_column(table, "sequence")})
 
     def predict(self, question: Any) -> pd.DataFrame:
         """Return a row per sequence: its name if it has one, the predicted class, and each class's probability."""

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from titans_seq.domains.language.language_model import TitansLM
-from titans_seq.domains.predictor import Predictor
+from titans_seq.domains.predictor import Predictor, read_column
 from titans_seq.errors import DataError
 
 
@@ -22,7 +22,7 @@ class LineScorer(Predictor):
 
     def from_table(self, table: pd.DataFrame) -> Any:
         """Return the lines of the column `text`."""
-        lines = table["text"].tolist()
+        lines = read_column(table, "text")
         for row, line in enumerate(lines):
             if not isinstance(line, str) or "\n" in line:
                 raise DataError(f"row {row + 1} must be one line of text, not {line!r:.60}")

@@ -142,6 +142,7 @@ def test_window_attention_is_attention_with_a_band_mask():
             torch.testing.assert_close(full(x[:, t - 5 : t + 1])[0][:, -1], windowed[:, t], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_state_through_a_file_and_another_process(variant, tmp_path):
     net = build(variant)
@@ -191,6 +192,7 @@ def test_rows_of_a_state(variant):
     torch.testing.assert_close(again, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_export_at_a_fixed_length_equals_eager(variant):
     net = build(variant, torch.float32)

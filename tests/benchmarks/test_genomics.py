@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.__main__ import execute
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):

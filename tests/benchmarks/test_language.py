@@ -8,6 +8,8 @@ from benchmarks.__main__ import execute
 from benchmarks.ledger import Ledger
 from benchmarks.needle import Needle
 
+pytestmark = pytest.mark.slow
+
 TINY = ["--dim", "8", "--layers", "1", "--parameters", "4000", "--epoch-steps", "2", "--epochs", "1", "--seeds", "1"]
 
 

@@ -135,6 +135,7 @@ def test_classify_refuses(place, capsys, content, options, message):
     assert not list(place.glob("out/*"))
 
 
+@pytest.mark.slow
 def test_classify_keeps_the_best_model_after_ctrl_c(place):
     table(place / "a.csv", 200)
     code = "import sys; from titans_seq.cli import main; main(sys.argv[1:])"

@@ -174,6 +174,7 @@ def test_unsorted_stamps_are_sorted_with_a_warning(place, waves, capsys):
     assert "warning: the time stamps are not in order; they were sorted" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, waves):
     waves.to_csv(place / "data.csv")
     code = "import sys; from titans_seq.cli import main; main(sys.argv[1:])"
@@ -204,6 +205,7 @@ def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, waves):
     assert not (place / "out" / "metrics.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["log_epoch", "log_model"])
 def test_a_tracking_server_that_is_killed_costs_one_warning(place, table, monkeypatch, capsys, moment):
     goes_on = getattr(log, moment)

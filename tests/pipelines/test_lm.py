@@ -220,6 +220,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_model(place, book, monkeyp
     assert "error: the loss was not finite in epoch 1, step 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, book):
     code = "import sys; from titans_seq.cli import main; main(sys.argv[1:])"
     options = [*FAST, "--max-epochs", "100000", "--output", "out"]

@@ -112,3 +112,5 @@ def test_lines_as_a_file_and_as_a_table(small_lm, tmp_path):
     for wrong in ("two\nlines", None, 3.0):
         with pytest.raises(DataError, match="row 2 must be one line of text"):
             predictor.from_table(pd.DataFrame({"text": ["fine", wrong]}))
+    with pytest.raises(DataError, match="the table has no column 'text'; it has line"):
+        predictor.from_table(pd.DataFrame({"line": ["fine"]}))

@@ -15,6 +15,8 @@ from titans_seq.domains.timeseries import TitansForecaster
 from titans_seq.pipelines.log import log_model
 from titans_seq.tracking import track
 
+pytestmark = pytest.mark.slow
+
 SIZE = {"horizon": 6, "context": 24, "dim": 16, "layers": 1, "patch": 6, "stride": 6, "max_epochs": 1}
 
 

@@ -65,6 +65,7 @@ def test_retries_end(study, storage):
     assert Counts.from_trials(trials).lost == 4
 
 
+@pytest.mark.slow
 def test_a_trial_without_signs_of_life_is_lost(study, storage):
     trial = asked(study, storage)
     assert Counts.from_trials(reconcile(study, 3)).running == 1

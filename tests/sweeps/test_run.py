@@ -16,6 +16,7 @@ from titans_seq.sweeps.reconcile import ERROR, RETRY_OF, Counts
 VARY = ("--vary", "memory_depth=1:2", "learning_rate=1e-3:1e-2:log", "momentum=true,false")
 
 
+@pytest.mark.slow
 def test_a_sweep_from_plan_to_load_winner(wave_file, place, capsys):
     code = execute([*arguments(wave_file, *VARY), "--trials", "5", "--workers", "2", "--study", "waves", "--json"])
     assert code == 0
@@ -99,16 +100,30 @@ def test_the_winner_is_this_studys_own(wave_file, place):
     assert isinstance(_load_winner(place, task, best), TitansForecaster)
 
 
-def test_what_is_tried_depends_on_the_seed_alone(wave_file, place, capsys):
+def test_what_is_tried_depends_on_the_seed_alone(wave_file, place):
     tried = []
     for name in ("a", "b"):
-        options = ["--trials", "3", "--study", name, "--output", name, "--tracking-uri", "off", "--json"]
-        assert execute([*arguments(wave_file, *VARY, epochs=1), *options]) == 0
-        tried.append([(t.params, t.value) for t in trials(f"sqlite:///{place / 'sweeps.db'}", name)])
+        url, joined = planned(wave_file, f"sqlite:///{place / 'sweeps.db'}", name, VARY[1:], trials=3)
+        assert execute(joined) == 0
+        tried.append([(t.params, t.value) for t in trials(url, name)])
     assert tried[0] == tried[1]
 
 
-def killed_and_finished(url, wave_file, place, wanted=8):
+def planned(wave_file, url, study, space, **options):
+    """A study of a small forecaster that nobody works on yet: its storage, and the command of a worker."""
+    from titans_seq.pipelines.settings import parse_settings
+    from titans_seq.sweeps.plan import make_plan
+    from titans_seq.sweeps.space import Space
+    from titans_seq.sweeps.storage import open_storage
+    from titans_seq.sweeps.study import store_plan
+
+    fixed = parse_settings([*SMALL, "max_epochs=1"])
+    plan, _ = make_plan("timeseries", wave_file, Space.parse(list(space)), {"horizon": 8}, fixed=fixed, **options)
+    store_plan(open_storage(url, fresh=True), study, plan)
+    return url, ["sweep", "worker", "--study", study, "--storage", url, "--tracking-uri", "off", "--json"]
+
+
+def killed_and_finished(url, wave_file, place, wanted=5):
     """A sweep of two workers, of whom several are killed in the middle of a trial."""
     options = ["--trials", str(wanted), "--workers", "2", "--study", "killed", "--heartbeat", "1", "--tracking-uri"]
     sweep = program(*arguments(wave_file, *VARY, epochs=20), *options, "off", place=place, TITANS_SEQ_STORAGE=url)
@@ -145,29 +160,21 @@ def made(place):
     return url
 
 
+@pytest.mark.slow
 def test_killed_workers_lose_nothing_on_sqlite(wave_file, place):
     killed_and_finished(made(place), wave_file, place)
 
 
+@pytest.mark.slow
 def test_killed_workers_lose_nothing_on_postgresql(wave_file, place, postgresql):
     killed_and_finished(postgresql, wave_file, place)
 
 
 def test_workers_of_other_machines_join(wave_file, place, postgresql, capsys):
     """A worker with a storage and a study's name, and its data in another place."""
-    from titans_seq.pipelines.settings import parse_settings
-    from titans_seq.sweeps.plan import make_plan
-    from titans_seq.sweeps.space import Space
-    from titans_seq.sweeps.storage import open_storage
-    from titans_seq.sweeps.study import store_plan
-
-    space = Space.parse(["memory_depth=1,2"])
-    fixed = parse_settings([*SMALL, "max_epochs=1"])
-    plan, _ = make_plan("timeseries", wave_file, space, {"horizon": 8}, fixed=fixed, trials=2)
-    store_plan(open_storage(postgresql, fresh=True), "far", plan)
+    _, joined = planned(wave_file, postgresql, "far", ["memory_depth=1,2"], trials=2)
     elsewhere = place / "elsewhere.csv"
     elsewhere.write_bytes(wave_file.read_bytes())
-    joined = ["sweep", "worker", "--study", "far", "--storage", postgresql, "--tracking-uri", "off", "--json"]
     assert execute([*joined, "--data", str(elsewhere)]) == 0
     assert json.loads(capsys.readouterr().out)["complete"] == 2
     elsewhere.write_text("\n".join(wave_file.read_text().splitlines()[:-1]))
@@ -175,11 +182,12 @@ def test_workers_of_other_machines_join(wave_file, place, postgresql, capsys):
     assert "is not what the study began with" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True], ids=["told", "killed"])
 def test_ctrl_c_leaves_a_study_that_goes_on(killed, wave_file, place, capsys):
     """Also where a worker had no time to let its trial go."""
     url = made(place)
-    options = ["--trials", "3", "--study", "killed", "--tracking-uri", "off"]
+    options = ["--trials", "2", "--study", "killed", "--tracking-uri", "off"]
     sweep = program(*arguments(wave_file, *VARY, epochs=15), *options, place=place)
     wait_for(lambda: any(t.intermediate_values for t in trials(url, "killed")))
     team = children(sweep)
@@ -194,10 +202,11 @@ def test_ctrl_c_leaves_a_study_that_goes_on(killed, wave_file, place, capsys):
     assert all(t.state is not TrialState.RUNNING for t in before)
     assert execute([*arguments(wave_file, *VARY, epochs=15), *options, "--resume", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["complete"] + result["pruned"] == 3
+    assert result["complete"] + result["pruned"] == 2
     assert result["retried"] == result["lost"] == sum(t.state is TrialState.FAIL for t in before)
 
 
+@pytest.mark.slow
 def test_an_estimator_that_always_fails_ends_the_sweep(place, capsys, tmp_path):
     """A loss that is never finite."""
     hours = pd.date_range("2024-01-01", periods=300, freq="h", name="when")

@@ -86,6 +86,7 @@ def test_classes_of_every_kind(tmp_path, labels, kind):
     assert loaded.classes_.dtype == model.classes_.dtype
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(fitted, examples):
     again = clone(fitted).fit(*examples)
     np.testing.assert_array_equal(again.predict_proba(examples[0]), fitted.predict_proba(examples[0]))
@@ -93,6 +94,7 @@ def test_the_same_seed_gives_the_same_numbers(fitted, examples):
     assert np.abs(other.predict_proba(examples[0]) - fitted.predict_proba(examples[0])).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_in_a_pipeline_under_group_k_fold():
     X, y = planted(120)
     small = TitansDNAClassifier(**SMALL | {"max_epochs": 1})
@@ -138,6 +140,7 @@ def test_initial_step_is_where_the_memory_begins(tmp_path, examples):
     np.testing.assert_array_equal(loaded.predict_proba(examples[0]), model.predict_proba(examples[0]))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best(examples):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     model = TitansDNAClassifier(**SMALL | {"max_epochs": 1000, "patience": 1000})

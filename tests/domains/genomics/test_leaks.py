@@ -52,6 +52,7 @@ def test_short_sequences_and_unknown_letters_do_not_overlap():
     assert report.overlapping == {"test in train": 0}
 
 
+@pytest.mark.slow
 def test_published_leaks_are_found(real_data):
     """The figures that others have counted: 43 of 5,920 and 6 of 613."""
     from titans_seq.domains.genomics.splits import _read_folder
