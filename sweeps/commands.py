@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +45,6 @@ class SweepWorker(StudyOptions, TrackingOption):
 
         if self.output is not None:
             claim_folder(self.output, (), force=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with translate_storage_errors():
             study, storage, plan = _open_study(self)
             if self.data is not None:

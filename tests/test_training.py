@@ -101,6 +101,17 @@ def test_ctrl_c_returns_the_best_weights_and_the_signal_handler():
     assert judged == pytest.approx(min(history.validation_loss), rel=1e-4)
 
 
+def test_a_script_that_is_terminated_does_not_end_as_if_all_were_well():
+    network, history = nn.Linear(3, 1), History()
+    handler = signal.getsignal(signal.SIGTERM)
+    config = TrainingConfig(max_epochs=50, learning_rate=0.1)
+    with pytest.raises(SystemExit) as stop:
+        train(network, loss, batches(), batches(2, 1), config, lambda _: signal.raise_signal(signal.SIGTERM), history)
+    assert stop.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert judge(network) == pytest.approx(min(history.validation_loss), rel=1e-4)
+
+
 def test_numpy_counts_are_counts():
     config = TrainingConfig(max_epochs=np.int64(2), patience=np.int32(1))
     assert len(train(nn.Linear(3, 1), loss, batches(), batches(2, 1), config).train_loss) == 2

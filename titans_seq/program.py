@@ -1,14 +1,17 @@
 """A program of sub-commands: parsing, exit codes, and one line for what went wrong.
 
-Exit codes: 0 success, 2 wrong input, 130 Ctrl-C, 1 anything else.
+Exit codes: 0 success, 2 wrong input, 130 Ctrl-C or SIGTERM, which are one to all commands, 1 anything else.
 """
 
 import contextlib
 import io
 import itertools
 import re
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import tyro
@@ -29,7 +32,20 @@ def run_program(commands: Any, name: str, arguments: list[str]) -> int:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", TitansSeqWarning)
         warnings.showwarning = _print_warning
-        return _run(commands, name, arguments)
+        with _terminate_as_ctrl_c():
+            return _run(commands, name, arguments)
+
+
+@contextlib.contextmanager
+def _terminate_as_ctrl_c() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _run(commands: Any, name: str, arguments: list[str]) -> int:

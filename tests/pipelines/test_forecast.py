@@ -175,7 +175,8 @@ def test_unsorted_stamps_are_sorted_with_a_warning(place, waves, capsys):
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, waves):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, waves, sent):
     waves.to_csv(place / "data.csv")
     code = "import sys; from titans_seq.cli import main; main(sys.argv[1:])"
     options = ["--horizon", "12", "--context", "24", "--max-epochs", "100000", "--output", "out"]
@@ -191,7 +192,7 @@ def test_ctrl_c_keeps_the_best_model_and_ends_the_run_as_killed(place, waves):
             assert process.poll() is None, (place / "log").read_text()
             time.sleep(0.1)
         time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         assert process.wait(60) == 130
     finally:
         process.kill()

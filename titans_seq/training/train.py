@@ -117,7 +117,7 @@ def train(
             trainer.fit(Loop(network, loss, config), batches, validation)
         except SystemExit as stop:  # Lightning's answer to Ctrl-C, which also leaves SIGINT ignored
             if not isinstance(stop.__context__, KeyboardInterrupt):
-                raise
+                raise SystemExit(128 + signal.SIGTERM) from None
             interrupted = True
             signal.signal(signal.SIGINT, handler)
         except NonFiniteError:
