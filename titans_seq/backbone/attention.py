@@ -64,9 +64,11 @@ class Attention(nn.Module):
         state = self.initial_state(x.shape[0], k) if state is None else state
         cached, length = state.keys.shape[2], x.shape[1]
         keys, values = torch.cat([state.keys, k], 2), torch.cat([state.values, v], 2)
-        missing = (
-            None if fresh and self.window is None else (cached - state.count).to(x.device)
-        )  # empty slots, at front
+        missing = None  # empty slots, at front
+        if not fresh:
+            missing = (cached - state.count).to(x.device)
+        elif cached:
+            missing = torch.full((x.shape[0],), cached, device=x.device)
         if self.window is None or length + cached <= 2 * self.window:
             y = self._attend(q, keys, values, cached, missing)
         else:

@@ -52,6 +52,8 @@ def open_stream(weights: list[Tensor], surprise: list[Tensor] | None, batch: int
     """Return a stream at the start of a chunk: weights (B, H, O, I) or (1, H, O, I), and the surprise (None: zero)."""
     heads, slots = config.heads, config.chunk_size
     empty = weights[0].new_zeros(batch, heads, slots)
+    scales = empty.new_zeros(batch, heads, 3)
+    scales[..., ::2] = 1
     return StreamState(
         weights=[w.expand(batch, *w.shape[1:]) for w in weights],
         surprise=[w.new_zeros(batch, *w.shape[1:]) for w in weights] if surprise is None else surprise,
@@ -59,7 +61,7 @@ def open_stream(weights: list[Tensor], surprise: list[Tensor] | None, batch: int
         errors=[empty.new_zeros(batch, heads, slots, w.shape[-2]) for w in weights],
         read=empty,
         write=empty,
-        scales=empty.new_tensor([1.0, 0.0, 1.0]).expand(batch, heads, 3),
+        scales=scales,
         fill=torch.zeros(batch, dtype=torch.long),
     )
 
