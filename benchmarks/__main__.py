@@ -11,6 +11,7 @@ from tyro.conf import subcommand
 
 from benchmarks.genomics import Genomics
 from benchmarks.harness import Harness
+from benchmarks.keeping import Keeping
 from benchmarks.language import Language
 from benchmarks.long_horizon import LongHorizon
 from benchmarks.needle import Needle
@@ -31,6 +32,7 @@ from titans_seq.program import run_program
 Command = (
     Annotated[Genomics, subcommand("genomics")]
     | Annotated[Harness, subcommand("harness")]
+    | Annotated[Keeping, subcommand("keeping")]
     | Annotated[Language, subcommand("language")]
     | Annotated[LongHorizon, subcommand("long-horizon")]
     | Annotated[Needle, subcommand("needle")]

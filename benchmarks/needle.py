@@ -53,8 +53,8 @@ class Needle(BenchmarkOptions):
     """Bytes that attention sees, with and without a memory beside it."""
     chunk_size: int = 4
     """Of the memory."""
-    initial_forget: float = 1e-5
-    """Share of the memory that a byte forgets at first."""
+    half_life: float = 69_314
+    """Bytes after which half of a write is gone, at first."""
     max_step: float = 1.0
     """Step size of the memory at the most."""
     write_cost: float = 0.8
@@ -78,8 +78,6 @@ class Needle(BenchmarkOptions):
         from titans_seq.domains.language.plots import plot_lengths
 
         check_options(self, "parameters", "steps", "batch", "tests", "seeds")
-        if not 0 < self.initial_forget < 1:
-            raise DataError(f"initial-forget must lie between 0 and 1, not {self.initial_forget}")
         if not 0 <= self.write_cost < math.inf:
             raise DataError(f"write-cost must be at least 0, not {self.write_cost}")
         if not self.variants or not self.lengths:
@@ -147,7 +145,7 @@ class Needle(BenchmarkOptions):
                 chunk_size=self.chunk_size,
                 max_step=self.max_step,
                 induction=True,
-                initial_forget=self.initial_forget,
+                half_life=self.half_life,
             )
             return fit_parameters(config, self.parameters - (BYTES + 1) * self.dim)
         except ValueError as error:

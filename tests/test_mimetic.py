@@ -7,7 +7,7 @@ import torch
 
 from titans_seq import MemoryConfig, NeuralMemory
 from titans_seq.backbone.attention import Attention
-from titans_seq.memory.record import record_step_sizes
+from titans_seq.memory.record import record_gates
 
 
 @pytest.mark.parametrize("mixer", [NeuralMemory(MemoryConfig(dim=16, heads=2)), Attention(16, 2, None)])
@@ -49,10 +49,11 @@ def test_steps_out_of_range(step):
 def test_steps_stay_below_the_most(step, most, expected):
     memory = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=8, initial_step=step, max_step=most)).double()
     x = torch.randn(2, 24, 16, dtype=torch.float64)
-    with record_step_sizes(memory) as sizes, torch.no_grad():
+    with record_gates(memory) as gates, torch.no_grad():
         memory(x)
         memory.gates.bias[:2] = 100
         saturated, _ = memory(x)
+    sizes = [g.step_size for g in gates]
     torch.testing.assert_close(sizes[0].mean().item(), expected, rtol=0.2, atol=0)
     torch.testing.assert_close(sizes[1], torch.full_like(sizes[1], most))
     other = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=8)).double()

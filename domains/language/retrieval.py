@@ -15,7 +15,7 @@ from titans_seq.domains.language.needle import Needle, NeedleTask, found, needle
 from titans_seq.domains.language.network import LanguageNetwork
 from titans_seq.domains.language.segments import next_token_loss
 from titans_seq.domains.language.vocabulary import BYTES
-from titans_seq.memory.record import record_step_sizes
+from titans_seq.memory.record import record_gates
 
 
 @dataclass
@@ -83,12 +83,12 @@ class AnswerLoss:
         self.write_cost = write_cost
 
     def __call__(self, network: nn.Module, batch: NeedleBatch) -> Tensor:
-        with record_step_sizes(network) as sizes:
+        with record_gates(network) as gates:
             logits, _ = network(batch.tokens[:, :-1])
         loss = next_token_loss(logits, batch.tokens[:, 1:])[batch.answers].mean()
-        if not network.training or not sizes:
+        if not network.training or not gates:
             return loss
-        written = torch.stack([theta.sqrt().mean() for theta in sizes]).mean()
+        written = torch.stack([g.step_size.sqrt().mean() for g in gates]).mean()
         return loss + self.write_cost * torch.exp(-loss.detach()) * written
 
 

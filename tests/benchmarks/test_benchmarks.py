@@ -77,6 +77,20 @@ def test_counted_operations():
     assert operations(4, 2, 1, 8) == 2 * (2 * (4 + 12 + 32 + 8) + 80 + 24)
 
 
+def test_keeping(tmp_path, capsys):
+    options = ["--dim", "16", "--steps", "4", "--tokens", "256", "--seeds", "1", "--tests", "4", "--trained", "128"]
+    models = ["--models", "lmm, half-lives spread", "windowed attention", "--distances", "20", "300"]
+    assert execute(["keeping", *options, *models, "--output", str(tmp_path)]) == 0
+    assert "% recalled by tokens of noise" in capsys.readouterr().out
+    (written,) = tmp_path.glob("keeping-*.json")
+    memory, attention = json.loads(written.read_text())["runs"]
+    first, last = memory["gates"][0]["half_lives"]
+    assert first < 100 < 10_000 < last
+    assert attention["gates"] == []
+    assert set(memory["recalled"]) == {"20", "300"}
+    assert len(list(tmp_path.glob("keeping-*.png"))) == 1
+
+
 def test_recall(tmp_path, capsys):
     options = ["--dim", "16", "--steps", "2", "--tokens", "256", "--seeds", "1"]
     assert execute(["recall", *options, "--output", str(tmp_path)]) == 0
@@ -95,6 +109,8 @@ def test_recall(tmp_path, capsys):
         (["speed", "--tokens", "0"], "tokens must be at least 1"),
         (["speed", "--dim", "10"], "multiple of heads"),
         (["speed", "--only", "nobody"], "no contender's name contains nobody"),
+        (["keeping", "--trained", "100"], "a power of two"),
+        (["keeping", "--models", "gru"], "models must be some of"),
         (["recall", "--steps", "0"], "steps must be at least 1"),
         (["recall", "--learning-rate", "-1"], "learning-rate must be positive"),
         (["recall", "--initial-step", "-1"], "initial_step must"),

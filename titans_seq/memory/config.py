@@ -7,6 +7,8 @@ from titans_seq.validation import check_whole
 
 ActivationName = Literal["silu", "gelu"]
 ForgetTo = Literal["initial", "zero"]
+LONGEST = 1e9
+"""Half-life at the most, tokens."""
 DEEPEST = 64
 """Layers of a memory at the most; configurations may come from a file."""
 
@@ -59,8 +61,20 @@ class MemoryOptions:
     Off, training has to turn the convolutions of the keys first. Needs conv_kernel of at least 2.
     """
 
-    initial_forget: float | None = None
-    """alpha of equation 13 before training; None: small, see `NeuralMemory.reset_parameters`."""
+    half_life: float | None = None
+    """Tokens after which half of a write is forgotten, before training: alpha of equation 13 is 1 - 2 ** (-1 / half_life).
+    None: about 38, alpha = 0.02.
+
+    With `longest_half_life` that of the first head.
+    """
+
+    longest_half_life: float | None = None
+    """The same for the last head; those between lie on a logarithmic scale, and a memory of one head has this one.
+    None: all heads begin alike.
+
+    Heads that begin with long half-lives let a task teach its distance: recall trained on up to 1,024 tokens then
+    holds over 16,384.
+    """
 
     clip: float | None = 2.0
     """Soft limit on the root mean square of each layer's error signal; None leaves it free.
@@ -84,10 +98,16 @@ class MemoryOptions:
             raise ValueError(f"forget_to must be initial or zero, not {self.forget_to!r}")
         if not 0 < self.max_step <= 1:
             raise ValueError(f"max_step must be above 0 and at most 1, not {self.max_step!r}")
-        for name in ("initial_step", "initial_forget"):
+        if self.initial_step is not None and not 0 < self.initial_step < 1:
+            raise ValueError(f"initial_step must lie between 0 and 1 or be None, not {self.initial_step!r}")
+        for name in ("half_life", "longest_half_life"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < 1:
-                raise ValueError(f"{name} must lie between 0 and 1 or be None, not {value!r}")
+            if value is not None and not 1 <= value <= LONGEST:
+                raise ValueError(f"{name} must be at least 1 and at most {LONGEST:g} tokens or None, not {value!r}")
+        if self.longest_half_life is not None and self.longest_half_life < (self.half_life or 1):
+            raise ValueError(
+                f"longest_half_life ({self.longest_half_life!r}) must not be below half_life ({self.half_life!r})"
+            )
         if self.initial_step is not None and self.initial_step >= self.max_step:
             raise ValueError(f"initial_step must be below max_step ({self.max_step!r}), not {self.initial_step!r}")
         if self.induction and self.conv_kernel < 2:

@@ -4,6 +4,7 @@ Axes: B batch, H heads, N chunks, C tokens of one chunk.
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from math import log
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +25,16 @@ class Gates(NamedTuple):
     """Last row of N (..., C): weight of token k's gradient in the chunk's last S; None without momentum."""
     momentum: Tensor | None
     """m (...,): weight of the chunk's first S in its last S; None without momentum."""
+
+
+def half_life(forget: Tensor) -> Tensor:
+    """Return the tokens after which half of a write is gone, of alpha (...); infinite where nothing is forgotten."""
+    return -log(2) / torch.log1p(-forget)
+
+
+def forget_gate(life: Tensor) -> Tensor:
+    """Return the alpha (...) of a half-life in tokens."""
+    return -torch.expm1(-log(2) / life)
 
 
 def without_autocast(t: Tensor) -> AbstractContextManager[Any]:

@@ -4,7 +4,7 @@ Axes: B batch, T tokens, H heads, D features of a head, K width of the convoluti
 """
 
 from dataclasses import dataclass
-from math import log
+from math import log, log10
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from titans_seq.memory.activation import ACTIVATIONS
 from titans_seq.memory.config import MemoryConfig
 from titans_seq.memory.convolve import convolve, memory_inputs, next_tail, normalize
 from titans_seq.memory.functional import linear
+from titans_seq.memory.gates import forget_gate, half_life
 from titans_seq.memory.stream import StreamState, advance, open_stream
 from titans_seq.memory.tokens import Tokens
 from titans_seq.mimetic import init_mimetic
@@ -79,7 +80,7 @@ class NeuralMemory(nn.Module):
 
         eta starts at 0.5 and theta, if not told otherwise, at (1 - eta) / (2 C): a chunk of C identical keys then moves
         the memory's answer by 2 C theta / (1 - eta) = 1 of the way to the value, a full step that does not overshoot.
-        The projections begin as `mimetic` sets them.
+        alpha starts as `half_life` and `longest_half_life` say. The projections begin as `mimetic` sets them.
         """
         eta = 0.5 if self.config.momentum else 0.0
         theta = self.config.initial_step or min((1 - eta) / (2 * self.config.chunk_size), self.config.max_step / 2)
@@ -88,10 +89,10 @@ class NeuralMemory(nn.Module):
             nn.init.normal_(self.project.weight, std=self.config.dim**-0.5)
             init_mimetic(self.project.weight, self.output.weight)
             nn.init.normal_(self.gates.weight, std=0.1 * self.config.dim**-0.5)
-            alpha = self.config.initial_forget
-            forget = -INITIAL_FORGET if alpha is None else log(alpha / (1 - alpha))
-            bias = torch.tensor([log(theta / (1 - theta)), 0.0, forget])
+            bias = torch.tensor([log(theta / (1 - theta)), 0.0, -INITIAL_FORGET])
             self.gates.bias.copy_(bias.repeat_interleave(self.config.heads))
+            if self.config.half_life is not None or self.config.longest_half_life is not None:
+                self.gates.bias[2 * self.config.heads :] = torch.logit(forget_gate(self._initial_half_lives()))
             if self.conv is not None:
                 nn.init.normal_(self.conv, std=0.1)
                 self.conv[:, -1] += 1  # the token itself
@@ -101,6 +102,14 @@ class NeuralMemory(nn.Module):
                     self.conv[keys, -2] += 1  # the token before
             for weight in self.memory:
                 nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
+
+    def _initial_half_lives(self) -> Tensor:
+        """Return the half-life of each head before training (H,), float64."""
+        first = self.config.half_life or float(half_life(torch.sigmoid(torch.tensor(-INITIAL_FORGET))))
+        last, heads = self.config.longest_half_life or first, self.config.heads
+        if heads == 1:
+            return torch.tensor([last], dtype=torch.float64)
+        return torch.logspace(log10(first), log10(last), heads, dtype=torch.float64)
 
     def forward(
         self, x: Tensor, state: MemoryState | None = None, mask: Tensor | None = None

@@ -1,4 +1,4 @@
-"""Surprise and step sizes of all memories inside a network, while the network runs.
+"""Surprise and gates of all memories inside a network, while the network runs; and the network without its writes.
 
 Axes: B batch, T tokens, H heads.
 """
@@ -6,7 +6,7 @@ Axes: B batch, T tokens, H heads.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from titans_seq.memory.neural import NeuralMemory
 @contextmanager
 def record_surprise(module: nn.Module) -> Iterator[list[list[Tensor]]]:
     """Record the surprise norms (B, H, T) of each memory below `module` that runs inside, each in a list of its own."""
-    found: dict[NeuralMemory, list[Tensor]] = {m: [] for m in module.modules() if isinstance(m, NeuralMemory)}
+    found: dict[NeuralMemory, list[Tensor]] = {m: [] for m in _memories(module)}
 
     def watch(memory: NeuralMemory) -> None:
         step = memory.step
@@ -39,18 +39,57 @@ def record_surprise(module: nn.Module) -> Iterator[list[list[Tensor]]]:
             del memory.step
 
 
+class GateValues(NamedTuple):
+    """What a memory's gates said of the tokens of one call, each (B, T, H)."""
+
+    memory: NeuralMemory
+    """Whose gates they are."""
+    step_size: Tensor
+    """theta."""
+    momentum: Tensor
+    """eta."""
+    forget: Tensor
+    """alpha."""
+
+
 @contextmanager
-def record_step_sizes(network: nn.Module) -> Iterator[list[Tensor]]:
-    """Record the step sizes theta (B, T, H) of each call of a memory inside, with their graph."""
-    sizes = list[Tensor]()
+def record_gates(network: nn.Module) -> Iterator[list[GateValues]]:
+    """Record the gates of each call of a memory inside, with their graph."""
+    found = list[GateValues]()
 
-    def keep(most: float, _module: nn.Module, _inputs: object, gates: Tensor) -> None:
-        sizes.append(most * torch.sigmoid(gates.unflatten(-1, (3, -1))[..., 0, :]))
+    def keep(memory: NeuralMemory, _module: nn.Module, _inputs: object, logits: Tensor) -> None:
+        theta, eta, alpha = torch.sigmoid(logits).unflatten(-1, (3, -1)).unbind(-2)
+        found.append(GateValues(memory, memory.config.max_step * theta, eta, alpha))
 
-    memories = [m for m in network.modules() if isinstance(m, NeuralMemory)]
-    hooks = [m.gates.register_forward_hook(partial(keep, m.config.max_step)) for m in memories]
+    with _hooks({memory: partial(keep, memory) for memory in _memories(network)}):
+        yield found
+
+
+@contextmanager
+def without_writes(network: nn.Module) -> Iterator[None]:
+    """Switch off all writing inside: step sizes are 0, and every memory stays what it is, or fades.
+
+    What a trained network loses by it is what comes through its memories.
+    """
+
+    def silence(_module: nn.Module, _inputs: object, logits: Tensor) -> Tensor:
+        heads = logits.shape[-1] // 3
+        return torch.cat([torch.full_like(logits[..., :heads], -torch.inf), logits[..., heads:]], -1)
+
+    with _hooks(dict.fromkeys(_memories(network), silence)):
+        yield
+
+
+def _memories(network: nn.Module) -> list[NeuralMemory]:
+    return [m for m in network.modules() if isinstance(m, NeuralMemory)]
+
+
+@contextmanager
+def _hooks(hooks: dict[NeuralMemory, Any]) -> Iterator[None]:
+    """Have each memory's gates pass through a hook."""
+    handles = [memory.gates.register_forward_hook(hook) for memory, hook in hooks.items()]
     try:
-        yield sizes
+        yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()

@@ -25,7 +25,7 @@ from titans_seq.domains.language.retrieval import (
     needle_loader,
 )
 from titans_seq.errors import DataError
-from titans_seq.memory.record import record_step_sizes
+from titans_seq.memory.record import record_gates
 from titans_seq.training import TrainingConfig, temporary_seed, train
 
 ESSAY = "He wrote on. She read it all! Was it any good? Some of it was. The rest was not worth the ink it took. " * 3
@@ -181,12 +181,11 @@ def test_a_network_trains_on_needles(variant):
 def test_step_sizes_are_those_of_all_memories(variant, memories):
     config = BackboneConfig(variant=variant, dim=16, layers=2, heads=2, window=8, chunk_size=4, initial_step=0.1)
     network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=config))
-    with record_step_sizes(network) as sizes:
+    with record_gates(network) as gates:
         network(torch.randint(256, (3, 20)))
     network(torch.randint(256, (3, 20)))  # no longer watched
-    assert len(sizes) >= memories
-    assert bool(sizes) == bool(memories)
-    for theta in sizes:
+    assert len({g.memory for g in gates}) == memories
+    for theta in (g.step_size for g in gates):
         assert theta.shape[::2] == (3, 2)
         assert theta.mean().item() == pytest.approx(0.1, rel=0.2)
 
@@ -201,9 +200,9 @@ def test_a_price_makes_a_memory_write_less():
         options = TrainingConfig(max_epochs=2, learning_rate=1e-2)
         loss = AnswerLoss(cost)
         train(network, loss, needle_loader(training), needle_loader(validation), options)
-        with record_step_sizes(network) as sizes:
+        with record_gates(network) as gates:
             network(validation.kept[0].tokens)
-        found[cost] = sizes[0].mean().item()
+        found[cost] = gates[0].step_size.mean().item()
     assert found[100.0] < 0.8 * found[0.0]
 
 

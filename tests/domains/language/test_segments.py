@@ -130,17 +130,20 @@ def test_losses_over_a_text_in_any_pieces():
 @pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal"])
 def test_a_memory_that_begins_as_an_induction_head(variant):
     from titans_seq.memory import NeuralMemory
+    from titans_seq.memory.gates import half_life
 
     size = {"dim": 16, "layers": 2, "heads": 2, "window": 8, "chunk_size": 4}
     plain, other = (
         LanguageNetwork(LanguageConfig(vocabulary=100, backbone=BackboneConfig(variant=variant, **size, **options)))
-        for options in ({}, {"induction": True, "initial_forget": 0.001})
+        for options in ({}, {"induction": True, "half_life": 700.0})
     )
     for module in other.modules():
         if isinstance(module, NeuralMemory):
             queries, keys, values = module.conv.unflatten(0, (3, -1)).mean(1)
             assert queries.argmax() == values.argmax() == 3
             assert keys.argmax() == 2
-            torch.testing.assert_close(module.gates.bias[-2:].sigmoid(), torch.full((2,), 0.001))
+            torch.testing.assert_close(
+                half_life(module.gates.bias[-2:].sigmoid()), torch.full((2,), 700.0), rtol=1e-3, atol=0
+            )
     tokens = torch.randint(100, (1, 12))
     assert not torch.allclose(plain(tokens)[0], other(tokens)[0])

@@ -1,0 +1,213 @@
+"""`python -m benchmarks keeping`: over what distance a memory holds one association, and which initial gates let it.
+
+A key and its value stand in front of noise, and the key is asked for behind it. Lengths of training examples grow from
+64 to `trained` tokens; tests go far beyond. Every network is also tested with its writing switched off, which shows how
+much of the answers comes through the memory, and its gates are read: half-lives of its heads, and how much it writes at
+the association and in the noise. Windowed attention stands beside it; full attention, which sees everything, controls.
+"""
+
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.environment import describe
+from benchmarks.figure import Figure
+from benchmarks.ledger import Ledger
+from benchmarks.options import BenchmarkOptions, check_options, write_result
+from titans_seq.errors import DataError
+from titans_seq.pipelines.output import plain_table
+from titans_seq.spread import format_spread, mean_and_spread
+
+SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
+
+MODELS: dict[str, dict[str, Any]] = {
+    "lmm, defaults": {},
+    "lmm, induction": {"induction": True},
+    "lmm, half-lives spread": SPREAD,
+    "lmm, both": {"induction": True, **SPREAD},
+    "mac, half-lives spread": {"variant": "mac", **SPREAD},
+    "mag, half-lives spread": {"variant": "mag", **SPREAD},
+    "mal, half-lives spread": {"variant": "mal", **SPREAD},
+    "windowed attention": {"variant": "attention"},
+    "full attention": {"variant": "attention", "window": None},
+}
+"""Changed fields of `BackboneConfig`, by row."""
+
+PART = 50
+"""Steps between two looks at the validation examples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeping(BenchmarkOptions):
+    """Share of associations that are recalled over a distance, by initial gates and backbone, over several seeds."""
+
+    models: tuple[str, ...] = tuple(MODELS)
+    """Rows."""
+    trained: int = 1024
+    """Tokens of the longest training examples, a power of two of at least 64."""
+    distances: tuple[int, ...] = (64, 512, 2048, 8192, 16_384)
+    """Tokens of noise between the association and its key in the tests."""
+    dim: int = 64
+    """Width; 2 layers, 2 heads."""
+    window: int = 32
+    """Tokens that attention sees, with and without a memory beside it."""
+    chunk_size: int = 16
+    """Of the memory."""
+    steps: int = 300
+    """Training steps."""
+    tokens: int = 4096
+    """Of a step."""
+    learning_rate: float = 3e-3
+    """Peak rate."""
+    tests: int = 64
+    """Examples of each distance."""
+    seeds: int = 3
+    """Runs of each."""
+    seed: int = 0
+    """Of the first run; the next one has the next."""
+
+    def run(self) -> dict[str, Any]:
+        """Measure; return the content of the JSON file."""
+        check_options(self, "dim", "window", "tokens", "seeds", "steps", "chunk_size", "tests")
+        unknown = [name for name in self.models if name not in MODELS]
+        if unknown or not self.models or not self.distances or min(self.distances) < 1:
+            raise DataError(f"models must be some of {', '.join(MODELS)}; distances at least 1")
+        if self.trained < 64 or self.trained.bit_count() != 1:
+            raise DataError(f"trained must be a power of two of at least 64, not {self.trained}")
+        for model in self.models:
+            self.backbone(model)
+        left_out = ("output", "json", "seeds", "seed", "models")
+        settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
+        ledger = Ledger(self.output, "keeping", settings)
+        for seed in range(self.seed, self.seed + self.seeds):
+            for model in self.models:
+                row = ledger.find(model=model, seed=seed) or ledger.add(
+                    {"model": model, "seed": seed, **self.once(model, seed)}
+                )
+                if not self.json:
+                    shares = ", ".join(f"{n}: {share:.0%}" for n, share in row["recalled"].items())
+                    print(f"{model}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
+        rows = sorted(ledger.rows, key=lambda row: (list(MODELS).index(row["model"]), row["seed"]))
+        result: dict[str, Any] = {
+            "benchmark": "keeping",
+            "settings": settings,
+            "summary": summarize(rows),
+            "runs": rows,
+            **describe(),
+        }
+        write_result(self.output, "keeping", result)
+        if self.output is not None:
+            from titans_seq.domains.language.plots import plot_lengths
+
+            points = {
+                model: {int(n): (of["mean"], of["spread"]) for n, of in lengths.items()}
+                for model, lengths in result["summary"].items()
+            }
+            path = self.output / f"keeping-{result['date']}.png"
+            plot_lengths(path, points, 1 / 32, f"associations recalled, trained on up to {self.trained:,} tokens")
+        ledger.close()
+        if not self.json:
+            cells = {
+                model: {f"{int(n):,}": format_spread(100 * of["mean"], 100 * of["spread"], 1) for n, of in per.items()}
+                for model, per in result["summary"].items()
+            }
+            plain_table("% recalled by tokens of noise, mean and standard deviation over seeds", cells)
+        return result
+
+    def backbone(self, model: str) -> Any:
+        """Return the configuration of a row."""
+        from titans_seq.backbone import BackboneConfig
+
+        size: dict[str, Any] = {n: getattr(self, n) for n in ("dim", "window", "chunk_size")}
+        try:
+            return BackboneConfig(**{"layers": 2, "heads": 2, **size, **MODELS[model]})
+        except ValueError as error:
+            raise DataError(str(error)) from error
+
+    def once(self, model: str, seed: int) -> dict[str, Any]:
+        """Train and test one network."""
+        from benchmarks.association import VOCABULARY, Associations, associations
+        from titans_seq.domains.language.recall import RecallNetwork, recall_accuracy, recall_loader, recall_loss
+        from titans_seq.memory.record import without_writes
+        from titans_seq.training import TrainingConfig, temporary_seed, train
+
+        part = min(PART, self.steps)
+        epochs = -(-self.steps // part)
+        with temporary_seed(seed):
+            network = RecallNetwork(self.backbone(model), VOCABULARY)
+        history = train(
+            network,
+            recall_loss,
+            recall_loader(Associations(self.trained, self.tokens, part, epochs, 3 * seed)),
+            recall_loader([associations(64, self.trained, 3 * seed + 1)]),
+            TrainingConfig(
+                max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, random_state=seed,
+                verbose=sys.stderr.isatty(),
+            ),
+        )  # fmt: skip
+        started, recalled = time.perf_counter(), dict[str, float]()
+        for distance in self.distances:
+            examples = associations(self.tests, distance + 3, 3 * seed + 2)
+            recalled[str(distance)] = recall_accuracy(network, examples, batch=16)
+        examples = associations(self.tests, self.trained, 3 * seed + 2)
+        with without_writes(network):
+            silent = recall_accuracy(network, examples)
+        return {
+            "recalled": recalled,
+            "recalled_without_writes": silent,
+            "gates": read_gates(network, examples),
+            "validation_loss": history.validation_loss,
+            "steps": part * len(history.train_loss),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "seconds": history.seconds,
+            "test_seconds": time.perf_counter() - started,
+        }
+
+
+def read_gates(network: Any, examples: Any) -> list[dict[str, Any]]:
+    """Return of each memory the half-lives of its heads, and their mean step sizes at the association and elsewhere."""
+    import torch
+
+    from titans_seq.memory.gates import half_life
+    from titans_seq.memory.record import record_gates
+
+    with record_gates(network) as calls, torch.no_grad():
+        network(examples.tokens, torch.ones_like(examples.tokens, dtype=torch.bool))
+    found = []
+    for memory in dict.fromkeys(call.memory for call in calls):
+        own = [call for call in calls if call.memory is memory]
+        theta, alpha = (torch.cat([getattr(c, name) for c in own], 1) for name in ("step_size", "forget"))
+        found.append(
+            {
+                "half_lives": half_life(alpha.mean((0, 1))).clamp_max(1e9).tolist(),
+                "step_at_pair": theta[:, :3].mean((0, 1)).tolist(),
+                "step_in_noise": theta[:, 3:].mean((0, 1)).tolist(),
+            }
+        )
+    return found
+
+
+def summarize(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return, by row and distance, mean and standard deviation of the share that was recalled."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row["recalled"] for row in rows if row["model"] == model]
+        found[model] = {
+            n: dict(zip(("mean", "spread"), mean_and_spread(of[n] for of in own), strict=True)) for n in own[0]
+        }
+    return found
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    settings, found = result["settings"], result["summary"]
+
+    def cells(lengths: dict[str, dict[str, float]]) -> str:
+        return " / ".join(f"{100 * of['mean']:.0f}" for of in lengths.values())
+
+    lengths = " / ".join(f"{int(n):,}" for n in next(iter(found.values())))
+    what = f"one association behind {lengths} tokens of noise, trained on up to {settings['trained']:,}; % recalled"
+    attention = {name: of for name, of in found.items() if name.endswith("attention")}
+    own = "; ".join(f"{name} {cells(of)}" for name, of in found.items() if name not in attention)
+    return [Figure(what, own, "; ".join(f"{name} {cells(of)}" for name, of in attention.items()))]
