@@ -62,9 +62,9 @@ class MemoryOptions:
     """
 
     half_life: float | None = None
-    """Tokens after which half of a write is forgotten, before training: alpha of equation 13 is 1 - 2 ** (-1 / half_life).
-    None: about 38, alpha = 0.02.
+    """Tokens after which half of a write is gone, before training: alpha of equation 13 is 1 - 2 ** (-1 / half_life).
 
+    None: about 38, alpha = 0.02.
     With `longest_half_life` that of the first head.
     """
 
