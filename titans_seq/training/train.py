@@ -117,7 +117,9 @@ def train(
             trainer.fit(Loop(network, loss, config), batches, validation)
         except SystemExit as stop:  # Lightning's answer to Ctrl-C, which also leaves SIGINT ignored
             if not isinstance(stop.__context__, KeyboardInterrupt):
-                raise SystemExit(128 + signal.SIGTERM) from None
+                if trainer.received_sigterm:  # which Lightning ends as a success
+                    raise SystemExit(128 + signal.SIGTERM) from None
+                raise
             interrupted = True
             signal.signal(signal.SIGINT, handler)
         except NonFiniteError:
