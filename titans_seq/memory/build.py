@@ -16,7 +16,9 @@ from titans_seq.errors import TitansSeqError, reason
 
 SOURCES = tuple(
     Path(__file__).with_name(name)
-    for name in ("scan.cpp", "scan_backward.cpp", "convolve.cpp", "gate.cpp", "scan.h", "vector.h")
+    for name in (
+        "scan.cpp", "scan_backward.cpp", "convolve.cpp", "gate.cpp", "scan.h", "gates.h", "product.h", "vector.h",
+    )
 )
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 SWITCH = "TITANS_SEQ_KERNEL"

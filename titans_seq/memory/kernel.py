@@ -6,8 +6,8 @@ in torch.
 Axes: B batch, H heads, T tokens, D features of a head, O / I outputs / inputs of a memory layer.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,35 @@ def is_usable(x: Tensor) -> bool:
     )
 
 
+class Matrices(NamedTuple):
+    """The matrices of a memory, (B, H, O, I) per layer each."""
+
+    weights: Sequence[Tensor]
+    """None at all where they are the anchor."""
+    surprise: Sequence[Tensor]
+    """None at all where it is zero."""
+    anchor: Sequence[Tensor]
+    """None at all where forgetting leads to zero."""
+
+    @classmethod
+    def of(
+        cls,
+        like: Tensor,
+        weights: Sequence[Tensor],
+        surprise: Sequence[Tensor] | None,
+        anchor: Sequence[Tensor] | None,
+    ) -> "Matrices":
+        """Return them as the kernel takes them, with the dtype and batch of `like`."""
+        fresh = anchor is not None and not surprise and all(a is w for a, w in zip(anchor, weights, strict=True))
+        kinds = (() if fresh else weights, surprise or (), anchor or ())
+        return cls(*([_matrices(m, like) for m in kind] for kind in kinds))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Return the matrices of each kind."""
+        return tuple(map(len, self))
+
+
 def scan_rows(
     tokens: Tokens,
     weights: Sequence[Tensor],
@@ -37,82 +66,129 @@ def scan_rows(
     anchor: Sequence[Tensor] | None,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Do what `functional.scan_chunks` does; without momentum the surprise list is empty."""
-    depth, length = len(weights), tokens.q.shape[2]
-    past: Sequence[Tensor] = ()
-    if tokens.momentum is not None:
-        past = [torch.zeros_like(w) for w in weights] if surprise is None else surprise
-    matrices = [_matrices(m, tokens.q) for m in (*weights, *past, *(anchor or ()))]
-    given = _given(tokens)
-    wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*given, *matrices))
-    plan = (min(chunk_size, length), clip or 0.0, depth, wanted)
-    y, *after = KernelScan.apply(plan, *given, *matrices)  # type: ignore[no-untyped-call]
-    return y, after[:depth], after[depth:]
-
-
-def extend(
-    tokens: Tokens,
-    weights: Sequence[Tensor],
-    surprise: Sequence[Tensor],
-    anchor: Sequence[Tensor] | None,
-    inputs: Sequence[Tensor],
-    errors: Sequence[Tensor],
-    rows: tuple[Tensor, Tensor, Tensor],
-    fill: int,
-    clip: float | None,
-) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-    """Put tokens into the open chunk of a stream; see `stream._extend`, whose arguments these are. No gradients.
-
-    Returns:
-        y (B, H, T, D), and inputs, errors and rows (read, write, scales) behind the tokens.
-    """
-    carried = () if tokens.momentum is None else surprise
-    matrices = [[_matrices(t, tokens.q) for t in kind] for kind in (weights, carried, anchor or (), inputs, errors)]
-    taken = [r.to(tokens.q.dtype).contiguous() for r in rows]
-    found: tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]] = torch.ops.titans_seq.scan_extend(
-        *_given(tokens), *matrices, *taken, fill, clip or 0.0
-    )
-    return found
+    matrices = Matrices.of(tokens.q, weights, None if tokens.momentum is None else surprise, anchor)
+    given = [*_given(tokens), *(m for kind in matrices for m in kind)]
+    wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+    y, *after = KernelScan.apply((chunk_size, clip or 0.0, matrices.counts, wanted), *given)  # type: ignore[no-untyped-call]
+    return y, after[: len(weights)], after[len(weights) :]
 
 
 class KernelScan(torch.autograd.Function):
     """`scan.cpp` behind autograd; first derivatives only."""
 
     @staticmethod
-    def forward(
-        ctx: Any, plan: tuple[int, float, int, bool], q: Tensor, k: Tensor, v: Tensor, theta: Tensor,
-        eta: Tensor | None, alpha: Tensor | None, *matrices: Tensor,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
-        """Run; plan: chunk, clip, depth, whether gradients may follow; matrices: weights, surprise, anchor."""
-        chunk, clip, depth, keep = plan
-        middle = depth if eta is None else 2 * depth
-        weights, surprise, anchor = matrices[:depth], matrices[depth:middle], matrices[middle:]
-        y, weights_after, surprise_after, starts = torch.ops.titans_seq.scan_forward(
-            q, k, v, theta, eta, alpha, weights, surprise, anchor, chunk, clip, keep
-        )
+    def forward(ctx: Any, plan: tuple[int, float, tuple[int, ...], bool], *given: Tensor) -> tuple[Tensor, ...]:
+        """Run; plan: chunk size, clip, matrices of each kind, whether gradients may follow; given: tokens, matrices."""
         ctx.plan = plan
-        ctx.save_for_backward(q, k, v, theta, eta, alpha, *anchor, *starts)
-        return (y, *weights_after, *surprise_after)
+        chunk_size, clip, counts, keep = plan
+        y, weights, surprise, starts = torch.ops.titans_seq.scan_forward(*_split(given, counts), chunk_size, clip, keep)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*given, *starts)
+        return (y, *weights, *surprise)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_y: Tensor, *d_after: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_y: Tensor | None, *d_after: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return gradients of all tensors."""
-        q, k, v, theta, eta, alpha, *more = ctx.saved_tensors
-        chunk, clip, depth, _ = ctx.plan
-        starts = more[len(more) - depth * (1 if eta is None else 2) :]
-        anchor = more[: len(more) - len(starts)]
-        d_after = tuple(d.contiguous() for d in d_after)
-        found = torch.ops.titans_seq.scan_backward(
-            _rows(d_y), d_after[:depth], d_after[depth:], q, k, v, theta, eta, alpha, starts, anchor,
-            chunk, clip,
-        )  # fmt: skip
-        tokens, matrices = found[:6], found[6:]
-        if eta is None:
-            tokens[4] = None
-        if alpha is None:
-            tokens[5] = None
-        kinds = len(matrices) // depth
-        return (None, *tokens, *(m for kind in range(kinds) for m in matrices[kind::kinds]))
+        chunk_size, clip, counts, _ = ctx.plan
+        given, starts = ctx.saved_tensors[: 6 + sum(counts)], ctx.saved_tensors[6 + sum(counts) :]
+        return (None, *_backward(given, counts, starts, chunk_size, clip, d_y, d_after))
+
+
+def _backward(
+    given: Sequence[Tensor],
+    counts: tuple[int, ...],
+    starts: Sequence[Tensor],
+    chunk_size: int,
+    clip: float,
+    d_y: Tensor | None,
+    d_after: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Return the gradients of `given` from those of y, and of weights and surprise behind the last token."""
+    *tokens, weights, surprise, anchor = _split(given, counts)
+    depth, (q, _, v) = len(weights or anchor), tokens[:3]
+    d_y = q.new_zeros(*q.shape[:3], v.shape[-1]) if d_y is None else _rows(d_y)
+    after: list[Tensor] = []
+    if any(d is not None for d in d_after):
+        like = [weights or anchor] * (2 if tokens[4] is not None else 1)
+        pairs = zip(d_after, (w for kind in like for w in kind), strict=True)
+        after = [torch.zeros(w.shape, dtype=w.dtype) if d is None else d.contiguous() for d, w in pairs]
+    found: list[Tensor | None] = torch.ops.titans_seq.scan_backward(
+        d_y, after[:depth], after[depth:], *tokens, weights, surprise, anchor, starts, chunk_size, clip
+    )
+    return [None if g is None else f for f, g in zip(found, given, strict=True)]
+
+
+def extend(
+    tokens: Tokens,
+    weights: Sequence[Tensor],
+    surprise: Sequence[Tensor] | None,
+    anchor: Sequence[Tensor] | None,
+    written: Sequence[Tensor],
+    fill: int,
+    clip: float | None,
+    in_torch: Callable[..., tuple[Tensor, Sequence[Tensor]]],
+) -> tuple[Tensor, list[Tensor]]:
+    """Put tokens into the open chunk of a stream; see `stream._extend`, whose arguments these are.
+
+    Args:
+        written: what the open chunk holds, inputs and errors per layer, then read, write and scales.
+        in_torch: does the same in torch, `in_torch(tokens, weights, surprise, anchor, written)`; gradients of what
+            the kernel has none for come from there.
+
+    Returns:
+        y (B, H, T, D), and what the open chunk holds then.
+    """
+    matrices = Matrices.of(tokens.q, weights, None if tokens.momentum is None else surprise, anchor)
+    depth, like = len(weights), tokens.q
+    taken = [*(_matrices(t, like) for t in written[: 2 * depth]), *(t.to(like.dtype).contiguous() for t in written[2 * depth :])]
+    given = [*_given(tokens), *(m for kind in matrices for m in kind), *taken]
+    y, *after = KernelExtend.apply((fill, clip or 0.0, matrices.counts, in_torch), *given)  # type: ignore[no-untyped-call]
+    return y, after
+
+
+class KernelExtend(torch.autograd.Function):
+    """Tokens that go into an open chunk, behind autograd; first derivatives only."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: tuple[int, float, tuple[int, ...], Any], *given: Tensor) -> tuple[Tensor, ...]:
+        """Run; plan: fill, clip, matrices of each kind, the same in torch; given: tokens, matrices, the open chunk."""
+        ctx.plan = plan
+        fill, clip, counts, _ = plan
+        *tokens, weights, surprise, anchor = _split(given, counts)
+        *written, read, write, scales = given[6 + sum(counts) :]
+        half = len(written) // 2
+        y, inputs, errors, rows = torch.ops.titans_seq.scan_extend(
+            *tokens, weights, surprise, anchor, written[:half], written[half:], read, write, scales, fill, clip
+        )
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*given)
+        return (y, *inputs, *errors, *rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_y: Tensor | None, *d_after: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return gradients of all tensors; by torch, unless a new chunk's outputs alone have led anywhere."""
+        fill, clip, counts, in_torch = ctx.plan
+        given, first = ctx.saved_tensors, 6 + sum(counts)
+        if fill == 0 and not any(d is not None for d in d_after):
+            found = _backward(given[:first], counts, (), given[0].shape[2], clip, d_y, ())
+            return (None, *found, *[None] * (len(given) - first))
+        with torch.enable_grad():
+            leaves = [None if t is None else t.detach().requires_grad_() for t in given]
+            *tokens, weights, surprise, anchor = _split(leaves, counts)
+            y, after = in_torch(Tokens(*tokens), weights or anchor, surprise or None, anchor or None, leaves[first:])
+            pairs = [(o, d) for o, d in zip((y, *after), (d_y, *d_after), strict=True) if d is not None]
+            wanted = [t for t in leaves if t is not None]
+            found = torch.autograd.grad([o for o, _ in pairs], wanted, [d for _, d in pairs], allow_unused=True)
+        gradients = iter(found)
+        return (None, *(None if t is None else next(gradients) for t in leaves))
+
+
+def _split(given: Sequence[Any], counts: tuple[int, ...]) -> list[Any]:
+    """Return the six of tokens, then weights, surprise and anchor, a list each."""
+    first, second, third = (6 + sum(counts[:n]) for n in range(3))
+    return [*given[:6], list(given[first:second]), list(given[second:third]), list(given[third : third + counts[2]])]
 
 
 def convolve(x: Tensor, tail: Tensor, weight: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

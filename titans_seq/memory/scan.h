@@ -1,7 +1,12 @@
 // One (batch, head) row of the scan, for processors: a thread takes whole rows, so a chunk never leaves its cache.
 //
-// Same equations and names as functional.py. Axes: B batch, H heads, T tokens, C chunk, c tokens of this chunk,
-// D features of a head, I / O inputs / outputs of a layer. Matrices are row-major; S is the surprise.
+// Same equations as functional.py, arranged for few products, as in scan.py: the matrices that a layer is read with
+// stand below one another, A, D = W - A and S, and above them what the chunk wrote, so that a read is one product
+//
+//   z = [-(x X^T) o G | x | beta x | f x] [delta; A^T; D^T; S^T]
+//
+// Axes: B batch, H heads, T tokens, C chunk, c tokens of this chunk, D features of a head, I / O inputs / outputs of a
+// layer, J matrices that are read (A, D, S; without an anchor A is zero and left out), M that are carried (D, S).
 #pragma once
 
 #include <ATen/Dispatch.h>
@@ -17,14 +22,9 @@
 #include <tuple>
 #include <vector>
 
+#include "gates.h"
+#include "product.h"
 #include "vector.h"
-
-extern "C" {
-void sgemm_(const char*, const char*, const int*, const int*, const int*, const float*, const float*, const int*,
-            const float*, const int*, const float*, float*, const int*);
-void dgemm_(const char*, const char*, const int*, const int*, const int*, const double*, const double*, const int*,
-            const double*, const int*, const double*, double*, const int*);
-}
 
 namespace titans_seq {
 
@@ -32,40 +32,17 @@ using at::Tensor;
 using Tensors = std::vector<Tensor>;
 using Optional = std::optional<Tensor>;
 
-// the matrix product of the library that torch brings along, column-major
-inline void gemm(const char* ta, const char* tb, const int* m, const int* n, const int* k, const float* alpha, const float* a,
-          const int* lda, const float* b, const int* ldb, const float* beta, float* c, const int* ldc) {
-  sgemm_(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-inline void gemm(const char* ta, const char* tb, const int* m, const int* n, const int* k, const double* alpha,
-          const double* a, const int* lda, const double* b, const int* ldb, const double* beta, double* c,
-          const int* ldc) {
-  dgemm_(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-
-// out (m, n) = alpha a (m, k) b (k, n) + beta out, row-major; `ta` / `tb`: the matrix stands transposed in memory
-template <typename T>
-void multiply(bool ta, bool tb, int m, int n, int k, T alpha, const T* a, int lda, const T* b, int ldb, T beta, T* out,
-              int ldo) {
-  gemm(tb ? "T" : "N", ta ? "T" : "N", &n, &m, &k, &alpha, b, &ldb, a, &lda, &beta, out, &ldo);
-}
-
-// out (rows, width) = factor of each row times x
-template <typename T>
-void scale_rows(const T* x, int64_t ldx, const T* factor, T* out, int64_t rows, int64_t width) {
-  for (int64_t t = 0; t < rows; ++t)
-    for (int64_t i = 0; i < width; ++i) out[t * width + i] = factor[t] * x[t * ldx + i];
-}
-
-template <typename T>
-struct View {  // one (T, D) slice of a (B, H, T, D) tensor, or (T,) of (B, H, T) with stride as its step
-  T* data = nullptr;
-  int64_t stride = 0;
-};
-
 template <typename T>
 View<T> slice(const Tensor& t, int64_t b, int64_t h) {
   return {t.mutable_data_ptr<T>() + b * t.stride(0) + h * t.stride(1), t.stride(2)};
+}
+
+template <typename T>
+T* matrix(const Tensor& t, int64_t b, int64_t h) { return t.mutable_data_ptr<T>() + b * t.stride(0) + h * t.stride(1); }
+
+template <typename T>
+T* start_of(const Tensor& t, int64_t n, int64_t b, int64_t h) {
+  return t.mutable_data_ptr<T>() + n * t.stride(0) + b * t.stride(1) + h * t.stride(2);
 }
 
 struct Sizes {
@@ -74,10 +51,13 @@ struct Sizes {
   int64_t widest;
   bool momentum, forget, anchored;
   double clip;
+  int64_t carried, read;  // M, J
 
+  // `weights`: or, where they are the same, the anchor
   Sizes(const Tensor& q, const Tensors& weights, bool momentum, bool forget, bool anchored, int64_t chunk, double clip)
-      : batch(q.size(0)), heads(q.size(1)), length(q.size(2)), chunk(std::min(chunk, q.size(2))), depth(weights.size()),
-        widths{q.size(3)}, widest(q.size(3)), momentum(momentum), forget(forget), anchored(anchored), clip(clip) {
+      : batch(q.size(0)), heads(q.size(1)), length(q.size(2)), chunk(chunk), depth(weights.size()), widths{q.size(3)},
+        widest(q.size(3)), momentum(momentum), forget(forget), anchored(anchored), clip(clip), carried(1 + momentum),
+        read(carried + anchored) {
     for (const auto& w : weights) widths.push_back(w.size(-2)), widest = std::max(widest, w.size(-2));
   }
   int64_t in(int64_t l) const { return widths[l]; }
@@ -87,87 +67,69 @@ struct Sizes {
 };
 
 template <typename T>
-struct Gates {  // products of the gates over one chunk
-  std::vector<T> read, wrote, keep, past, through, home, stay, eta, theta;  // G, N, beta, f, m, 1 - beta
-
-  explicit Gates(int64_t c)
-      : read(c * c), wrote(c * c), keep(c), past(c), through(c), home(c), stay(c), eta(c), theta(c) {}
-
-  // row by row: N_t = eta_t N_{t-1} + theta_t e_t,  G_t = (1 - alpha_t) G_{t-1} + N_t; no division, no logarithm
-  void fill(const Sizes& s, View<T> step, View<T> momentum, View<T> forget, int64_t start, int64_t c) {
-    T keep_before = 1, past_before = 0, through_before = 1;
-    for (int64_t t = 0; t < c; ++t) {
-      stay[t] = s.forget ? 1 - forget.data[(start + t) * forget.stride] : T(1);
-      eta[t] = s.momentum ? momentum.data[(start + t) * momentum.stride] : T(0);
-      theta[t] = step.data[(start + t) * step.stride];
-      T* n = wrote.data() + t * c;
-      T* g = read.data() + t * c;
-      for (int64_t k = 0; k < t; ++k) {
-        n[k] = eta[t] * n[k - c];
-        g[k] = stay[t] * g[k - c] + n[k];
-      }
-      n[t] = g[t] = theta[t];
-      std::fill(n + t + 1, n + c, T(0));
-      std::fill(g + t + 1, g + c, T(0));
-      keep[t] = keep_before = stay[t] * keep_before;
-      home[t] = 1 - keep[t];
-      through[t] = through_before = eta[t] * through_before;
-      past[t] = past_before = stay[t] * past_before + through[t];
-    }
-  }
-
-  // gradients of the gates of a chunk from those of the products; d_read (c, c) counts on and below the diagonal
-  void backward(const T* d_read, const T* d_keep, const T* d_past, const T* d_wrote_last, T d_through_last, int64_t c,
-                T* d_theta, T* d_eta, T* d_alpha) const {
-    std::vector<T> a_read(c, T(0)), a_wrote(c, T(0));
-    T a_keep = 0, a_past = 0, a_through = 0;
-    for (int64_t t = c - 1; t >= 0; --t) {
-      if (t == c - 1) {
-        std::copy(d_wrote_last, d_wrote_last + c, a_wrote.begin());
-        a_through = d_through_last;
-      }
-      a_keep += d_keep[t], a_past += d_past[t], a_through += a_past;
-      for (int64_t k = 0; k <= t; ++k) a_read[k] += d_read[t * c + k];
-      for (int64_t k = 0; k <= t; ++k) a_wrote[k] += a_read[k];
-      const T keep_1 = t ? keep[t - 1] : T(1), past_1 = t ? past[t - 1] : T(0), through_1 = t ? through[t - 1] : T(1);
-      d_theta[t] = a_wrote[t];
-      T d_stay = a_keep * keep_1 + a_past * past_1, d_momentum = a_through * through_1;
-      if (t) {
-        d_stay += dot(a_read.data(), read.data() + (t - 1) * c, t);
-        d_momentum += dot(a_wrote.data(), wrote.data() + (t - 1) * c, t);
-      }
-      d_alpha[t] = -d_stay;
-      d_eta[t] = d_momentum;
-      a_keep *= stay[t], a_past *= stay[t], a_through *= eta[t];
-      for (int64_t k = 0; k < t; ++k) a_read[k] *= stay[t], a_wrote[k] *= eta[t];
-    }
-  }
-};
-
-template <typename T>
 struct Row {  // one (batch, head): its weights, and room for one chunk
+  using Room = std::vector<std::vector<T>>;
   const Sizes& s;
   Gates<T> gates;
-  std::vector<std::vector<T>> own_weights, own_surprise;
-  std::vector<T*> weights, surprise;  // the row's own, which change with each chunk, or a state's, which are only read
-  std::vector<const T*> anchor;
-  std::vector<std::vector<T>> outputs, sigmoids, inputs, errors, backs, shrinks, hidden, gated, seen;
-  std::vector<std::vector<T>> scores;  // x X^T o G
-  std::vector<T> scaled;
+  bool fresh = false;  // D and S are zero so far
+  Room rooms;                                 // delta (C, O), then A^T, D^T, S^T (J I, O)
+  Room weights;                               // W^T (I, O), with an anchor
+  Room back_weights;                          // W (O, I)
+  Room outputs, sigmoids, inputs, backs, shrinks, hidden, gated, seen;
+  Room turned_inputs;                         // X^T (I, C)
+  Room scores;                                // x X^T (c, slots)
+  Room lefts;                                 // [-(x X^T) o G | x | beta x | f x] (c, slots + J I)
+  std::vector<T> scaled;                      // [G_C o X | N_C o X] (c, M I)
 
-  Row(const Sizes& s, bool own) : s(s), gates(s.chunk), scaled(s.chunk * s.widest) {
+  explicit Row(const Sizes& s) : s(s), gates(s.chunk), scaled(s.chunk * s.carried * s.widest) {
     const int64_t c = s.chunk;
     for (int64_t l = 0; l < s.depth; ++l) {
-      own_weights.emplace_back(own ? s.weight(l) : 0);
-      own_surprise.emplace_back(own && s.momentum ? s.weight(l) : 0);
-      weights.push_back(own_weights[l].data());
-      surprise.push_back(own_surprise[l].data());
-      for (auto* room : {&outputs, &sigmoids, &errors, &hidden, &gated}) room->emplace_back(c * s.out(l));
-      for (auto* room : {&inputs, &backs, &seen}) room->emplace_back(c * s.in(l));
+      rooms.emplace_back((c + s.read * s.in(l)) * s.out(l));
+      weights.emplace_back(s.anchored ? s.weight(l) : 0);
+      back_weights.emplace_back(s.weight(l));
+      for (auto* room : {&outputs, &sigmoids, &hidden, &gated}) room->emplace_back(c * s.out(l));
+      for (auto* room : {&inputs, &backs, &seen, &turned_inputs}) room->emplace_back(c * s.in(l));
       shrinks.emplace_back(c);
       scores.emplace_back(c * c);
+      lefts.emplace_back(c * (c + s.read * s.in(l)));
     }
-    anchor.resize(s.depth);
+  }
+
+  // delta of the last `slots` tokens, with the matrices right behind them
+  T* errors(int64_t l, int64_t slots) { return rooms[l].data() + (s.chunk - slots) * s.out(l); }
+  T* anchor(int64_t l) { return errors(l, 0); }
+  T* distance(int64_t l) { return errors(l, 0) + s.anchored * s.weight(l); }
+  T* surprise(int64_t l) { return distance(l) + s.weight(l); }
+  T* weight(int64_t l) { return s.anchored ? weights[l].data() : distance(l); }
+
+  // the row's matrices (O, I): weights (none: the anchor), surprise (none: zero) and anchor
+  void load(const Tensors& weights_in, const Tensors& surprise_in, const Tensors& anchor_in, int64_t b, int64_t h) {
+    fresh = weights_in.empty();
+    for (int64_t l = 0; l < s.depth; ++l) {
+      const int64_t in = s.in(l), out = s.out(l), count = s.weight(l);
+      std::fill_n(distance(l), s.carried * count, T(0));
+      if (s.anchored) transpose(out, in, matrix<T>(anchor_in[l], b, h), in, anchor(l), out);
+      if (fresh) continue;
+      transpose(out, in, matrix<T>(weights_in[l], b, h), in, distance(l), out);
+      if (s.anchored)
+        for (int64_t i = 0; i < count; ++i) distance(l)[i] -= anchor(l)[i];
+      if (!surprise_in.empty()) transpose(out, in, matrix<T>(surprise_in[l], b, h), in, surprise(l), out);
+    }
+  }
+
+  void store(const Tensors& weights_out, const Tensors& surprise_out, int64_t b, int64_t h) {
+    for (int64_t l = 0; l < s.depth; ++l) {
+      add_anchor(l);
+      transpose(s.in(l), s.out(l), weight(l), s.out(l), matrix<T>(weights_out[l], b, h), s.in(l));
+      if (s.momentum) transpose(s.in(l), s.out(l), surprise(l), s.out(l), matrix<T>(surprise_out[l], b, h), s.in(l));
+    }
+  }
+
+  void add_anchor(int64_t l) {  // W = A + D
+    if (!s.anchored) return;
+    T* w = weights[l].data();
+    const T *a = anchor(l), *d = distance(l);
+    for (int64_t i = 0; i < s.weight(l); ++i) w[i] = a[i] + d[i];
   }
 
   // e / sqrt(1 + mean(e^2) / clip^2), row by row
@@ -196,101 +158,101 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
   static T slope(T z, T sigmoid) { return sigmoid * (1 + z * (1 - sigmoid)); }
 
   // X_l of the layers: the keys, then what lies between
-  const T* input(int64_t l, View<T> k, int64_t start) const { return l ? inputs[l].data() : k.data + start * k.stride; }
-  int64_t input_stride(int64_t l, View<T> k) const { return l ? s.in(l) : k.stride; }
+  View<const T> input(int64_t l, View<T> k, int64_t start) const {
+    return l ? View<const T>{inputs[l].data(), s.in(l)} : View<const T>{k.at(start), k.stride};
+  }
 
   void write(View<T> k, View<T> v, int64_t start, int64_t c) {
-    for (int64_t l = 0; l < s.depth; ++l) {
-      multiply<T>(false, true, c, s.out(l), s.in(l), 1, input(l, k, start), input_stride(l, k), weights[l],
-                  s.in(l), 0, outputs[l].data(), s.out(l));
-      if (l + 1 < s.depth) silu(outputs[l].data(), sigmoids[l].data(), inputs[l + 1].data(), c * s.out(l));
-    }
     const int64_t last = s.depth - 1, width = s.out(last);
-    for (int64_t t = 0; t < c; ++t)
-      for (int64_t i = 0; i < width; ++i)
-        errors[last][t * width + i] = 2 * (outputs[last][t * width + i] - v.data[(start + t) * v.stride + i]);
-    clip(errors[last].data(), shrinks[last].data(), c, width);
-    for (int64_t l = last; l-- > 0;) {
-      T* back = backs[l + 1].data();
-      multiply<T>(false, false, c, s.out(l), s.out(l + 1), 1, errors[l + 1].data(), s.out(l + 1),
-                  weights[l + 1], s.out(l), 0, back, s.out(l));
-      for (int64_t i = 0; i < c * s.out(l); ++i) errors[l][i] = back[i] * slope(outputs[l][i], sigmoids[l][i]);
-      clip(errors[l].data(), shrinks[l].data(), c, s.out(l));
-    }
-  }
-
-  // the read against what this chunk's tokens wrote
-  void read(View<T> q, View<T> k, int64_t start, int64_t c, int64_t layers, T* out, int64_t ldo) {
-    std::vector<View<const T>> given, wrote;
     for (int64_t l = 0; l < s.depth; ++l) {
-      given.push_back({input(l, k, start), input_stride(l, k)});
-      wrote.push_back({errors[l].data(), s.out(l)});
+      const auto x = input(l, k, start);
+      add_anchor(l);
+      product<T>(c, s.out(l), s.in(l), 1, plain(x.data, x.stride), weight(l), s.out(l), false, outputs[l].data(), s.out(l));
+      if (l < last) silu(outputs[l].data(), sigmoids[l].data(), inputs[l + 1].data(), c * s.out(l));
     }
-    read(q, start, c, given, wrote, c, layers, out, ldo);
+    T* error = errors(last, c);
+    for (int64_t t = 0; t < c; ++t)
+      for (int64_t i = 0; i < width; ++i) error[t * width + i] = 2 * (outputs[last][t * width + i] - v.at(start + t)[i]);
+    clip(error, shrinks[last].data(), c, width);
+    for (int64_t l = last; l-- > 0;) {
+      const int64_t out = s.out(l), next = s.out(l + 1);
+      T* back = backs[l + 1].data();
+      transpose(out, next, weight(l + 1), next, back_weights[l + 1].data(), out);
+      product<T>(c, out, next, 1, plain(error, next), back_weights[l + 1].data(), out, false, back, out);
+      error = errors(l, c);
+      for (int64_t i = 0; i < c * out; ++i) error[i] = back[i] * slope(outputs[l][i], sigmoids[l][i]);
+      clip(error, shrinks[l].data(), c, out);
+    }
   }
 
-  // layers up to `layers` of the read, the last of them into out; keeps what each layer reads. `given` and `wrote`: X_l
-  // and delta_l of `slots` tokens, which gates.read (c, slots) has the shares of
-  void read(View<T> q, int64_t start, int64_t c, const std::vector<View<const T>>& given,
-            const std::vector<View<const T>>& wrote, int64_t slots, int64_t layers, T* out, int64_t ldo) {
-    const T* x = q.data + start * q.stride;
-    int64_t ldx = q.stride;
+  // layers up to `layers` of the read, the last of them into out; keeps what each layer reads. `given`: X_l of `slots`
+  // tokens, whose errors stand in `errors` and whose shares in gates.read (c, slots)
+  void read(View<T> q, int64_t start, int64_t c, const std::vector<View<const T>>& given, int64_t slots, int64_t layers,
+            T* result, int64_t ld_result) {
     for (int64_t l = 0; l < layers; ++l) {
+      const int64_t in = s.in(l), out = s.out(l);
+      const View<const T> x = l ? View<const T>{seen[l].data(), in} : View<const T>{q.at(start), q.stride};
+      prepare(l, x, c, given[l], slots);
       const bool final = l + 1 == s.depth;
-      T* z = final ? out : hidden[l].data();
-      const int64_t ldz = final ? ldo : s.out(l);
-      T* score = scores[l].data();
-      multiply<T>(false, true, c, slots, s.in(l), 1, x, ldx, given[l].data, given[l].stride, 0, score, slots);
-      for (int64_t i = 0; i < c * slots; ++i) score[i] *= gates.read[i];
-      multiply<T>(false, false, c, s.out(l), slots, -1, score, slots, wrote[l].data, wrote[l].stride, 0, z, ldz);
-      add_read(x, ldx, gates.keep.data(), weights[l], l, c, z, ldz);
-      if (s.anchored) add_read(x, ldx, gates.home.data(), anchor[l], l, c, z, ldz);
-      if (s.momentum) add_read(x, ldx, gates.past.data(), surprise[l], l, c, z, ldz);
-      if (final) break;
-      silu(z, gated[l].data(), seen[l + 1].data(), c * s.out(l));
-      x = seen[l + 1].data(), ldx = s.out(l);
+      T* z = final ? result : hidden[l].data();
+      const int64_t width = slots + blocks() * in;
+      product<T>(c, out, width, 1, plain<T>(lefts[l].data(), width), errors(l, slots), out, false, z, final ? ld_result : out);
+      if (!final) silu(z, gated[l].data(), seen[l + 1].data(), c * out);
     }
   }
 
-  void add_read(const T* x, int64_t ldx, const T* factor, const T* matrix, int64_t l, int64_t c, T* z, int64_t ldz) {
-    scale_rows(x, ldx, factor, scaled.data(), c, s.in(l));
-    multiply<T>(false, true, c, s.out(l), s.in(l), 1, scaled.data(), s.in(l), matrix, s.in(l), 1, z, ldz);
+  int64_t blocks() const { return fresh ? 1 : s.read; }  // that are not zero
+
+  // X^T, x X^T and the left operand of a layer's read
+  void prepare(int64_t l, View<const T> x, int64_t c, View<const T> given, int64_t slots) {
+    const int64_t in = s.in(l), width = slots + blocks() * in;
+    transpose(slots, in, given.data, given.stride, turned_inputs[l].data(), slots);
+    product<T>(c, slots, in, 1, plain(x.data, x.stride), turned_inputs[l].data(), slots, false, scores[l].data(), slots);
+    for (int64_t t = 0; t < c; ++t) {
+      T* left = lefts[l].data() + t * width;
+      const T *score = scores[l].data() + t * slots, *g = gates.read.data() + t * slots, *from = x.data + t * x.stride;
+      for (int64_t i = 0; i < slots; ++i) left[i] = -score[i] * g[i];
+      left += slots;
+      if (s.anchored) std::copy(from, from + in, left), left += in;
+      if (fresh) continue;
+      for (int64_t i = 0; i < in; ++i) left[i] = gates.keep[t] * from[i];
+      left += in;
+      for (int64_t i = 0; s.momentum && i < in; ++i) left[i] = gates.past[t] * from[i];
+    }
   }
 
+  // D' = beta D + f S - (G_C o X)^T delta,  S' = m S - (N_C o X)^T delta
   void carry(View<T> k, int64_t start, int64_t c) {
     const T keep = gates.keep[c - 1], past = gates.past[c - 1], through = gates.through[c - 1];
     for (int64_t l = 0; l < s.depth; ++l) {
-      T* w = weights[l];
-      T* m = surprise[l];
-      const int64_t count = s.weight(l);
-      if (s.momentum)
-        for (int64_t i = 0; i < count; ++i) w[i] = keep * w[i] + past * m[i], m[i] *= through;
-      else
-        for (int64_t i = 0; i < count; ++i) w[i] *= keep;
-      if (s.anchored)
-        for (int64_t i = 0; i < count; ++i) w[i] += (1 - keep) * anchor[l][i];
-      add_outer(gates.read.data() + (c - 1) * c, k, start, c, l, w);
-      if (s.momentum) add_outer(gates.wrote.data() + (c - 1) * c, k, start, c, l, m);
+      T *d = distance(l), *m = surprise(l);
+      if (s.momentum && !fresh)
+        for (int64_t i = 0; i < s.weight(l); ++i) d[i] = keep * d[i] + past * m[i], m[i] *= through;
+      else if (!fresh)
+        for (int64_t i = 0; i < s.weight(l); ++i) d[i] *= keep;
+      scale(l, input(l, k, start), c);
+      product<T>(s.carried * s.in(l), s.out(l), c, -1, turned<T>(scaled.data(), s.carried * s.in(l)), errors(l, c), s.out(l),
+                 !fresh, d, s.out(l));
+    }
+    fresh = false;
+  }
+
+  void scale(int64_t l, View<const T> x, int64_t c) {
+    const int64_t in = s.in(l);
+    const T *g = gates.read.data() + (c - 1) * c, *n = gates.wrote.data() + (c - 1) * c;
+    for (int64_t t = 0; t < c; ++t) {
+      T* to = scaled.data() + t * s.carried * in;
+      const T* from = x.data + t * x.stride;
+      for (int64_t i = 0; i < in; ++i) to[i] = g[t] * from[i];
+      for (int64_t i = 0; s.momentum && i < in; ++i) to[in + i] = n[t] * from[i];
     }
   }
 
-  // target -= (factor o delta)^T X
-  void add_outer(const T* factor, View<T> k, int64_t start, int64_t c, int64_t l, T* target) {
-    scale_rows(errors[l].data(), s.out(l), factor, scaled.data(), c, s.out(l));
-    multiply<T>(true, false, s.out(l), s.in(l), c, -1, scaled.data(), s.out(l), input(l, k, start), input_stride(l, k),
-                1, target, s.in(l));
+  std::vector<View<const T>> chunk_inputs(View<T> k, int64_t start) const {
+    std::vector<View<const T>> given;
+    for (int64_t l = 0; l < s.depth; ++l) given.push_back(input(l, k, start));
+    return given;
   }
 };
-
-template <typename T>
-void load(std::vector<T>& to, const T* from) { std::memcpy(to.data(), from, to.size() * sizeof(T)); }
-
-template <typename T>
-T* matrix(const Tensor& t, int64_t b, int64_t h) { return t.mutable_data_ptr<T>() + b * t.stride(0) + h * t.stride(1); }
-
-template <typename T>
-T* start_of(const Tensor& t, int64_t n, int64_t b, int64_t h) {
-  return t.mutable_data_ptr<T>() + n * t.stride(0) + b * t.stride(1) + h * t.stride(2);
-}
 
 }  // namespace titans_seq

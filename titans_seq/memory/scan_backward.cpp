@@ -1,7 +1,6 @@
 // The scan of scan.py for processors, backward.
 //
-// Same equations and names as functional.py. Axes: B batch, H heads, T tokens, C chunk, c tokens of this chunk,
-// D features of a head, I / O inputs / outputs of a layer. Matrices are row-major; S is the surprise.
+// Same equations and names as functional.py; axes in scan.h. N chunks.
 #include "scan.h"
 
 namespace {
@@ -12,182 +11,245 @@ template <typename T>
 struct Backward {  // gradients of one row, chunk by chunk from the last
   Row<T>& row;
   const Sizes& s;
-  std::vector<std::vector<T>> d_weights, d_surprise, d_anchor, d_errors, d_inputs, d_outputs;
-  std::vector<T> d_read, d_keep, d_past, d_last, room, other, more, d_scores, plain;
+  std::vector<std::vector<T>> d_rooms;  // as row.rooms: of delta (C, O), then of A^T, D^T, S^T (J I, O)
+  std::vector<std::vector<T>> matrices;  // A, D, S (O, J I)
+  std::vector<std::vector<T>> d_inputs, d_outputs;
+  std::vector<T> d_read, d_keep, d_past, d_last, room, more, d_left, d_scores, d_weight, d_turned;
+  T d_through = 0;
 
   explicit Backward(Row<T>& row) : row(row), s(row.s) {
     const int64_t c = s.chunk;
+    int64_t largest = 0;
     for (int64_t l = 0; l < s.depth; ++l) {
-      d_weights.emplace_back(s.weight(l));
-      d_surprise.emplace_back(s.momentum ? s.weight(l) : 0);
-      d_anchor.emplace_back(s.anchored ? s.weight(l) : 0);
-      for (auto* each : {&d_errors, &d_outputs}) each->emplace_back(c * s.out(l));
+      d_rooms.emplace_back((c + s.read * s.in(l)) * s.out(l));
+      matrices.emplace_back(s.out(l) * s.read * s.in(l));
+      d_outputs.emplace_back(c * s.out(l));
       d_inputs.emplace_back(c * s.in(l));
+      largest = std::max(largest, s.weight(l));
     }
-    for (auto* each : {&d_read, &d_scores, &plain}) each->resize(c * c);
+    for (auto* each : {&d_read, &d_scores}) each->resize(c * c);
     for (auto* each : {&d_keep, &d_past, &d_last}) each->resize(c);
-    for (auto* each : {&room, &other, &more}) each->resize(c * s.widest);
+    for (auto* each : {&room, &more}) each->resize(c * s.widest);
+    d_left.resize(c * s.read * s.widest);
+    d_weight.resize(largest);
+    d_turned.resize(s.carried * largest);
   }
 
-  // W' = beta W + (1 - beta) A + f S - (G_C o delta)^T X,  S' = m S - (N_C o delta)^T X; returns the gradient of m
-  T carry(View<T> k, int64_t start, int64_t c) {
+  T* d_errors(int64_t l, int64_t c) { return d_rooms[l].data() + (s.chunk - c) * s.out(l); }
+  T* d_anchor(int64_t l) { return d_errors(l, 0); }
+  T* d_distance(int64_t l) { return d_errors(l, 0) + s.anchored * s.weight(l); }
+  T* d_surprise(int64_t l) { return d_distance(l) + s.weight(l); }
+
+  // the row's matrices behind the last token: gradients (O, I), none where nobody asks
+  void load(const Tensors& d_weights, const Tensors& d_surprises, int64_t b, int64_t h) {
+    for (int64_t l = 0; l < s.depth; ++l) {
+      std::fill(d_rooms[l].begin(), d_rooms[l].end(), T(0));
+      if (d_weights.empty()) continue;
+      const int64_t in = s.in(l), out = s.out(l);
+      transpose(out, in, matrix<T>(d_weights[l], b, h), in, d_distance(l), out);  // W = A + D
+      if (s.anchored) std::copy_n(d_distance(l), s.weight(l), d_anchor(l));
+      if (s.momentum) transpose(out, in, matrix<T>(d_surprises[l], b, h), in, d_surprise(l), out);
+    }
+  }
+
+  // gradients of what `Row::load` took; D = W - A, unless W is A
+  void store(const Tensors& d_weights, const Tensors& d_surprises, const Tensors& d_anchors, int64_t b, int64_t h) {
+    for (int64_t l = 0; l < s.depth; ++l) {
+      const int64_t in = s.in(l), out = s.out(l);
+      if (!d_weights.empty()) transpose(in, out, d_distance(l), out, matrix<T>(d_weights[l], b, h), in);
+      if (!d_surprises.empty()) transpose(in, out, d_surprise(l), out, matrix<T>(d_surprises[l], b, h), in);
+      if (!s.anchored) continue;
+      for (int64_t i = 0; !d_weights.empty() && i < s.weight(l); ++i) d_anchor(l)[i] -= d_distance(l)[i];
+      transpose(in, out, d_anchor(l), out, matrix<T>(d_anchors[l], b, h), in);
+    }
+  }
+
+  void clear(int64_t c) {
+    for (auto* each : {&d_read, &d_keep, &d_past, &d_last}) std::fill(each->begin(), each->end(), T(0));
+    for (int64_t l = 0; l < s.depth; ++l) {
+      std::fill_n(d_errors(l, c), c * s.out(l), T(0));
+      std::fill_n(d_inputs[l].data(), c * s.in(l), T(0));
+    }
+    d_through = 0;
+  }
+
+  // D' = beta D + f S - (G_C o X)^T delta,  S' = m S - (N_C o X)^T delta
+  void carry(View<T> k, int64_t start, int64_t c) {
     const Gates<T>& g = row.gates;
     const T keep = g.keep[c - 1], past = g.past[c - 1], through = g.through[c - 1];
-    T d_through = 0;
     for (int64_t l = 0; l < s.depth; ++l) {
-      T* dw = d_weights[l].data();
-      T* dm = d_surprise[l].data();
-      const int64_t count = s.weight(l);
-      std::fill(d_errors[l].begin(), d_errors[l].end(), T(0));
-      outer(g.read.data() + (c - 1) * c, dw, k, start, c, l, 0, d_read.data() + (c - 1) * c);
-      if (s.momentum) outer(g.wrote.data() + (c - 1) * c, dm, k, start, c, l, 1, d_last.data());
-      const T* w = row.weights[l];
-      const T* m = row.surprise[l];
-      T d_k = dot(dw, w, count);
-      if (s.anchored) {
-        const T* a = row.anchor[l];
-        d_k -= dot(dw, a, count);
-        for (int64_t i = 0; i < count; ++i) d_anchor[l][i] += (1 - keep) * dw[i];
+      const int64_t in = s.in(l), out = s.out(l), width = s.carried * in;
+      const auto x = row.input(l, k, start);
+      row.scale(l, x, c);
+      product<T>(c, out, width, -1, plain<T>(row.scaled.data(), width), d_distance(l), out, false, d_errors(l, c), out);
+      transpose(width, out, d_distance(l), out, d_turned.data(), width);
+      product<T>(c, width, out, -1, plain<T>(row.errors(l, c), out), d_turned.data(), width, false, d_left.data(), width);
+      for (int64_t t = 0; t < c; ++t) {
+        const T *from = x.at(t), *d = d_left.data() + t * width;
+        const T of_read = g.read[(c - 1) * c + t], of_write = g.wrote[(c - 1) * c + t];
+        T* to = d_inputs[l].data() + t * in;
+        d_read[(c - 1) * c + t] += dot(d, from, in);
+        for (int64_t i = 0; i < in; ++i) to[i] = of_read * d[i];
+        if (!s.momentum) continue;
+        d_last[t] += dot(d + in, from, in);
+        for (int64_t i = 0; i < in; ++i) to[i] += of_write * d[in + i];
       }
-      d_keep[c - 1] += d_k;
-      if (s.momentum) {
-        d_past[c - 1] += dot(dw, m, count);
-        d_through += dot(dm, m, count);
-        for (int64_t i = 0; i < count; ++i) dm[i] = past * dw[i] + through * dm[i];
-      }
-      for (int64_t i = 0; i < count; ++i) dw[i] *= keep;
+      if (!row.fresh) mix(l, c - 1, keep, past, through);
     }
-    return d_through;
   }
 
-  // target = ... - (factor o delta)^T X, given the target's gradient
-  void outer(const T* factor, const T* d_target, View<T> k, int64_t start, int64_t c, int64_t l, T beta, T* d_factor) {
-    const int64_t in = s.in(l), out = s.out(l);
-    const T* error = row.errors[l].data();
-    multiply<T>(false, true, c, out, in, -1, row.input(l, k, start), row.input_stride(l, k), d_target, in, 0,
-                room.data(), out);
-    for (int64_t t = 0; t < c; ++t) {
-      d_factor[t] += dot(error + t * out, room.data() + t * out, out);
-      for (int64_t i = 0; i < out; ++i) d_errors[l][t * out + i] += factor[t] * room[t * out + i];
+  // gradients of D, S and of the gates that mixed them
+  void mix(int64_t l, int64_t last, T keep, T past, T through) {
+    const int64_t count = s.weight(l);
+    T* dd = d_distance(l);
+    d_keep[last] += dot(dd, row.distance(l), count);
+    if (s.momentum) {
+      T* dm = d_surprise(l);
+      d_past[last] += dot(dd, row.surprise(l), count);
+      d_through += dot(dm, row.surprise(l), count);
+      for (int64_t i = 0; i < count; ++i) dm[i] = past * dd[i] + through * dm[i];
     }
-    scale_rows(error, out, factor, room.data(), c, out);
-    multiply<T>(false, false, c, in, out, -1, room.data(), out, d_target, in, beta, d_inputs[l].data(), in);
+    for (int64_t i = 0; i < count; ++i) dd[i] *= keep;
   }
 
-  // z = beta (x W^T) + (1 - beta) (x A^T) + f (x S^T) - ((x X^T) o G) delta; d_z (c, O) becomes that of q
+  // matrices of a layer as products with them from the right need them; `row.back_weights` becomes W (O, I)
+  void turn(int64_t l) {
+    const int64_t in = s.in(l), out = s.out(l), width = row.blocks() * in;
+    transpose(width, out, row.errors(l, 0), out, matrices[l].data(), width);
+    T* w = row.back_weights[l].data();
+    for (int64_t o = 0; o < out; ++o) {
+      const T *a = matrices[l].data() + o * width, *d = a + s.anchored * in;
+      if (s.anchored && !row.fresh)
+        for (int64_t i = 0; i < in; ++i) w[o * in + i] = a[i] + d[i];
+      else
+        std::copy_n(a, in, w + o * in);
+    }
+  }
+
+  // z = [-(x X^T) o G | x | beta x | f x] [delta; A^T; D^T; S^T]; d_z (c, O) becomes that of q
   void read(View<T> q, View<T> k, int64_t start, int64_t c, const T* d_y, int64_t ldy, T* d_q, int64_t ldq) {
     const Gates<T>& g = row.gates;
     const T* d_z = d_y;
     int64_t ldz = ldy;
     for (int64_t l = s.depth; l-- > 0;) {
-      const int64_t in = s.in(l), out = s.out(l);
-      const T* x = l ? row.seen[l].data() : q.data + start * q.stride;
-      const int64_t ldx = l ? in : q.stride;
-      const T* given = row.input(l, k, start);
-      const int64_t ldg = row.input_stride(l, k);
-      T* d_x = other.data();
-      // scores
-      multiply<T>(false, true, c, c, out, -1, d_z, ldz, row.errors[l].data(), out, 0, d_scores.data(), c);
-      multiply<T>(false, true, c, c, in, 1, x, ldx, given, ldg, 0, plain.data(), c);
+      const int64_t in = s.in(l), out = s.out(l), width = row.blocks() * in, all = c + width;
+      const View<const T> x = l ? View<const T>{row.seen[l].data(), in} : View<const T>{q.at(start), q.stride};
+      const auto given = row.input(l, k, start);
+      if (l + 1 == s.depth) row.prepare(l, x, c, given, c);
+      turn(l);
+      // the left operand's gradient: scores, then what reads the matrices
+      transpose(c, out, row.errors(l, c), out, room.data(), c);
+      product<T>(c, c, out, -1, plain<T>(d_z, ldz), room.data(), c, false, d_scores.data(), c);
+      product<T>(c, width, out, 1, plain<T>(d_z, ldz), matrices[l].data(), width, false, d_left.data(), width);
+      product<T>(all, out, c, 1, turned<T>(row.lefts[l].data(), all), d_z, ldz, true, d_errors(l, c), out);
       for (int64_t i = 0; i < c * c; ++i) {
-        d_read[i] += d_scores[i] * plain[i];
+        d_read[i] += d_scores[i] * row.scores[l][i];
         d_scores[i] *= g.read[i];
-        plain[i] *= g.read[i];
       }
-      multiply<T>(true, false, c, out, c, -1, plain.data(), c, d_z, ldz, 1, d_errors[l].data(), out);
-      multiply<T>(true, false, c, in, c, 1, d_scores.data(), c, x, ldx, 1, d_inputs[l].data(), in);
-      multiply<T>(false, false, c, in, c, 1, d_scores.data(), c, given, ldg, 0, d_x, in);
-      through(d_z, ldz, x, ldx, g.keep.data(), row.weights[l], l, c, 1, d_keep.data(), d_weights[l].data());
-      if (s.anchored) through(d_z, ldz, x, ldx, g.home.data(), row.anchor[l], l, c, -1, d_keep.data(), d_anchor[l].data());
-      if (s.momentum)
-        through(d_z, ldz, x, ldx, g.past.data(), row.surprise[l], l, c, 1, d_past.data(), d_surprise[l].data());
+      T* d_x = room.data();
+      gather(x, d_left.data(), width, c, in, d_x);
+      product<T>(c, in, c, 1, plain<T>(d_scores.data(), c), given.data, given.stride, true, d_x, in);
+      product<T>(c, in, c, 1, turned<T>(d_scores.data(), c), x.data, x.stride, true, d_inputs[l].data(), in);
       if (l) {
-        const T* z = row.hidden[l - 1].data();
-        const T* sigmoid = row.gated[l - 1].data();
+        const T *z = row.hidden[l - 1].data(), *sigmoid = row.gated[l - 1].data();
         for (int64_t i = 0; i < c * in; ++i) more[i] = d_x[i] * Row<T>::slope(z[i], sigmoid[i]);
         d_z = more.data(), ldz = in;
       } else {
-        for (int64_t t = 0; t < c; ++t) std::copy(d_x + t * in, d_x + (t + 1) * in, d_q + t * ldq);
+        for (int64_t t = 0; t < c; ++t) std::copy_n(d_x + t * in, in, d_q + t * ldq);
       }
     }
   }
 
-  // z += factor o (x matrix^T): adds to d_x, the factor's and the matrix' gradient
-  void through(const T* d_z, int64_t ldz, const T* x, int64_t ldx, const T* factor, const T* matrix, int64_t l,
-               int64_t c, T sign, T* d_factor, T* d_matrix) {
-    const int64_t in = s.in(l), out = s.out(l);
-    T* d_x = other.data();
-    multiply<T>(false, false, c, in, out, 1, d_z, ldz, matrix, in, 0, room.data(), in);
+  // d_x from the gradients of x, beta x and f x, and those of beta and f
+  void gather(View<const T> x, const T* d_left, int64_t width, int64_t c, int64_t in, T* d_x) {
+    const Gates<T>& g = row.gates;
     for (int64_t t = 0; t < c; ++t) {
-      T* each = room.data() + t * in;
-      d_factor[t] += sign * dot(each, x + t * ldx, in);
-      for (int64_t i = 0; i < in; ++i) {
-        d_x[t * in + i] += factor[t] * each[i];
-        each[i] = factor[t] * x[t * ldx + i];
-      }
+      const T *d = d_left + t * width, *from = x.at(t);
+      T* to = d_x + t * in;
+      std::fill_n(to, in, T(0));
+      if (s.anchored) std::copy_n(d, in, to), d += in;
+      if (row.fresh) continue;
+      d_keep[t] += dot(d, from, in);
+      for (int64_t i = 0; i < in; ++i) to[i] += g.keep[t] * d[i];
+      if (!s.momentum) continue;
+      d += in;
+      d_past[t] += dot(d, from, in);
+      for (int64_t i = 0; i < in; ++i) to[i] += g.past[t] * d[i];
     }
-    multiply<T>(true, false, out, in, c, 1, d_z, ldz, room.data(), in, 1, d_matrix, in);
   }
 
   // the memory's own forward and backward
   void write(View<T> k, int64_t start, int64_t c, T* d_k, int64_t ldk, T* d_v, int64_t ldv) {
     for (int64_t l = 0; l + 1 < s.depth; ++l) {
       const int64_t out = s.out(l), next = s.out(l + 1);
-      row.clip_backward(d_errors[l].data(), row.errors[l].data(), row.shrinks[l].data(), c, out);
+      T* d_error = d_errors(l, c);
+      row.clip_backward(d_error, row.errors(l, c), row.shrinks[l].data(), c, out);
       const T *z = row.outputs[l].data(), *sigmoid = row.sigmoids[l].data(), *back = row.backs[l + 1].data();
       for (int64_t i = 0; i < c * out; ++i) {
         const T rest = 1 - sigmoid[i], curve = sigmoid[i] * rest * (2 + z[i] * (rest - sigmoid[i]));
-        d_outputs[l][i] = d_errors[l][i] * back[i] * curve;
-        room[i] = d_errors[l][i] * Row<T>::slope(z[i], sigmoid[i]);
+        d_outputs[l][i] = d_error[i] * back[i] * curve;
+        d_error[i] *= Row<T>::slope(z[i], sigmoid[i]);
       }
-      multiply<T>(true, false, next, out, c, 1, row.errors[l + 1].data(), next, room.data(), out, 1,
-                  d_weights[l + 1].data(), out);
-      multiply<T>(false, true, c, next, out, 1, room.data(), out, row.weights[l + 1], out, 1,
-                  d_errors[l + 1].data(), next);
+      grow(l + 1, turned<T>(d_error, out), row.errors(l + 1, c), next, c);
+      product<T>(c, next, out, 1, plain<T>(d_error, out), row.weight(l + 1), next, true, d_errors(l + 1, c), next);
     }
     const int64_t last = s.depth - 1, width = s.out(last);
-    row.clip_backward(d_errors[last].data(), row.errors[last].data(), row.shrinks[last].data(), c, width);
+    T* d_error = d_errors(last, c);
+    row.clip_backward(d_error, row.errors(last, c), row.shrinks[last].data(), c, width);
     for (int64_t t = 0; t < c; ++t)
       for (int64_t i = 0; i < width; ++i) {
-        const T d = 2 * d_errors[last][t * width + i];
+        const T d = 2 * d_error[t * width + i];
         d_outputs[last][t * width + i] = d;
         d_v[t * ldv + i] = -d;
       }
     for (int64_t l = s.depth; l-- > 0;) {
       const int64_t in = s.in(l), out = s.out(l);
+      const auto x = row.input(l, k, start);
       const T* d_z = d_outputs[l].data();
-      multiply<T>(true, false, out, in, c, 1, d_z, out, row.input(l, k, start), row.input_stride(l, k), 1,
-                  d_weights[l].data(), in);
-      multiply<T>(false, false, c, in, out, 1, d_z, out, row.weights[l], in, 1, d_inputs[l].data(), in);
+      grow(l, turned<T>(x.data, x.stride), d_z, out, c);
+      product<T>(c, in, out, 1, plain<T>(d_z, out), row.back_weights[l].data(), in, true, d_inputs[l].data(), in);
       if (l) {
         const T *z = row.outputs[l - 1].data(), *sigmoid = row.sigmoids[l - 1].data();
         for (int64_t i = 0; i < c * in; ++i) d_outputs[l - 1][i] += d_inputs[l][i] * Row<T>::slope(z[i], sigmoid[i]);
       } else {
-        for (int64_t t = 0; t < c; ++t)
-          std::copy(d_inputs[0].data() + t * in, d_inputs[0].data() + (t + 1) * in, d_k + t * ldk);
+        for (int64_t t = 0; t < c; ++t) std::copy_n(d_inputs[0].data() + t * in, in, d_k + t * ldk);
       }
     }
   }
+
+  // adds left (c, I)^T right (c, O) to the gradient of W = A + D
+  void grow(int64_t l, Left<T> left, const T* right, int64_t ld, int64_t c) {
+    const int64_t in = s.in(l), out = s.out(l);
+    if (!s.anchored) return product<T>(in, out, c, 1, left, right, ld, true, d_distance(l), out);
+    product<T>(in, out, c, 1, left, right, ld, false, d_weight.data(), out);
+    T *a = d_anchor(l), *d = d_distance(l);
+    for (int64_t i = 0; i < s.weight(l); ++i) a[i] += d_weight[i], d[i] += d_weight[i];
+  }
 };
 
-// gradients of q, k, v, theta, eta, alpha, then of the weights, the surprise and the anchor of each layer
+// gradients of q, k, v, theta, eta, alpha, then per layer of the weights, the surprise and the anchor that were given; d_weights and d_surprise are empty where nobody asked for
+// what lies behind the last token; `starts` as `scan_forward` returns them
 Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_surprise, const Tensor& q,
                  const Tensor& k, const Tensor& v, const Tensor& theta, const Optional& eta, const Optional& alpha,
-                 const Tensors& starts, const Tensors& anchor, int64_t chunk, double clip) {
-  const Sizes s(q, d_weights, eta.has_value(), alpha.has_value(), !anchor.empty(), chunk, clip);
+                 const Tensors& weights, const Tensors& surprise, const Tensors& anchor, const Tensors& starts,
+                 int64_t chunk, double clip) {
+  const Sizes s(q, weights.empty() ? anchor : weights, eta.has_value(), alpha.has_value(), !anchor.empty(), std::min(chunk, q.size(2)), clip);
   const auto like = [&](int64_t width) {
     return at::empty({s.batch, s.length, s.heads, width}, q.options()).transpose(1, 2);
   };
   const auto gate = [&] { return at::empty({s.batch, s.heads, s.length}, q.options()); };
   Tensors found{like(s.widths[0]), like(s.widths[0]), like(s.widths.back()), gate(), gate(), gate()};
-  const int64_t kinds = 1 + s.momentum + s.anchored;
-  for (int64_t l = 0; l < s.depth; ++l)
-    for (int64_t which = 0; which < kinds; ++which)
-      found.push_back(at::empty({s.batch, s.heads, s.out(l), s.in(l)}, q.options()));
+  Tensors of_weights, of_surprise, of_anchor;
+  for (int64_t l = 0; l < s.depth; ++l) {
+    const auto empty = [&] { return at::empty({s.batch, s.heads, s.out(l), s.in(l)}, q.options()); };
+    if (!weights.empty()) of_weights.push_back(empty());
+    if (!surprise.empty()) of_surprise.push_back(empty());
+    if (s.anchored) of_anchor.push_back(empty());
+  }
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "scan_backward", [&] {
     using T = scalar_t;
     at::parallel_for(0, s.batch * s.heads, 1, [&](int64_t begin, int64_t end) {
-      Row<T> row(s, true);
+      Row<T> row(s);
       Backward<T> back(row);
       for (int64_t r = begin; r < end; ++r) {
         const int64_t b = r / s.heads, h = r % s.heads;
@@ -198,43 +260,29 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
                       dv_r = slice<T>(found[2], b, h);
         T* d_gates[3];
         for (int64_t i = 0; i < 3; ++i) d_gates[i] = slice<T>(found[3 + i], b, h).data;
-        for (int64_t l = 0; l < s.depth; ++l) {
-          load(back.d_weights[l], matrix<T>(d_weights[l], b, h));
-          if (s.momentum) load(back.d_surprise[l], matrix<T>(d_surprise[l], b, h));
-          std::fill(back.d_anchor[l].begin(), back.d_anchor[l].end(), T(0));
-          row.anchor[l] = s.anchored ? matrix<T>(anchor[l], b, h) : nullptr;
-        }
+        back.load(d_weights, d_surprise, b, h);
+        row.load(weights, surprise, anchor, b, h);
         for (int64_t n = s.chunks(); n-- > 0;) {
           const int64_t start = n * s.chunk, c = std::min(s.chunk, s.length - start);
-          for (int64_t l = 0; l < s.depth; ++l) {
-            const int64_t at = l * (1 + s.momentum);
-            load(row.own_weights[l], start_of<T>(starts[at], n, b, h));
-            if (s.momentum) load(row.own_surprise[l], start_of<T>(starts[at + 1], n, b, h));
-          }
-          row.gates.fill(s, theta_r, eta_r, alpha_r, start, c);
+          if (n == 0 && s.chunks() > 1) row.load(weights, surprise, anchor, b, h);
+          for (int64_t l = 0; n > 0 && l < s.depth; ++l)
+            std::copy_n(start_of<T>(starts[l], n - 1, b, h), s.carried * s.weight(l), row.distance(l));
+          row.fresh = n == 0 && weights.empty();
+          row.gates.fill(theta_r, eta_r, alpha_r, start, c);
           row.write(k_r, v_r, start, c);
-          row.read(q_r, k_r, start, c, s.depth - 1, nullptr, 0);
-          for (auto* each : {&back.d_read, &back.d_keep, &back.d_past, &back.d_last})
-            std::fill(each->begin(), each->end(), T(0));
-          const T d_through = back.carry(k_r, start, c);
-          back.read(q_r, k_r, start, c, dy_r.data + start * dy_r.stride, dy_r.stride, dq_r.data + start * dq_r.stride,
-                    dq_r.stride);
-          back.write(k_r, start, c, dk_r.data + start * dk_r.stride, dk_r.stride, dv_r.data + start * dv_r.stride,
-                     dv_r.stride);
-          row.gates.backward(back.d_read.data(), back.d_keep.data(), back.d_past.data(), back.d_last.data(), d_through,
-                             c, d_gates[0] + start, d_gates[1] + start, d_gates[2] + start);
+          row.read(q_r, start, c, row.chunk_inputs(k_r, start), c, s.depth - 1, nullptr, 0);
+          back.clear(c);
+          if (start + c < s.length || !d_weights.empty()) back.carry(k_r, start, c);
+          back.read(q_r, k_r, start, c, dy_r.at(start), dy_r.stride, dq_r.at(start), dq_r.stride);
+          back.write(k_r, start, c, dk_r.at(start), dk_r.stride, dv_r.at(start), dv_r.stride);
+          row.gates.backward(back.d_read.data(), back.d_keep.data(), back.d_past.data(), back.d_last.data(),
+                             back.d_through, c, d_gates[0] + start, d_gates[1] + start, d_gates[2] + start);
         }
-        for (int64_t l = 0; l < s.depth; ++l) {
-          const int64_t at = 6 + l * kinds;
-          std::copy(back.d_weights[l].begin(), back.d_weights[l].end(), matrix<T>(found[at], b, h));
-          if (s.momentum)
-            std::copy(back.d_surprise[l].begin(), back.d_surprise[l].end(), matrix<T>(found[at + 1], b, h));
-          if (s.anchored)
-            std::copy(back.d_anchor[l].begin(), back.d_anchor[l].end(), matrix<T>(found[at + kinds - 1], b, h));
-        }
+        back.store(of_weights, of_surprise, of_anchor, b, h);
       }
     });
   });
+  for (const auto* kind : {&of_weights, &of_surprise, &of_anchor}) found.insert(found.end(), kind->begin(), kind->end());
   return found;
 }
 
@@ -243,6 +291,7 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
 TORCH_LIBRARY_FRAGMENT(titans_seq, library) {
   library.def(
       "scan_backward(Tensor d_y, Tensor[] d_weights, Tensor[] d_surprise, Tensor q, Tensor k, Tensor v, Tensor theta, "
-      "Tensor? eta, Tensor? alpha, Tensor[] starts, Tensor[] anchor, int chunk, float clip) -> Tensor[]",
+      "Tensor? eta, Tensor? alpha, Tensor[] weights, Tensor[] surprise, Tensor[] anchor, Tensor[] starts, int chunk, "
+      "float clip) -> Tensor[]",
       &backward);
 }

@@ -3,7 +3,9 @@
 Axes: B batch, H heads, T tokens, C slots of a chunk, D features of a head, I / O inputs / outputs of a memory layer.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +48,18 @@ class StreamState(State):
     def check_counters(self) -> None:
         """See `State.check_counters`."""
         check_counter(self.fill, 0, self.read.shape[2] - 1, "fill")
+
+    def written(self) -> list[Tensor]:
+        """Return what the open chunk holds: inputs and errors per layer, then read, write and scales."""
+        return [*self.inputs, *self.errors, self.read, self.write, self.scales]
+
+    def with_written(self, written: Sequence[Tensor]) -> "StreamState":
+        """Return this state with another content of the open chunk, as `written` lists it."""
+        *both, read, write, scales = written
+        depth = len(self.weights)
+        return replace(
+            self, inputs=list(both[:depth]), errors=list(both[depth:]), read=read, write=write, scales=scales
+        )
 
 
 def open_stream(weights: list[Tensor], surprise: list[Tensor] | None, batch: int, config: MemoryConfig) -> StreamState:
@@ -147,51 +161,55 @@ def _extend(
     The gates of the new tokens are composed with those of the slots already taken: with a prefix that ends in G_p,
     N_p, beta_p, f_p, m_p, a new row has G = [beta G_p + f N_p | G_new], beta beta_p, beta f_p + f m_p, m m_p.
     """
-    if real is None and _by_kernel(tokens, config, norms):
-        before = (state.read, state.write, state.scales)
-        carried = state.surprise if surprise is None else surprise
-        given = (tokens, weights, carried, anchor, state.inputs, state.errors, before, offset, config.clip)
-        y, xs, deltas, (row, last, scale) = kernel.extend(*given)
-        return y, StreamState(state.weights, state.surprise, xs, deltas, row, last, scale, state.fill)
+    if real is None and norms is None and config.activation == "silu" and not config.online:
+        if kernel.is_usable(tokens.q):
+            y, after = kernel.extend(
+                tokens, weights, surprise, anchor, state.written(), offset, config.clip,
+                partial(_extend_in_torch, offset=offset, config=config),
+            )  # fmt: skip
+            return y, state.with_written(after)
+    y, after = _extend_in_torch(tokens, weights, surprise, anchor, state.written(), offset, config, real, norms)
+    return y, state.with_written(after)
+
+
+def _extend_in_torch(
+    tokens: Tokens,
+    weights: list[Tensor],
+    surprise: list[Tensor] | None,
+    anchor: list[Tensor] | None,
+    written: Sequence[Tensor],
+    offset: int,
+    config: MemoryConfig,
+    real: Tensor | None = None,
+    norms: list[Tensor] | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """Do what `_extend` does, from and to `StreamState.written`."""
+    *before, read_before, write_before, scales_before = written
+    inputs_before, errors_before = before[: len(weights)], before[len(weights) :]
     room = (offset, config.chunk_size - offset - tokens.q.shape[2])
     new = chunk_gates(tokens.step_size, tokens.momentum, tokens.forget, real)
-    keep_p, past_p, momentum_p = state.scales.unbind(-1)
-    rows = new.keep.unsqueeze(-1) * state.read.unsqueeze(2) + F.pad(new.read, room)
+    keep_p, past_p, momentum_p = scales_before.unbind(-1)
+    rows = new.keep.unsqueeze(-1) * read_before.unsqueeze(2) + F.pad(new.read, room)
     keep = new.keep * keep_p.unsqueeze(-1)
-    wrote, past, momentum = state.write, None, None
+    wrote, past, momentum = write_before, None, None
     scales = [keep[..., -1], past_p, momentum_p]
     if new.past is not None and new.write is not None and new.momentum is not None:
-        rows = rows + new.past.unsqueeze(-1) * state.write.unsqueeze(2)
+        rows = rows + new.past.unsqueeze(-1) * write_before.unsqueeze(2)
         past = new.keep * past_p.unsqueeze(-1) + new.past * momentum_p.unsqueeze(-1)
-        wrote = new.momentum.unsqueeze(-1) * state.write + F.pad(new.write, room)
+        wrote = new.momentum.unsqueeze(-1) * write_before + F.pad(new.write, room)
         momentum = new.momentum * momentum_p
         scales = [keep[..., -1], past[..., -1], momentum]
     gates = Gates(rows, keep, past, wrote, momentum)
     if config.online:
-        written = write_online(tokens.k, tokens.v, gates, weights, surprise, anchor)
+        chunk = write_online(tokens.k, tokens.v, gates, weights, surprise, anchor)
     else:
-        written = write(tokens.k, tokens.v, weights, config.activation, config.clip)
+        chunk = write(tokens.k, tokens.v, weights, config.activation, config.clip)
     if norms is not None:
-        norms.append(surprise_norm(*written))
-    inputs = [old + _slot(x, room) for old, x in zip(state.inputs, written.inputs, strict=True)]
-    errors = [old + _slot(e, room) for old, e in zip(state.errors, written.errors, strict=True)]
+        norms.append(surprise_norm(*chunk))
+    inputs = [old + _slot(x, room) for old, x in zip(inputs_before, chunk.inputs, strict=True)]
+    errors = [old + _slot(e, room) for old, e in zip(errors_before, chunk.errors, strict=True)]
     y = read(tokens.q, gates, ChunkGradients(inputs, errors), weights, surprise, anchor, config.activation)
-    return y, StreamState(
-        weights=state.weights,
-        surprise=state.surprise,
-        inputs=inputs,
-        errors=errors,
-        read=rows[..., -1, :],
-        write=wrote,
-        scales=torch.stack(scales, -1),
-        fill=state.fill,
-    )
-
-
-def _by_kernel(tokens: Tokens, config: MemoryConfig, norms: list[Tensor] | None) -> bool:
-    """Return whether the kernel can take tokens into an open chunk: it has no gradients or norms for that."""
-    plain = config.activation == "silu" and not config.online and norms is None
-    return plain and not torch.is_grad_enabled() and kernel.is_usable(tokens.q)
+    return y, [*inputs, *errors, rows[..., -1, :], wrote, torch.stack(scales, -1)]
 
 
 def _anchor(first: list[Tensor], config: MemoryConfig) -> list[Tensor] | None:

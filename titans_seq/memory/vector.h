@@ -12,6 +12,18 @@ __attribute__((simd("notinbranch"))) double exp(double) noexcept;
 }
 #endif
 
+namespace titans_seq {
+
+template <typename T>
+struct View {  // tokens (T, D) of one row, or (T,): `stride` from one to the next
+  T* data = nullptr;
+  int64_t stride = 0;
+
+  T* at(int64_t t) const { return data + t * stride; }
+};
+
+}  // namespace titans_seq
+
 inline float exponential(float x) { return expf(x); }
 inline double exponential(double x) { return exp(x); }
 
