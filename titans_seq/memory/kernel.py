@@ -110,9 +110,9 @@ def _backward(
     d_y = q.new_zeros(*q.shape[:3], v.shape[-1]) if d_y is None else _rows(d_y)
     after: list[Tensor] = []
     if any(d is not None for d in d_after):
-        like = [weights or anchor] * (2 if tokens[4] is not None else 1)
-        pairs = zip(d_after, (w for kind in like for w in kind), strict=True)
-        after = [torch.zeros(w.shape, dtype=w.dtype) if d is None else d.contiguous() for d, w in pairs]
+        like = [w for _ in range(len(d_after) // depth) for w in weights or anchor]
+        pairs = zip(d_after, like, strict=True)
+        after = [w.new_zeros(q.shape[0], *w.shape[1:]) if d is None else d.contiguous() for d, w in pairs]
     found: list[Tensor | None] = torch.ops.titans_seq.scan_backward(
         d_y, after[:depth], after[depth:], *tokens, weights, surprise, anchor, starts, chunk_size, clip
     )
@@ -264,8 +264,8 @@ def _rows(t: Tensor) -> Tensor:
 
 
 def _matrices(t: Tensor, like: Tensor) -> Tensor:
-    """Return (B, H, O, I) with each matrix in one piece; rows of the batch may share it."""
-    t = t.to(like.dtype).expand(like.shape[0], -1, -1, -1)
+    """Return (B, H, O, I), or (1, H, O, I) that all rows share, with each matrix in one piece."""
+    t = t.to(like.dtype)
     if t.stride(-1) == 1 and t.stride(-2) == t.shape[-1]:
         return t
     return t.clone(memory_format=torch.contiguous_format)

@@ -26,7 +26,7 @@ std::tuple<Tensor, Tensors, Tensors, Tensors> forward(const Tensor& q, const Ten
     at::parallel_for(0, s.batch * s.heads, 1, [&](int64_t begin, int64_t end) {
       Row<T> row(s);
       for (int64_t r = begin; r < end; ++r) {
-        const int64_t b = r / s.heads, h = r % s.heads;
+        const int64_t h = r / s.batch, b = r % s.batch;  // rows that share an anchor one after the other
         const View<T> q_r = slice<T>(q, b, h), k_r = slice<T>(k, b, h), v_r = slice<T>(v, b, h), y_r = slice<T>(y, b, h);
         const View<T> theta_r = slice<T>(theta, b, h), eta_r = s.momentum ? slice<T>(*eta, b, h) : View<T>{},
                       alpha_r = s.forget ? slice<T>(*alpha, b, h) : View<T>{};
@@ -71,7 +71,7 @@ std::tuple<Tensor, Tensors, Tensors, Tensors> extend(const Tensor& q, const Tens
       Row<T> row(s);
       Gates<T>& gates = row.gates;
       for (int64_t r = begin; r < end; ++r) {
-        const int64_t b = r / s.heads, h = r % s.heads;
+        const int64_t h = r / s.batch, b = r % s.batch;  // rows that share an anchor one after the other
         const View<T> q_r = slice<T>(q, b, h), k_r = slice<T>(k, b, h), v_r = slice<T>(v, b, h), y_r = slice<T>(y, b, h);
         const View<T> theta_r = slice<T>(theta, b, h), eta_r = s.momentum ? slice<T>(*eta, b, h) : View<T>{},
                       alpha_r = s.forget ? slice<T>(*alpha, b, h) : View<T>{};

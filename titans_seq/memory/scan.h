@@ -13,6 +13,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/sum.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -38,7 +39,9 @@ View<T> slice(const Tensor& t, int64_t b, int64_t h) {
 }
 
 template <typename T>
-T* matrix(const Tensor& t, int64_t b, int64_t h) { return t.mutable_data_ptr<T>() + b * t.stride(0) + h * t.stride(1); }
+T* matrix(const Tensor& t, int64_t b, int64_t h) {  // of (B, H, O, I), or (1, H, O, I) that all rows share
+  return t.mutable_data_ptr<T>() + (t.size(0) > 1 ? b * t.stride(0) : 0) + h * t.stride(1);
+}
 
 template <typename T>
 T* start_of(const Tensor& t, int64_t n, int64_t b, int64_t h) {
@@ -80,8 +83,9 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
   Room scores;                                // x X^T (c, slots)
   Room lefts;                                 // [-(x X^T) o G | x | beta x | f x] (c, slots + J I)
   std::vector<T> scaled;                      // [G_C o X | N_C o X] (c, M I)
+  std::vector<const T*> homes;                // A (O, I), as given
 
-  explicit Row(const Sizes& s) : s(s), gates(s.chunk), scaled(s.chunk * s.carried * s.widest) {
+  explicit Row(const Sizes& s) : s(s), gates(s.chunk), scaled(s.chunk * s.carried * s.widest), homes(s.depth) {
     const int64_t c = s.chunk;
     for (int64_t l = 0; l < s.depth; ++l) {
       rooms.emplace_back((c + s.read * s.in(l)) * s.out(l));
@@ -100,20 +104,25 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
   T* anchor(int64_t l) { return errors(l, 0); }
   T* distance(int64_t l) { return errors(l, 0) + s.anchored * s.weight(l); }
   T* surprise(int64_t l) { return distance(l) + s.weight(l); }
-  T* weight(int64_t l) { return s.anchored ? weights[l].data() : distance(l); }
+  const T* weight(int64_t l) { return !s.anchored ? distance(l) : fresh ? anchor(l) : weights[l].data(); }
+  const T* back_weight(int64_t l) { return fresh ? homes[l] : back_weights[l].data(); }
 
   // the row's matrices (O, I): weights (none: the anchor), surprise (none: zero) and anchor
   void load(const Tensors& weights_in, const Tensors& surprise_in, const Tensors& anchor_in, int64_t b, int64_t h) {
     fresh = weights_in.empty();
     for (int64_t l = 0; l < s.depth; ++l) {
       const int64_t in = s.in(l), out = s.out(l), count = s.weight(l);
-      std::fill_n(distance(l), s.carried * count, T(0));
-      if (s.anchored) transpose(out, in, matrix<T>(anchor_in[l], b, h), in, anchor(l), out);
+      const T* home = s.anchored ? matrix<T>(anchor_in[l], b, h) : nullptr;
+      if (home != homes[l]) transpose(out, in, home, in, anchor(l), out);
+      homes[l] = home;
       if (fresh) continue;
       transpose(out, in, matrix<T>(weights_in[l], b, h), in, distance(l), out);
-      if (s.anchored)
-        for (int64_t i = 0; i < count; ++i) distance(l)[i] -= anchor(l)[i];
-      if (!surprise_in.empty()) transpose(out, in, matrix<T>(surprise_in[l], b, h), in, surprise(l), out);
+      for (int64_t i = 0; s.anchored && i < count; ++i) distance(l)[i] -= anchor(l)[i];
+      if (!s.momentum) continue;
+      if (surprise_in.empty())
+        std::fill_n(surprise(l), count, T(0));
+      else
+        transpose(out, in, matrix<T>(surprise_in[l], b, h), in, surprise(l), out);
     }
   }
 
@@ -126,7 +135,7 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
   }
 
   void add_anchor(int64_t l) {  // W = A + D
-    if (!s.anchored) return;
+    if (!s.anchored || fresh) return;
     T* w = weights[l].data();
     const T *a = anchor(l), *d = distance(l);
     for (int64_t i = 0; i < s.weight(l); ++i) w[i] = a[i] + d[i];
@@ -177,8 +186,8 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
     for (int64_t l = last; l-- > 0;) {
       const int64_t out = s.out(l), next = s.out(l + 1);
       T* back = backs[l + 1].data();
-      transpose(out, next, weight(l + 1), next, back_weights[l + 1].data(), out);
-      product<T>(c, out, next, 1, plain(error, next), back_weights[l + 1].data(), out, false, back, out);
+      if (!fresh) transpose(out, next, weight(l + 1), next, back_weights[l + 1].data(), out);
+      product<T>(c, out, next, 1, plain<T>(error, next), back_weight(l + 1), out, false, back, out);
       error = errors(l, c);
       for (int64_t i = 0; i < c * out; ++i) error[i] = back[i] * slope(outputs[l][i], sigmoids[l][i]);
       clip(error, shrinks[l].data(), c, out);

@@ -40,28 +40,38 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
   T* d_distance(int64_t l) { return d_errors(l, 0) + s.anchored * s.weight(l); }
   T* d_surprise(int64_t l) { return d_distance(l) + s.weight(l); }
 
+  void open() {  // a group of rows that share an anchor
+    for (int64_t l = 0; s.anchored && l < s.depth; ++l) std::fill_n(d_anchor(l), s.weight(l), T(0));
+  }
+
   // the row's matrices behind the last token: gradients (O, I), none where nobody asks
   void load(const Tensors& d_weights, const Tensors& d_surprises, int64_t b, int64_t h) {
     for (int64_t l = 0; l < s.depth; ++l) {
-      std::fill(d_rooms[l].begin(), d_rooms[l].end(), T(0));
-      if (d_weights.empty()) continue;
       const int64_t in = s.in(l), out = s.out(l);
+      if (d_weights.empty()) {
+        std::fill_n(d_distance(l), s.carried * s.weight(l), T(0));
+        continue;
+      }
       transpose(out, in, matrix<T>(d_weights[l], b, h), in, d_distance(l), out);  // W = A + D
-      if (s.anchored) std::copy_n(d_distance(l), s.weight(l), d_anchor(l));
+      for (int64_t i = 0; s.anchored && i < s.weight(l); ++i) d_anchor(l)[i] += d_distance(l)[i];
       if (s.momentum) transpose(out, in, matrix<T>(d_surprises[l], b, h), in, d_surprise(l), out);
     }
   }
 
-  // gradients of what `Row::load` took; D = W - A, unless W is A
-  void store(const Tensors& d_weights, const Tensors& d_surprises, const Tensors& d_anchors, int64_t b, int64_t h) {
+  // gradients of what `Row::load` took, but for the anchor; D = W - A, unless W is A
+  void store(const Tensors& d_weights, const Tensors& d_surprises, int64_t b, int64_t h) {
     for (int64_t l = 0; l < s.depth; ++l) {
       const int64_t in = s.in(l), out = s.out(l);
-      if (!d_weights.empty()) transpose(in, out, d_distance(l), out, matrix<T>(d_weights[l], b, h), in);
       if (!d_surprises.empty()) transpose(in, out, d_surprise(l), out, matrix<T>(d_surprises[l], b, h), in);
-      if (!s.anchored) continue;
-      for (int64_t i = 0; !d_weights.empty() && i < s.weight(l); ++i) d_anchor(l)[i] -= d_distance(l)[i];
-      transpose(in, out, d_anchor(l), out, matrix<T>(d_anchors[l], b, h), in);
+      if (d_weights.empty()) continue;
+      transpose(in, out, d_distance(l), out, matrix<T>(d_weights[l], b, h), in);
+      for (int64_t i = 0; s.anchored && i < s.weight(l); ++i) d_anchor(l)[i] -= d_distance(l)[i];
     }
+  }
+
+  void close(const Tensors& d_anchors, int64_t group, int64_t h) {
+    for (int64_t l = 0; s.anchored && l < s.depth; ++l)
+      transpose(s.in(l), s.out(l), d_anchor(l), s.out(l), start_of<T>(d_anchors[l], group, 0, h), s.in(l));
   }
 
   void clear(int64_t c) {
@@ -113,17 +123,19 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
   }
 
   // matrices of a layer as products with them from the right need them; `row.back_weights` becomes W (O, I)
-  void turn(int64_t l) {
-    const int64_t in = s.in(l), out = s.out(l), width = row.blocks() * in;
+  const T* turn(int64_t l) {
+    if (row.fresh) return row.homes[l];
+    const int64_t in = s.in(l), out = s.out(l), width = s.read * in;
     transpose(width, out, row.errors(l, 0), out, matrices[l].data(), width);
     T* w = row.back_weights[l].data();
     for (int64_t o = 0; o < out; ++o) {
-      const T *a = matrices[l].data() + o * width, *d = a + s.anchored * in;
-      if (s.anchored && !row.fresh)
+      const T *a = matrices[l].data() + o * width, *d = a + in;
+      if (s.anchored)
         for (int64_t i = 0; i < in; ++i) w[o * in + i] = a[i] + d[i];
       else
         std::copy_n(a, in, w + o * in);
     }
+    return matrices[l].data();
   }
 
   // z = [-(x X^T) o G | x | beta x | f x] [delta; A^T; D^T; S^T]; d_z (c, O) becomes that of q
@@ -136,11 +148,11 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
       const View<const T> x = l ? View<const T>{row.seen[l].data(), in} : View<const T>{q.at(start), q.stride};
       const auto given = row.input(l, k, start);
       if (l + 1 == s.depth) row.prepare(l, x, c, given, c);
-      turn(l);
+      const T* right = turn(l);
       // the left operand's gradient: scores, then what reads the matrices
       transpose(c, out, row.errors(l, c), out, room.data(), c);
       product<T>(c, c, out, -1, plain<T>(d_z, ldz), room.data(), c, false, d_scores.data(), c);
-      product<T>(c, width, out, 1, plain<T>(d_z, ldz), matrices[l].data(), width, false, d_left.data(), width);
+      product<T>(c, width, out, 1, plain<T>(d_z, ldz), right, width, false, d_left.data(), width);
       product<T>(all, out, c, 1, turned<T>(row.lefts[l].data(), all), d_z, ldz, true, d_errors(l, c), out);
       for (int64_t i = 0; i < c * c; ++i) {
         d_read[i] += d_scores[i] * row.scores[l][i];
@@ -207,7 +219,7 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
       const auto x = row.input(l, k, start);
       const T* d_z = d_outputs[l].data();
       grow(l, turned<T>(x.data, x.stride), d_z, out, c);
-      product<T>(c, in, out, 1, plain<T>(d_z, out), row.back_weights[l].data(), in, true, d_inputs[l].data(), in);
+      product<T>(c, in, out, 1, plain<T>(d_z, out), row.back_weight(l), in, true, d_inputs[l].data(), in);
       if (l) {
         const T *z = row.outputs[l - 1].data(), *sigmoid = row.sigmoids[l - 1].data();
         for (int64_t i = 0; i < c * in; ++i) d_outputs[l - 1][i] += d_inputs[l][i] * Row<T>::slope(z[i], sigmoid[i]);
@@ -221,6 +233,7 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
   void grow(int64_t l, Left<T> left, const T* right, int64_t ld, int64_t c) {
     const int64_t in = s.in(l), out = s.out(l);
     if (!s.anchored) return product<T>(in, out, c, 1, left, right, ld, true, d_distance(l), out);
+    if (row.fresh) return product<T>(in, out, c, 1, left, right, ld, true, d_anchor(l), out);  // D is not asked for
     product<T>(in, out, c, 1, left, right, ld, false, d_weight.data(), out);
     T *a = d_anchor(l), *d = d_distance(l);
     for (int64_t i = 0; i < s.weight(l); ++i) a[i] += d_weight[i], d[i] += d_weight[i];
@@ -239,20 +252,22 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
   };
   const auto gate = [&] { return at::empty({s.batch, s.heads, s.length}, q.options()); };
   Tensors found{like(s.widths[0]), like(s.widths[0]), like(s.widths.back()), gate(), gate(), gate()};
+  // an anchor that rows share gets one sum per group of them, whatever the number of threads
+  const bool shared = s.anchored && anchor[0].size(0) == 1;
+  const int64_t size = shared ? std::clamp<int64_t>(s.batch / 16, 1, 32) : 1, groups = (s.batch + size - 1) / size;
   Tensors of_weights, of_surprise, of_anchor;
   for (int64_t l = 0; l < s.depth; ++l) {
-    const auto empty = [&] { return at::empty({s.batch, s.heads, s.out(l), s.in(l)}, q.options()); };
-    if (!weights.empty()) of_weights.push_back(empty());
-    if (!surprise.empty()) of_surprise.push_back(empty());
-    if (s.anchored) of_anchor.push_back(empty());
+    const auto empty = [&](int64_t rows) { return at::empty({rows, 1, s.heads, s.out(l), s.in(l)}, q.options()); };
+    if (!weights.empty()) of_weights.push_back(empty(s.batch).squeeze(1));
+    if (!surprise.empty()) of_surprise.push_back(empty(s.batch).squeeze(1));
+    if (s.anchored) of_anchor.push_back(empty(groups));
   }
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "scan_backward", [&] {
     using T = scalar_t;
-    at::parallel_for(0, s.batch * s.heads, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, groups * s.heads, 1, [&](int64_t begin, int64_t end) {
       Row<T> row(s);
       Backward<T> back(row);
-      for (int64_t r = begin; r < end; ++r) {
-        const int64_t b = r / s.heads, h = r % s.heads;
+      const auto go_back = [&](int64_t b, int64_t h) {
         const View<T> q_r = slice<T>(q, b, h), k_r = slice<T>(k, b, h), v_r = slice<T>(v, b, h);
         const View<T> theta_r = slice<T>(theta, b, h), eta_r = s.momentum ? slice<T>(*eta, b, h) : View<T>{},
                       alpha_r = s.forget ? slice<T>(*alpha, b, h) : View<T>{};
@@ -278,11 +293,24 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
           row.gates.backward(back.d_read.data(), back.d_keep.data(), back.d_past.data(), back.d_last.data(),
                              back.d_through, c, d_gates[0] + start, d_gates[1] + start, d_gates[2] + start);
         }
-        back.store(of_weights, of_surprise, of_anchor, b, h);
+        back.store(of_weights, of_surprise, b, h);
+      };
+      for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t h = unit / groups, group = unit % groups;
+        back.open();
+        for (int64_t b = group * size; b < std::min((group + 1) * size, s.batch); ++b) go_back(b, h);
+        back.close(of_anchor, group, h);
       }
     });
   });
-  for (const auto* kind : {&of_weights, &of_surprise, &of_anchor}) found.insert(found.end(), kind->begin(), kind->end());
+  const auto add = [&](const Tensors& gradients, const Tensors& given) {  // rows that share a matrix: their sum
+    for (size_t l = 0; l < given.size(); ++l)
+      found.push_back(gradients[l].size(0) > given[l].size(0) ? gradients[l].sum(0, true) : gradients[l]);
+  };
+  for (auto& gradient : of_anchor) gradient = gradient.squeeze(1);
+  add(of_weights, weights);
+  add(of_surprise, surprise);
+  if (s.anchored) add(of_anchor, anchor);
   return found;
 }
 
