@@ -75,7 +75,7 @@ define sweep
 
 endef
 
-$(STAMP): pyproject.toml constraints.txt $(wildcard titans_seq/memory/*.cpp titans_seq/memory/*.h)
+$(STAMP): pyproject.toml constraints.txt $(wildcard titans_seq/kernel/*.cpp titans_seq/kernel/*.h)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/titans-seq kernel || echo "the memory will run without its C++ kernel"

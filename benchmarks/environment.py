@@ -13,7 +13,7 @@ def describe() -> dict[str, Any]:
     """Return date, versions, commit and hardware, as plain values."""
     import torch
 
-    from titans_seq.memory import kernel_ready
+    from titans_seq.kernel import kernel_ready
 
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

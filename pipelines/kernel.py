@@ -15,7 +15,7 @@ class Kernel(JsonOption):
 
     def run(self) -> dict[str, Any]:
         """Build, and say how long it took."""
-        from titans_seq.memory import build_kernel
+        from titans_seq.kernel import build_kernel
 
         seconds = build_kernel(self.force)
         if not self.json:

@@ -23,7 +23,7 @@ def pytest_configure(config):
 def kernel_problem():
     """Builds the processor's kernel, so that all tests take the same path; why it could not be, or None."""
     from titans_seq.errors import TitansSeqError
-    from titans_seq.memory.build import build_kernel
+    from titans_seq.kernel import build_kernel
 
     try:
         build_kernel()
@@ -35,7 +35,7 @@ def kernel_problem():
 @pytest.fixture(params=["torch", "kernel"])
 def scan_path(request, monkeypatch, kernel_problem):
     """The two ways a memory is run on a processor."""
-    from titans_seq.memory import kernel
+    from titans_seq import kernel
 
     if request.param == "torch":
         monkeypatch.setattr(kernel, "is_usable", lambda *_: False)

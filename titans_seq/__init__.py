@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from titans_seq.domains.genomics import TitansDNAClassifier
     from titans_seq.domains.language import TitansLM
     from titans_seq.domains.timeseries import TitansForecaster
-    from titans_seq.memory import MemoryConfig, NeuralMemory, build_kernel, kernel_ready
+    from titans_seq.kernel import build_kernel, kernel_ready
+    from titans_seq.memory import MemoryConfig, NeuralMemory
     from titans_seq.state_file import load_state, save_state
 
 __all__ = [
@@ -40,8 +41,8 @@ __getattr__, __dir__ = export_lazily(
         "TitansDNAClassifier": "titans_seq.domains.genomics",
         "TitansForecaster": "titans_seq.domains.timeseries",
         "TitansLM": "titans_seq.domains.language",
-        "build_kernel": "titans_seq.memory",
-        "kernel_ready": "titans_seq.memory",
+        "build_kernel": "titans_seq.kernel",
+        "kernel_ready": "titans_seq.kernel",
         "load_state": "titans_seq.state_file",
         "preset": "titans_seq.backbone.presets",
         "save_state": "titans_seq.state_file",

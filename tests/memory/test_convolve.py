@@ -5,7 +5,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from titans_seq.memory import kernel
+from titans_seq import kernel
 from titans_seq.memory.convolve import convolve, memory_inputs, next_tail
 
 

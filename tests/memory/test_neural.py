@@ -360,7 +360,7 @@ def test_state_rows_can_be_selected_and_forked():
 def test_gate_by_kernel_equals_torch(monkeypatch, kernel_problem):
     if kernel_problem:
         pytest.skip(kernel_problem)
-    from titans_seq.memory import kernel
+    from titans_seq import kernel
 
     memory = build()
     with torch.no_grad():

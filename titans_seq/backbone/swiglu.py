@@ -1,7 +1,13 @@
-"""The gated MLP of every block (SwiGLU, arXiv 2002.05202)."""
+"""The gated MLP of every block (SwiGLU, arXiv 2002.05202). Axes: N tokens, D hidden features."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from titans_seq import kernel
 
 
 class SwiGLU(nn.Module):
@@ -14,6 +20,30 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., dim) to (..., dim)."""
-        gate, value = self.inner(x).chunk(2, -1)
-        out: Tensor = self.outer(F.silu(gate) * value)
+        both = self.inner(x)
+        if kernel.is_usable(both) and both.numel():
+            hidden = KernelSwiGLU.apply(both.reshape(-1, both.shape[-1]).contiguous())  # type: ignore[no-untyped-call]
+            hidden = hidden.view(*both.shape[:-1], -1)
+        else:
+            gate, value = both.chunk(2, -1)
+            hidden = F.silu(gate) * value
+        out: Tensor = self.outer(hidden)
         return out
+
+
+class KernelSwiGLU(torch.autograd.Function):
+    """`swiglu.cpp` behind autograd; first derivatives only."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Map gate and value side by side, (N, 2 D), to silu(gate) * value (N, D)."""
+        ctx.save_for_backward(x)
+        out: Tensor = torch.ops.titans_seq.swiglu_forward(x)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor) -> Tensor:
+        """Return the gradient of x."""
+        d_x: Tensor = torch.ops.titans_seq.swiglu_backward(d_out.contiguous(), *ctx.saved_tensors)
+        return d_x

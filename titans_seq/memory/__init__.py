@@ -1,7 +1,6 @@
 """The neural long-term memory: configuration, pure functions, streaming and the module."""
 
-from titans_seq.memory.build import build_kernel, kernel_ready
 from titans_seq.memory.config import MemoryConfig
 from titans_seq.memory.neural import MemoryState, NeuralMemory
 
-__all__ = ["MemoryConfig", "MemoryState", "NeuralMemory", "build_kernel", "kernel_ready"]
+__all__ = ["MemoryConfig", "MemoryState", "NeuralMemory"]

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from titans_seq.memory import kernel
+from titans_seq import kernel
+from titans_seq.memory import compiled
 
 
 def memory_inputs(
@@ -26,7 +27,7 @@ def memory_inputs(
     """
     if weight is not None and kernel.is_usable(x) and x.dtype == weight.dtype:
         tail = _zeros(x, weight) if tail is None else tail.to(x.dtype)
-        return kernel.convolve(x, tail, weight, heads)
+        return compiled.convolve(x, tail, weight, heads)
     x, gate = x.split((x.shape[-1] // 4 * 3, x.shape[-1] // 4), -1)
     mixed = F.silu(convolve(x, tail, weight)).unflatten(-1, (3, heads, -1))
     q, k, v = mixed.permute(2, 0, 3, 1, 4)

@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from titans_seq.memory import kernel
+from titans_seq import kernel
+from titans_seq.memory import compiled
 from titans_seq.memory.activation import ACTIVATIONS
 from titans_seq.memory.config import ActivationName
 from titans_seq.memory.gates import Gates, chunk_gates, unbind_gates
@@ -123,7 +124,7 @@ def scan(
     if online:
         return _scan_online(tokens, list(weights), surprise, chunk_size, anchor, norms)
     if norms is None and activation == "silu" and kernel.is_usable(tokens.q):
-        return kernel.scan_rows(tokens, weights, surprise, chunk_size, clip, anchor)
+        return compiled.scan_rows(tokens, weights, surprise, chunk_size, clip, anchor)
     return scan_stacked(tokens, weights, surprise, chunk_size, activation, clip, anchor, norms)
 
 

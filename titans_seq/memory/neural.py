@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans_seq.memory import kernel
+from titans_seq import kernel
+from titans_seq.memory import compiled
 from titans_seq.memory.activation import ACTIVATIONS
 from titans_seq.memory.config import MemoryConfig
 from titans_seq.memory.convolve import convolve, memory_inputs, next_tail, normalize
@@ -215,7 +216,7 @@ class NeuralMemory(nn.Module):
         """Return norm of each head of y (B, H, T, D), times gate (B, T, dim)."""
         weight = self.output_norm.weight
         if kernel.is_usable(y) and y.dtype == gate.dtype == weight.dtype:
-            return kernel.gate_output(y, gate, weight)
+            return compiled.gate_output(y, gate, weight)
         normed: Tensor = self.output_norm(y.transpose(1, 2)).flatten(2)
         return normed * gate
 

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from titans_seq.memory import kernel
+from titans_seq import kernel
+from titans_seq.memory import compiled
 from titans_seq.memory.config import MemoryConfig
 from titans_seq.memory.functional import ChunkGradients, carry, read, scan, write, write_online
 from titans_seq.memory.gates import Gates, chunk_gates
@@ -163,7 +164,7 @@ def _extend(
     """
     if real is None and norms is None and config.activation == "silu" and not config.online:
         if kernel.is_usable(tokens.q):
-            y, after = kernel.extend(
+            y, after = compiled.extend(
                 tokens, weights, surprise, anchor, state.written(), offset, config.clip,
                 partial(_extend_in_torch, offset=offset, config=config),
             )  # fmt: skip

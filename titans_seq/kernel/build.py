@@ -1,4 +1,4 @@
-"""Building and loading the memory's C++ kernel: once on request, from the user's cache from then on, never needed."""
+"""Building and loading the C++ kernels: once on request, from the user's cache from then on, never needed."""
 
 import hashlib
 import os
@@ -17,8 +17,9 @@ from titans_seq.errors import TitansSeqError, reason
 SOURCES = tuple(
     Path(__file__).with_name(name)
     for name in (
-        "scan.cpp", "scan_backward.cpp", "convolve.cpp", "gate.cpp", "scan.h", "gates.h", "product.h", "vector.h",
-    )
+        "scan.cpp", "scan_backward.cpp", "convolve.cpp", "gate.cpp", "norm.cpp", "swiglu.cpp",
+        "scan.h", "gates.h", "product.h", "vector.h",
+    )  # fmt: skip
 )
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 SWITCH = "TITANS_SEQ_KERNEL"

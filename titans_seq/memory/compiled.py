@@ -1,7 +1,5 @@
-"""The memory in C++ for processors, behind autograd; `build` makes it of `scan.cpp`, `convolve.cpp` and `gate.cpp`.
-
-Without it, on other devices, and for what it does not cover, `scan.py`, `convolve.py` and `neural.py` do the same work
-in torch.
+"""The memory's kernels behind autograd; where they cannot be used, `scan.py`, `stream.py`, `convolve.py` and
+`neural.py` do the same in torch.
 
 Axes: B batch, H heads, T tokens, D features of a head, O / I outputs / inputs of a memory layer.
 """
@@ -13,19 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from titans_seq.memory.build import kernel_ready
 from titans_seq.memory.tokens import Tokens
-
-
-def is_usable(x: Tensor) -> bool:
-    """Return whether the kernel is ready and covers this device and dtype."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.float64)
-        and not torch.compiler.is_compiling()
-        and not torch.compiler.is_exporting()
-        and kernel_ready()
-    )
 
 
 class Matrices(NamedTuple):

@@ -14,7 +14,6 @@
 #include <map>
 #include <mutex>
 #include <tuple>
-#include <utility>
 #include <vector>
 
 #include "vector.h"
@@ -24,15 +23,18 @@ namespace {
 using at::Tensor;
 constexpr double EPSILON = 1e-6;   // as `convolve.unit`
 constexpr int64_t BLOCK = 64;      // tokens of one task
+constexpr int64_t WIDEST = 4;      // taps that are taken in one pass
 
 template <typename T>
-struct Mixer {  // one row of the batch
+struct Mixer {  // one row of the batch after the other
   const Tensor &x, &tail;
-  const int64_t b, taps, width, heads, size, length;
+  int64_t b = 0;
+  const int64_t taps, width, heads, size, length;
   std::vector<T> kernel, mixed, sigmoid, activated, scales;  // kernel (K, P), scales (3 H)
+  std::vector<T> d_kernel, recent;                           // (K, P): the kernel's gradient; d_mixed of the last K tokens
 
-  Mixer(const Tensor& x, const Tensor& tail, const Tensor& weight, int64_t heads, int64_t b)
-      : x(x), tail(tail), b(b), taps(weight.size(1)), width(weight.size(0)), heads(heads), size(width / (3 * heads)),
+  Mixer(const Tensor& x, const Tensor& tail, const Tensor& weight, int64_t heads)
+      : x(x), tail(tail), taps(weight.size(1)), width(weight.size(0)), heads(heads), size(width / (3 * heads)),
         length(x.size(1)), kernel(taps * width), mixed(width), sigmoid(width), activated(width), scales(3 * heads) {
     const T* w = weight.const_data_ptr<T>();
     for (int64_t i = 0; i < width; ++i)
@@ -45,16 +47,44 @@ struct Mixer {  // one row of the batch
                   : tail.const_data_ptr<T>() + b * tail.stride(0) + (t + taps - 1) * tail.stride(1);
   }
 
+  // to = sum over taps of w_j from_j
+  void sum_of_products(const T* w, const T* const* from, int64_t first, T* to) const {
+    if (taps == WIDEST) {
+      for (int64_t i = 0; i < width; ++i)
+        to[i] = w[i] * from[0][i] + w[width + i] * from[1][i] + w[2 * width + i] * from[2][i] + w[3 * width + i] * from[3][i];
+      return;
+    }
+    std::fill(to, to + width, T(0));
+    for (int64_t j = 0; j < taps; ++j) {
+      const T* one = taps < WIDEST ? from[j] : input(first + j);
+      for (int64_t i = 0; i < width; ++i) to[i] += w[j * width + i] * one[i];
+    }
+  }
+
+  // adds what token t's d_mixed says of the kernel
+  void grow_kernel(int64_t t, const T* d_mixed) {
+    T* to = d_kernel.data();
+    if (taps == WIDEST) {
+      const T *a = input(t - 3), *b = input(t - 2), *c = input(t - 1), *d = input(t);
+      for (int64_t i = 0; i < width; ++i) {
+        to[i] += d_mixed[i] * a[i];
+        to[width + i] += d_mixed[i] * b[i];
+        to[2 * width + i] += d_mixed[i] * c[i];
+        to[3 * width + i] += d_mixed[i] * d[i];
+      }
+      return;
+    }
+    for (int64_t j = 0; j < taps; ++j) {
+      const T* from = input(t - taps + 1 + j);
+      for (int64_t i = 0; i < width; ++i) to[j * width + i] += d_mixed[i] * from[i];
+    }
+  }
+
   // mixed, sigmoid and SiLU of token t, and what brings each head's queries and keys to unit length, values near it
   void run(int64_t t) {
-    for (int64_t j = 0; j < taps; ++j) {
-      const T *from = input(t - taps + 1 + j), *w = kernel.data() + j * width;
-      T* to = mixed.data();
-      if (j == 0)
-        for (int64_t i = 0; i < width; ++i) to[i] = w[i] * from[i];
-      else
-        for (int64_t i = 0; i < width; ++i) to[i] += w[i] * from[i];
-    }
+    const T* from[WIDEST];
+    for (int64_t j = 0; j < taps; ++j) from[j % WIDEST] = input(t - taps + 1 + j);
+    sum_of_products(kernel.data(), from, t - taps + 1, mixed.data());
     silu(mixed.data(), sigmoid.data(), activated.data(), width);
     for (int64_t head = 0; head < 3 * heads; ++head) {
       const T* a = activated.data() + head * size;
@@ -76,16 +106,19 @@ struct Mixer {  // one row of the batch
   }
 };
 
-template <typename T, typename Work>
-void over_blocks(const Tensor& x, const Tensor& tail, const Tensor& weight, int64_t heads, const Work& work) {
+template <typename T, typename Work, typename Done>
+void over_blocks(const Tensor& x, const Tensor& tail, const Tensor& weight, int64_t heads, const Work& work,
+                 const Done& done) {
   const int64_t length = x.size(1), blocks = (length + BLOCK - 1) / BLOCK;
   at::parallel_for(0, x.size(0) * blocks, 1, [&](int64_t begin, int64_t end) {
+    Mixer<T> mixer(x, tail, weight, heads);
     for (int64_t task = begin; task < end;) {
-      const int64_t b = task / blocks, first = task % blocks, last = std::min(blocks, first + end - task);
-      Mixer<T> mixer(x, tail, weight, heads, b);
+      const int64_t first = task % blocks, last = std::min(blocks, first + end - task);
+      mixer.b = task / blocks;
       work(mixer, first * BLOCK, std::min(length, last * BLOCK));
       task += last - first;
     }
+    done(mixer, begin);
   });
 }
 
@@ -109,7 +142,7 @@ std::vector<Tensor> forward(const Tensor& x, const Tensor& tail, const Tensor& w
         silu(mixer.input(t) + mixer.width, mixer.sigmoid.data(),
              out[3].mutable_data_ptr<scalar_t>() + mixer.b * out[3].stride(0) + t * out[3].stride(1), heads * size);
       }
-    });
+    }, [](Mixer<scalar_t>&, int64_t) {});
   });
   return out;
 }
@@ -123,31 +156,31 @@ std::tuple<Tensor, Tensor, Tensor> backward(const std::vector<Tensor>& d_out, co
   Tensor d_weight = at::empty({width, taps}, x.options());
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "convolve_backward", [&] {
     using T = scalar_t;
-    std::map<std::pair<int64_t, int64_t>, std::vector<T>> shares;  // of d_weight (K, P), in an order that stays
+    std::map<int64_t, std::vector<T>> shares;  // of d_weight (K, P), in an order that stays
     std::mutex adding;
-    over_blocks<T>(x, tail, weight, heads, [&](Mixer<T>& mixer, int64_t start, int64_t stop) {
-      std::vector<T> own(taps * width, T(0)), recent(taps * width, T(0));  // d_mixed of the last K tokens
+    const auto work = [&](Mixer<T>& mixer, int64_t start, int64_t stop) {
+      mixer.d_kernel.resize(taps * width);
+      mixer.recent.resize(taps * width);
       // token t, or t + K - 1 of the tail where t is negative, hears of tokens t to t + K - 1
       const int64_t lowest = start == 0 ? 1 - taps : start, highest = stop;
       for (int64_t t = start; t < highest + taps - 1; ++t) {
-        T* d_mixed = recent.data() + t % taps * width;
+        T* d_mixed = mixer.recent.data() + t % taps * width;
         if (t < length) mixer.backward(t, d_out, d_mixed);
         else std::fill(d_mixed, d_mixed + width, T(0));
-        if (t < stop)
-          for (int64_t j = 0; j < taps; ++j) {
-            const T* from = mixer.input(t - taps + 1 + j);
-            T* d_w = own.data() + j * width;
-            for (int64_t i = 0; i < width; ++i) d_w[i] += d_mixed[i] * from[i];
-          }
+        if (t < stop) mixer.grow_kernel(t, d_mixed);
         const int64_t to = t - taps + 1;  // complete now
         if (to < lowest) continue;
         T* d_to = to >= 0 ? d_x.mutable_data_ptr<T>() + (mixer.b * length + to) * all
                           : d_tail.mutable_data_ptr<T>() + (mixer.b * (taps - 1) + to + taps - 1) * width;
+        const auto heard = [&](int64_t j) { return mixer.recent.data() + (to + taps - 1 - j) % taps * width; };
+        if (taps == WIDEST && to >= start) {  // token `to` stood at tap j of token to + K - 1 - j
+          const T* const of[WIDEST] = {heard(0), heard(1), heard(2), heard(3)};
+          mixer.sum_of_products(mixer.kernel.data(), of, 0, d_to);
+          continue;
+        }
         std::fill(d_to, d_to + width, T(0));
-        for (int64_t j = 0; j < taps; ++j) {  // token `to` stood at tap j of token to + K - 1 - j
-          const int64_t heard = to + taps - 1 - j;
-          if (heard < start) continue;
-          const T *d = recent.data() + heard % taps * width, *w = mixer.kernel.data() + j * width;
+        for (int64_t j = 0; j < taps && to + taps - 1 - j >= start; ++j) {
+          const T *d = heard(j), *w = mixer.kernel.data() + j * width;
           for (int64_t i = 0; i < width; ++i) d_to[i] += w[i] * d[i];
         }
       }
@@ -159,8 +192,10 @@ std::tuple<Tensor, Tensor, Tensor> backward(const std::vector<Tensor>& d_out, co
           to[i] = d[i] * s * (1 + z[i] * (1 - s));
         }
       }
+    };
+    over_blocks<T>(x, tail, weight, heads, work, [&](Mixer<T>& mixer, int64_t begin) {
       const std::lock_guard<std::mutex> lock(adding);
-      shares[{mixer.b, start}] = std::move(own);
+      shares[begin] = std::move(mixer.d_kernel);
     });
     std::vector<T> d_kernel(taps * width, T(0));
     for (const auto& share : shares)
