@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +22,7 @@ SOURCES = tuple(
         "scan.h", "gates.h", "product.h", "vector.h",
     )  # fmt: skip
 )
-FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
+FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC")
 SWITCH = "TITANS_SEQ_KERNEL"
 """Environment variable: "off" leaves the kernel alone, a path names its folder."""
 
@@ -65,23 +66,28 @@ def kernel_ready() -> bool:
 
 
 def _compile(made: Path) -> None:
-    """Call the compiler, against the headers and libraries that torch brings along."""
+    """Call the compiler, one file per processor at a time, against the headers and libraries that torch brings along."""
     compiler = shlex.split(os.environ.get("CXX") or "c++")
     home = Path(torch.__file__).parent
     include = [f"-isystem{home / p}" for p in ("include", "include/torch/csrc/api/include")]
     library = [f"-L{home / 'lib'}", f"-Wl,-rpath,{home / 'lib'}", "-ltorch_cpu", "-lc10"]
     strings = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
-    sources = [str(s) for s in SOURCES if s.suffix == ".cpp"]
+    parts = {source: made.with_name(f"{source.stem}.o") for source in SOURCES if source.suffix == ".cpp"}
+
+    def call(*order: str) -> None:
+        done = subprocess.run([*compiler, *FLAGS, *order], capture_output=True, text=True)
+        if done.returncode:
+            lines = done.stderr.splitlines() or ["no message"]
+            first = next((line for line in lines if "error" in line), lines[-1])
+            raise TitansSeqError(f"{shlex.join(compiler)} could not build the kernel: {first.strip()}")
+
     try:
-        order = [*compiler, *FLAGS, strings, *include, *sources, *library, "-o", str(made)]
-        done = subprocess.run(order, capture_output=True, text=True)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda part: call(strings, *include, "-c", str(part[0]), "-o", str(part[1])), parts.items()))
+        call("-shared", *map(str, parts.values()), *library, "-o", str(made))
     except OSError as error:
         wish = shlex.join(compiler)
         raise TitansSeqError(f"no C++ compiler: {wish} (set CXX, or go on without the kernel)") from error
-    if done.returncode:
-        lines = done.stderr.splitlines() or ["no message"]
-        first = next((line for line in lines if "error" in line), lines[-1])
-        raise TitansSeqError(f"{shlex.join(compiler)} could not build the kernel: {first.strip()}")
 
 
 def _load(path: Path) -> str | None:
