@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from tests.memory.reference import random_inputs
-from titans_seq import MemoryConfig, NeuralMemory
+from titans_seq import MemoryConfig, NeuralMemory, kernel
 from titans_seq.cli import execute
 from titans_seq.errors import TitansSeqError
-from titans_seq import kernel
 from titans_seq.kernel import build
 from titans_seq.memory.functional import scan_chunks
 

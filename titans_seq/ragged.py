@@ -43,6 +43,36 @@ def scatter(x: Tensor, where: Compaction) -> Tensor:
     return x.gather(1, expand_index(rank, x, 1)).where(real, x.new_zeros(()))
 
 
+class Slots(NamedTuple):
+    """Where the tokens of rows stand that began at different places of a piece of `size` slots; see `align`."""
+
+    token: Tensor
+    """(B, N size) on the processor: the one that takes each slot; anything where none does."""
+    taken: Tensor
+    """(B, N size) bool on the processor: whether a token takes the slot."""
+    back: Tensor
+    """(B, T) on the processor: the slot of each token; past a row's length anything."""
+
+
+def align(begin: Tensor, lengths: Tensor, length: int, size: int) -> Slots:
+    """Give row b's j-th token slot begin_b + j; as many whole pieces of `size` slots as the longest row needs.
+
+    Args:
+        begin: slots taken before (B,), int64 on the processor, each below `size`.
+        lengths: (B,) real tokens of each row, the same way, of `length`.
+    """
+    count = max(1, -(-int((begin + lengths).max()) // size)) * size
+    token = torch.arange(count) - begin.unsqueeze(1)
+    taken = (token >= 0) & (token < lengths.unsqueeze(1))
+    back = (torch.arange(length) + begin.unsqueeze(1)).clamp_max(count - 1)
+    return Slots(token.clamp(0, length - 1), taken, back)
+
+
+def pick(t: Tensor, index: Tensor, axis: int) -> Tensor:
+    """Return t at an index (B, K) along `axis`, on the device of t."""
+    return t.gather(axis, expand_index(index.to(t.device), t, axis))
+
+
 def mask_within(lengths: Tensor, size: int) -> Tensor:
     """Return (B, size) bool for lengths (B,): True below each row's length."""
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)

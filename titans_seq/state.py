@@ -124,9 +124,3 @@ def _named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _named(f"{name}.{index}", item)
-
-
-def stack(states: list[S]) -> S:
-    """Return rows of several states of the same kind, one below the other."""
-    rows = zip(*(state.tensors() for state in states), strict=True)
-    return states[0].replace_tensors([torch.cat(tensors) for tensors in rows])

@@ -72,7 +72,7 @@ def mac(block, x):
             if start
             else [w.expand(len(x), *w.shape) for w in memory.memory]
         )
-        h = memory.recall(x[:, : t + 1], before, empty)[0][:, start:]
+        h = memory.recall(*memory.query(x[:, : t + 1], empty)[:2], before)[:, start:]
         y = attention(block.attention, s[:, t], torch.cat([h, s[:, start : t + 1]], 1), [*range(t - start + 1)] * 2)
         written.append(s[:, t] + y)
     m = memory.step(torch.stack(written, 1))[0]

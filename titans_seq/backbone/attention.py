@@ -4,6 +4,7 @@ Axes: B batch, H heads, T tokens, D features of a head, P persistent tokens, W w
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -77,48 +78,60 @@ class Attention(nn.Module):
 
     def _attend(self, q: Tensor, keys: Tensor, values: Tensor, cached: int, missing: Tensor | None) -> Tensor:
         """Attend with q (B, H, T, D), the last T of the keys its own, all in one piece."""
-        span = keys.shape[2]
-        place = torch.arange(span, device=q.device)
+        place = torch.arange(keys.shape[2], device=q.device)
         distance = place[cached:].unsqueeze(1) - place  # (T, K + T)
-        allowed = distance >= 0
+        seen = distance >= 0
         if self.window is not None:
-            allowed = allowed & (distance < self.window)
-        mask = allowed.expand(1, 1, *allowed.shape)
+            seen = seen & (distance < self.window)
+        seen = seen.expand(1, 1, *seen.shape)
         if missing is not None:
-            mask = mask & (place >= missing.unsqueeze(1))[:, None, None]
-        return self.attend(q, keys, values, mask, place[cached:], place)
+            seen = seen & (place >= missing.unsqueeze(1))[:, None, None]
+        turn = rotation(place, q)
+        near = (rotate(q, turn.at(slice(cached, None))), rotate(keys, turn))
+        return self.attend(q, *near, values, self.mask(seen, q))
 
     def _attend_blocks(self, q: Tensor, keys: Tensor, values: Tensor, missing: Tensor | None) -> Tensor:
         """Attend over long runs with a window: blocks of W queries see 2 W keys; linear in T."""
         window = self.window or 1
-        batch, heads, length, size = q.shape
+        batch, length = q.shape[0], q.shape[2]
         blocks = -(-length // window)
         right = blocks * window - length
+
+        def cut(t: Tensor, left: int) -> Tensor:
+            pieces: Tensor = F.pad(t, (0, 0, left, right)).unflatten(2, (-1, window))
+            return pieces.transpose(1, 2)  # (B, blocks, H, W, D)
+
+        queries = cut(q, 0).flatten(0, 1)
         # one empty slot in front makes the cache a whole block; the last block is filled up behind
-        keys, values = (F.pad(t, (0, 0, window - (t.shape[2] - length), right)) for t in (keys, values))
-        queries = F.pad(q, (0, 0, 0, right)).unflatten(2, (blocks, window))
-        near_keys, near_values = (t.unfold(2, 2 * window, window).transpose(-1, -2) for t in (keys, values))
+        both = (cut(t, window - (t.shape[2] - length)) for t in (keys, values))
+        keys, values = (torch.cat([t[:, :-1], t[:, 1:]], 3).flatten(0, 1) for t in both)
         place = torch.arange(2 * window, device=q.device)
         distance = place[window:].unsqueeze(1) - place
-        allowed = (distance >= 0) & (distance < window)  # (W, 2 W)
         start = torch.arange(blocks, device=q.device).unsqueeze(1) * window + place  # (N, 2 W)
         empty = 1 if missing is None else 1 + missing.reshape(-1, 1, 1)
-        mask = allowed & (start >= empty).reshape(-1, 1, blocks, 1, 2 * window)
-        y = self.attend(queries, near_keys, near_values, mask, place[window:], place)
-        return y.flatten(2, 3)[:, :, :length].reshape(batch, heads, length, size)
+        seen = ((distance >= 0) & (distance < window)) & (start >= empty).reshape(-1, blocks, 1, 2 * window)
+        mask = self.mask(seen.unsqueeze(2), q).expand(batch, -1, -1, -1, -1).flatten(0, 1)
+        turn = rotation(place, q)
+        near = (rotate(queries, turn.at(slice(window, None))), rotate(keys, turn))
+        near_y = self.attend(queries, *near, values, mask)  # (B N, H, W, D)
+        y: Tensor = near_y.unflatten(0, (batch, blocks)).transpose(1, 2).flatten(2, 3)
+        return y[:, :, :length]
 
-    def attend(self, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor, q_place: Tensor, k_place: Tensor) -> Tensor:
-        """Attend over the keys that `mask` allows and over the persistent ones, which all tokens see."""
-        scale = q.shape[-1] ** -0.5
-        near_q, near_k = rotate(q, q_place), rotate(keys, k_place)
+    def attend(self, q: Tensor, near_q: Tensor, near_k: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        """Attend over near keys, with turned queries, and with plain ones over the persistent keys, as `mask` says."""
+        scale, size = q.shape[-1] ** -0.5, q.shape[-1]
         if self.persistent is None:
             return F.scaled_dot_product_attention(near_q, near_k, values, mask, scale=scale)
-        k, v = (t.reshape(t.shape[0], *[1] * (q.ndim - 4), *t.shape[1:]).expand(*q.shape[:-2], -1, -1)
-                for t in self.persistent.to(q.dtype))  # fmt: skip
-        joined_q = torch.cat([near_q, q], -1)
-        joined_k = torch.cat([F.pad(near_k, (0, q.shape[-1])), F.pad(k, (q.shape[-1], 0))], -2)
-        mask = F.pad(mask, (0, k.shape[-2]), value=True)
-        return F.scaled_dot_product_attention(joined_q, joined_k, torch.cat([values, v], -2), mask, scale=scale)
+        k, v = (t.expand(q.shape[0], -1, -1, -1) for t in self.persistent.to(q.dtype))
+        near_q = torch.cat([near_q, q], -1)
+        near_k = torch.cat([F.pad(near_k, (0, size)), F.pad(k, (size, 0))], -2)
+        return F.scaled_dot_product_attention(near_q, near_k, torch.cat([values, v], -2), mask, scale=scale)
+
+    def mask(self, seen: Tensor, like: Tensor) -> Tensor:
+        """Return what is added to scores, of which near keys are seen (..., T, K): (..., T, K + P)."""
+        if self.persistent is not None:
+            seen = F.pad(seen, (0, self.persistent.shape[2]), value=True)
+        return like.new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)
 
     def _next(
         self, keys: Tensor, values: Tensor, state: AttentionState, length: int, lengths: Tensor | None
@@ -155,11 +168,28 @@ def _pick(t: Tensor, index: Tensor) -> Tensor:
     return t.gather(2, index[:, None, :, None].expand(-1, t.shape[1], -1, t.shape[3]))
 
 
-def rotate(x: Tensor, place: Tensor) -> Tensor:
-    """Return rotary position embedding of x (..., T, D) at places (T,): pairs of features turn by place x frequency."""
+class Rotation(NamedTuple):
+    """Angles of a rotary position embedding at places (T,)."""
+
+    cos: Tensor
+    """(T, D / 2)."""
+    sin: Tensor
+
+    def at(self, rows: slice | Tensor) -> "Rotation":
+        """Return the angles of some of the places."""
+        return Rotation(self.cos[rows], self.sin[rows])
+
+
+def rotation(place: Tensor, like: Tensor) -> Rotation:
+    """Return the angles at places (T,), for features (..., D) of the dtype of `like`: place x frequency."""
+    half = like.shape[-1] // 2
+    frequency = BASE ** (-torch.arange(half, device=place.device, dtype=torch.float64) / max(1, half))
+    angle = (place.to(torch.float64).unsqueeze(-1) * frequency).to(torch.promote_types(like.dtype, torch.float32))
+    return Rotation(angle.cos().to(like.dtype), angle.sin().to(like.dtype))
+
+
+def rotate(x: Tensor, turn: Rotation) -> Tensor:
+    """Return x (..., T, D) with its pairs of features turned."""
     half = x.shape[-1] // 2
-    frequency = BASE ** (-torch.arange(half, device=x.device, dtype=torch.float64) / max(1, half))
-    angle = (place.to(torch.float64).unsqueeze(-1) * frequency).to(torch.promote_types(x.dtype, torch.float32))
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
-    return torch.cat([a * cos - b * sin, a * sin + b * cos, rest], -1)
+    return torch.cat([a * turn.cos - b * turn.sin, a * turn.sin + b * turn.cos, rest], -1)

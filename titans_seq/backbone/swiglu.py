@@ -22,7 +22,7 @@ class SwiGLU(nn.Module):
         """Map (..., dim) to (..., dim)."""
         both = self.inner(x)
         if kernel.is_usable(both) and both.numel():
-            hidden = KernelSwiGLU.apply(both.reshape(-1, both.shape[-1]).contiguous())  # type: ignore[no-untyped-call]
+            hidden = kernel.call(KernelSwiGLU, both.reshape(-1, both.shape[-1]).contiguous())
             hidden = hidden.view(*both.shape[:-1], -1)
         else:
             gate, value = both.chunk(2, -1)

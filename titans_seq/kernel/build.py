@@ -15,13 +15,7 @@ import torch
 
 from titans_seq.errors import TitansSeqError, reason
 
-SOURCES = tuple(
-    Path(__file__).with_name(name)
-    for name in (
-        "scan.cpp", "scan_backward.cpp", "convolve.cpp", "gate.cpp", "norm.cpp", "swiglu.cpp",
-        "scan.h", "gates.h", "product.h", "vector.h",
-    )  # fmt: skip
-)
+SOURCES = tuple(sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".cpp", ".h")))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC")
 SWITCH = "TITANS_SEQ_KERNEL"
 """Environment variable: "off" leaves the kernel alone, a path names its folder."""
@@ -66,7 +60,7 @@ def kernel_ready() -> bool:
 
 
 def _compile(made: Path) -> None:
-    """Call the compiler, one file per processor at a time, against the headers and libraries that torch brings along."""
+    """Call the compiler, files side by side, against the headers and libraries that torch brings along."""
     compiler = shlex.split(os.environ.get("CXX") or "c++")
     home = Path(torch.__file__).parent
     include = [f"-isystem{home / p}" for p in ("include", "include/torch/csrc/api/include")]

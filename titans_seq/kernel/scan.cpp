@@ -60,10 +60,12 @@ std::tuple<Tensor, Tensors, Tensors, Tensors> extend(const Tensor& q, const Tens
   const int64_t c = q.size(2), slots = fill + c;
   const Sizes s(q, weights.empty() ? anchor : weights, eta.has_value(), alpha.has_value(), !anchor.empty(), slots, clip);
   Tensor y = at::empty({s.batch, s.length, s.heads, s.widths.back()}, q.options()).transpose(1, 2);
-  Tensors inputs_out, errors_out, rows_out{read_row.clone(), write_row.clone(), scales.contiguous().clone()};
+  Tensors inputs_out, errors_out, rows_out;
+  const auto copy = [](const Tensor& t) { return t.clone(at::MemoryFormat::Contiguous); };
+  for (const auto& t : {read_row, write_row, scales}) rows_out.push_back(copy(t));
   for (int64_t l = 0; l < s.depth; ++l) {
-    inputs_out.push_back(inputs[l].clone());
-    errors_out.push_back(errors[l].clone());
+    inputs_out.push_back(copy(inputs[l]));
+    errors_out.push_back(copy(errors[l]));
   }
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "scan_extend", [&] {
     using T = scalar_t;

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from titans_seq.kernel import call
 from titans_seq.memory.tokens import Tokens
 
 
@@ -55,7 +56,7 @@ def scan_rows(
     matrices = Matrices.of(tokens.q, weights, None if tokens.momentum is None else surprise, anchor)
     given = [*_given(tokens), *(m for kind in matrices for m in kind)]
     wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    y, *after = KernelScan.apply((chunk_size, clip or 0.0, matrices.counts, wanted), *given)  # type: ignore[no-untyped-call]
+    y, *after = call(KernelScan, (chunk_size, clip or 0.0, matrices.counts, wanted), *given)
     return y, after[: len(weights)], after[len(weights) :]
 
 
@@ -126,10 +127,9 @@ def extend(
         y (B, H, T, D), and what the open chunk holds then.
     """
     matrices = Matrices.of(tokens.q, weights, None if tokens.momentum is None else surprise, anchor)
-    depth, like = len(weights), tokens.q
-    taken = [*(_matrices(t, like) for t in written[: 2 * depth]), *(t.to(like.dtype).contiguous() for t in written[2 * depth :])]
-    given = [*_given(tokens), *(m for kind in matrices for m in kind), *taken]
-    y, *after = KernelExtend.apply((fill, clip or 0.0, matrices.counts, in_torch), *given)  # type: ignore[no-untyped-call]
+    like = tokens.q
+    given = [*_given(tokens), *(m for kind in matrices for m in kind), *(t.to(like.dtype) for t in written)]
+    y, *after = call(KernelExtend, (fill, clip or 0.0, matrices.counts, in_torch), *given)
     return y, after
 
 
@@ -166,8 +166,8 @@ class KernelExtend(torch.autograd.Function):
             y, after = in_torch(Tokens(*tokens), weights or anchor, surprise or None, anchor or None, leaves[first:])
             pairs = [(o, d) for o, d in zip((y, *after), (d_y, *d_after), strict=True) if d is not None]
             wanted = [t for t in leaves if t is not None]
-            found = torch.autograd.grad([o for o, _ in pairs], wanted, [d for _, d in pairs], allow_unused=True)
-        gradients = iter(found)
+            outputs, d_outputs = [o for o, _ in pairs], [d for _, d in pairs]
+            gradients = iter(torch.autograd.grad(outputs, wanted, d_outputs, allow_unused=True))
         return (None, *(None if t is None else next(gradients) for t in leaves))
 
 
@@ -185,7 +185,7 @@ def convolve(x: Tensor, tail: Tensor, weight: Tensor, heads: int) -> tuple[Tenso
         tail: (B, K - 1, 3 H D), what stands before x.
         weight: (3 H D, K).
     """
-    q, k, v, gate = KernelConvolve.apply(_rows(x), _rows(tail), weight.contiguous(), heads)  # type: ignore[no-untyped-call]
+    q, k, v, gate = call(KernelConvolve, _rows(x), _rows(tail), weight.contiguous(), heads)
     return q, k, v, gate
 
 
@@ -211,7 +211,7 @@ class KernelConvolve(torch.autograd.Function):
 
 def gate_output(y: Tensor, gate: Tensor, weight: Tensor) -> Tensor:
     """Return (B, T, H D): each head of y (B, H, T, D), rms normed, times weight (D) and gate (B, T, H D)."""
-    out: Tensor = KernelGate.apply(_rows(y), gate.contiguous(), weight.contiguous())  # type: ignore[no-untyped-call]
+    out: Tensor = call(KernelGate, _rows(y), gate.contiguous(), weight.contiguous())
     return out
 
 

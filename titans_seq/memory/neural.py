@@ -198,19 +198,22 @@ class NeuralMemory(nn.Module):
         y, stream = advance(tokens, None if state is None else state.stream, first, lengths, config, norms, fill)
         return self.output(self._gated(y, gate)), MemoryState(stream, tail)
 
-    def recall(self, x: Tensor, weights: list[Tensor], tail: Tensor) -> tuple[Tensor, Tensor]:
-        """Read given weights (B, H, O, I) with queries of x, nothing is written: (B, T, dim) and the query's tail."""
-        config = self.config
-        x = self.norm(x)
-        q, _, _, gate = self.project(x).chunk(4, -1)
-        taps = None if self.conv is None else self.conv[: config.dim]
-        mixed = convolve(q, tail, taps)
-        tail = next_tail(q, tail, config.conv_kernel, None)
-        q = normalize(F.silu(mixed).unflatten(-1, (config.heads, -1)).transpose(1, 2))
-        act = ACTIVATIONS[config.activation].value
+    def query(self, x: Tensor, tail: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `recall` needs of x (B, T, dim), q (B, H, T, D) and gate (B, T, dim), and the next tail."""
+        config, dim = self.config, self.config.dim
+        weight = torch.cat([self.project.weight[:dim], self.project.weight[3 * dim :]])
+        q, gate = F.linear(self.norm(x), weight).split(dim, -1)
+        mixed = convolve(q, tail, None if self.conv is None else self.conv[:dim])
+        tail = next_tail(q, tail, config.conv_kernel, lengths)
+        return normalize(F.silu(mixed).unflatten(-1, (config.heads, -1)).transpose(1, 2)), F.silu(gate), tail
+
+    def recall(self, q: Tensor, gate: Tensor, weights: list[Tensor]) -> Tensor:
+        """Read given weights (B, H, O, I) with what `query` returned; nothing is written: (B, T, dim)."""
+        act = ACTIVATIONS[self.config.activation].value
         for layer, w in enumerate(weights):
             q = linear(act(q) if layer else q, w)
-        return self.output(self._gated(q, F.silu(gate))), tail
+        out: Tensor = self.output(self._gated(q, gate))
+        return out
 
     def _gated(self, y: Tensor, gate: Tensor) -> Tensor:
         """Return norm of each head of y (B, H, T, D), times gate (B, T, dim)."""

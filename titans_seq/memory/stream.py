@@ -18,7 +18,7 @@ from titans_seq.memory.functional import ChunkGradients, carry, read, scan, writ
 from titans_seq.memory.gates import Gates, chunk_gates
 from titans_seq.memory.scan import surprise_norm
 from titans_seq.memory.tokens import Tokens
-from titans_seq.ragged import expand_index
+from titans_seq.ragged import align, pick
 from titans_seq.state import State, check_counter
 
 
@@ -66,17 +66,21 @@ class StreamState(State):
 def open_stream(weights: list[Tensor], surprise: list[Tensor] | None, batch: int, config: MemoryConfig) -> StreamState:
     """Return a stream at the start of a chunk: weights (B, H, O, I) or (1, H, O, I), and the surprise (None: zero)."""
     heads, slots = config.heads, config.chunk_size
-    empty = weights[0].new_zeros(batch, heads, slots)
-    scales = empty.new_zeros(batch, heads, 3)
-    scales[..., ::2] = 1
+    zero = weights[0].new_zeros(())  # one number in memory, seen as many: nothing is ever written in place
+
+    def empty(*shape: int) -> Tensor:
+        return zero.expand(batch, heads, *shape)
+
+    scales = weights[0].new_zeros(3)
+    scales[::2] = 1
     return StreamState(
-        weights=[w.expand(batch, *w.shape[1:]) for w in weights],
-        surprise=[w.new_zeros(batch, *w.shape[1:]) for w in weights] if surprise is None else surprise,
-        inputs=[empty.new_zeros(batch, heads, slots, w.shape[-1]) for w in weights],
-        errors=[empty.new_zeros(batch, heads, slots, w.shape[-2]) for w in weights],
-        read=empty,
-        write=empty,
-        scales=scales,
+        weights=[w.expand(batch, -1, -1, -1) for w in weights],
+        surprise=[empty(*w.shape[2:]) for w in weights] if surprise is None else surprise,
+        inputs=[empty(slots, w.shape[-1]) for w in weights],
+        errors=[empty(slots, w.shape[-2]) for w in weights],
+        read=empty(slots),
+        write=empty(slots),
+        scales=scales.expand(batch, heads, 3),
         fill=torch.zeros(batch, dtype=torch.long),
     )
 
@@ -162,14 +166,13 @@ def _extend(
     The gates of the new tokens are composed with those of the slots already taken: with a prefix that ends in G_p,
     N_p, beta_p, f_p, m_p, a new row has G = [beta G_p + f N_p | G_new], beta beta_p, beta f_p + f m_p, m m_p.
     """
-    if real is None and norms is None and config.activation == "silu" and not config.online:
-        if kernel.is_usable(tokens.q):
-            y, after = compiled.extend(
-                tokens, weights, surprise, anchor, state.written(), offset, config.clip,
-                partial(_extend_in_torch, offset=offset, config=config),
-            )  # fmt: skip
-            return y, state.with_written(after)
-    y, after = _extend_in_torch(tokens, weights, surprise, anchor, state.written(), offset, config, real, norms)
+    plain = real is None and norms is None and config.activation == "silu" and not config.online
+    if plain and kernel.is_usable(tokens.q):
+        in_torch = partial(_extend_in_torch, offset=offset, config=config)
+        given = (tokens, weights, surprise, anchor, state.written(), offset, config.clip)
+        y, after = compiled.extend(*given, in_torch)
+    else:
+        y, after = _extend_in_torch(tokens, weights, surprise, anchor, state.written(), offset, config, real, norms)
     return y, state.with_written(after)
 
 
@@ -258,23 +261,20 @@ def _advance_ragged(
     writes nothing: q = k = v = theta = alpha = 0, eta = 1, and no surprise enters the weights there.
     """
     size, length, device = config.chunk_size, tokens.q.shape[2], tokens.q.device
-    begin, anchor = state.fill, _anchor(first, config)
-    chunks = max(1, -(-int((begin + lengths).max()) // size))
-    slots = torch.arange(chunks * size) - begin.unsqueeze(1)  # the token that takes each slot
-    taken = (slots >= 0) & (slots < lengths.unsqueeze(1))
-    index = slots.clamp(0, length - 1).to(device)
-    real = taken.to(device).unsqueeze(1)
+    anchor = _anchor(first, config)
+    slots = align(state.fill, lengths, length, size)
+    real = slots.taken.to(device).unsqueeze(1)
 
     def place(t: Tensor | None, empty: float) -> Tensor | None:
         if t is None:
             return None
         mask = real if t.ndim == 3 else real.unsqueeze(-1)
-        return t.gather(2, expand_index(index, t, 2)).where(mask, t.new_tensor(empty))
+        return pick(t, slots.token, 2).where(mask, t.new_tensor(empty))
 
     placed = Tokens(*(place(t, float(name == "momentum")) for name, t in tokens._asdict().items()))  # type: ignore[arg-type]
     outputs = []
     mine: list[Tensor] | None = None if norms is None else []
-    for start in range(0, chunks * size, size):
+    for start in range(0, slots.taken.shape[1], size):
         marked = real[:, :, start : start + size].to(tokens.step_size.dtype)
         part = placed.slice(start, start + size)
         y, state = _extend(part, state, state.weights, state.surprise, anchor, 0, marked, config, mine)
@@ -282,13 +282,10 @@ def _advance_ragged(
         if config.online:
             state = _fold(state, anchor, config)
             continue
-        state.fill = state.fill + taken[:, start : start + size].sum(1)
+        state.fill = state.fill + slots.taken[:, start : start + size].sum(1)
         full = state.fill == size
         if bool(full.any()):
             state = _where(full, _fold(state, anchor, config), state)
-    back = (torch.arange(length) + begin.unsqueeze(1)).clamp_max(chunks * size - 1).to(device)
     if norms is not None and mine is not None:
-        norm = torch.cat(mine, 2)
-        norms.append(norm.gather(2, expand_index(back, norm, 2)))
-    y = torch.cat(outputs, 2)
-    return y.gather(2, expand_index(back, y, 2)), state
+        norms.append(pick(torch.cat(mine, 2), slots.back, 2))
+    return pick(torch.cat(outputs, 2), slots.back, 2), state
