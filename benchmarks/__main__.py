@@ -20,6 +20,7 @@ from benchmarks.recall import Recall
 from benchmarks.scaling import Scaling
 from benchmarks.scan import Scan
 from benchmarks.score import Score
+from benchmarks.sizes import Sizes
 from benchmarks.speed import Speed
 from benchmarks.stability import Stability
 from benchmarks.streaming import Streaming
@@ -40,6 +41,7 @@ Command = (
     | Annotated[Scaling, subcommand("scaling")]
     | Annotated[Scan, subcommand("scan")]
     | Annotated[Score, subcommand("score")]
+    | Annotated[Sizes, subcommand("sizes")]
     | Annotated[Speed, subcommand("speed")]
     | Annotated[Stability, subcommand("stability")]
     | Annotated[Streaming, subcommand("streaming")]

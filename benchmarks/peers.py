@@ -46,6 +46,23 @@ class FullAttention(nn.Module):
         return y
 
 
+class Transformer(nn.Module):
+    """PyTorch's own Transformer as a language model: tokens (B, T) to scores (B, T, vocabulary)."""
+
+    def __init__(self, vocabulary: int, dim: int, heads: int, layers: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, dim)
+        layer = nn.TransformerEncoderLayer(dim, heads, 4 * dim, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.output = nn.Linear(dim, vocabulary)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Score what follows each token."""
+        mask = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1])
+        scores: Tensor = self.output(self.layers(self.embed(tokens), mask=mask, is_causal=True))
+        return scores
+
+
 def ours(dim: int, heads: int) -> dict[str, Callable[[], nn.Module]]:
     """Return the memory at every depth and chunk size, and each variant as one block."""
 
@@ -56,7 +73,7 @@ def ours(dim: int, heads: int) -> dict[str, Callable[[], nn.Module]]:
         config = BackboneConfig(variant=variant, dim=dim, heads=heads, layers=1, window=64, chunk_size=64)
         return lambda: First(TitansBackbone(config))
 
-    found = {f"memory, depth {d}, chunk {c}": memory(d, c) for d in (1, 2, 4) for c in (16, 64)}
+    found = {f"memory, depth {d}, chunk {c}": memory(d, c) for d in (1, 2, 4) for c in (4, 16, 64)}
     return found | {f"{v} block": block(v) for v in ("lmm", "mac", "mag", "mal")}
 
 

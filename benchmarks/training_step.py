@@ -1,12 +1,14 @@
-"""`python -m benchmarks training-step`: where the time of a training step goes, in forecaster and language model.
+"""`python -m benchmarks training-step`: where the time of a training step goes, and what a plain model takes.
 
 A step as `titans_seq.training.train` runs it, from batch to batch, is set beside the same forward and backward pass
-alone, and beside the time that its operators take by themselves. Axes: B batch, C channels, T tokens.
+alone, beside the time that its operators take by themselves, and beside the pass of a peer on the same batches, taking
+turns: DLinear, a plain PyTorch Transformer of the same parameters, a small CNN. Axes: B batch, C channels, T tokens.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -28,7 +30,8 @@ PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_sca
 KERNEL = ("titans_seq::scan_", "Memory")
 """The memory's own, which is products for the most part."""
 
-Case = tuple["nn.Module", "LossFunction", "DataLoader[Any]"]
+Case = tuple["nn.Module", "nn.Module | None", "LossFunction", "DataLoader[Any]"]
+"""Network, its peer, loss and batches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,13 @@ class TrainingStep(BenchmarkOptions):
         check_options(self, "steps")
         if self.steps < 3:
             raise DataError(f"steps must be at least 3, not {self.steps}")
-        cases: dict[str, Callable[[int, int], Case]] = {"forecaster": forecaster, "language model": language_model}
+        cases: dict[str, Callable[[int, int], Case]] = {
+            "forecaster": forecaster,
+            "classifier": classifier,
+            "language model": language_model,
+            "language model, context 256": partial(language_model, context=256),
+            "language model, context 2048": partial(language_model, context=2048),
+        }
         result: dict[str, Any] = {
             "benchmark": "training-step",
             "steps": self.steps,
@@ -62,6 +71,7 @@ class TrainingStep(BenchmarkOptions):
                     "memory kernel": f"{r['kernel']:.0%}",
                     "other operators": f"{r['operators']:.0%}",
                     "not arithmetic": f"{r['rest']:.0%}",
+                    "times its peer's": f"{r['pass_seconds'] / r['peer_seconds']:.2f}" if "peer_seconds" in r else "",
                 }
                 for name, r in result["models"].items()
             }
@@ -73,7 +83,7 @@ def measure(make: Callable[[int, int], Case], steps: int, seed: int) -> dict[str
     """Return seconds of a step and of its pass alone, and the shares of the step."""
     from titans_seq.training import TrainingConfig, train
 
-    network, loss, batches = make(steps, seed)
+    network, peer, loss, batches = make(steps, seed)
     moments: list[float] = []
 
     def noted(net: "nn.Module", batch: Any) -> Any:
@@ -84,14 +94,18 @@ def measure(make: Callable[[int, int], Case], steps: int, seed: int) -> dict[str
     train(network, noted, batches, batches, TrainingConfig(max_epochs=1, random_state=seed))
     warm = min(5, steps // 2)
     step = median(b - a for a, b in pairwise(moments[warm:]))
-    network, loss, batches = make(steps, seed)
+    network, peer, loss, batches = make(steps, seed)
     network.train()
-    some = list(batches)
-    passes = [_pass(network, loss, batch) for batch in some]
+    some, passes = list(batches), dict[str, list[float]]()
+    for batch in some:
+        for name, one in {"pass_seconds": network, "peer_seconds": peer}.items():
+            if one is not None:
+                passes.setdefault(name, []).append(_pass(one, loss, batch))
     products, kernel, others = _operators(network, loss, some)
     return {
         "step_seconds": step,
-        "pass_seconds": median(passes[warm:]),
+        **{name: median(each[warm:]) for name, each in passes.items()},
+        "parameters": sum(p.numel() for p in network.parameters()),
         "products": products / step,
         "kernel": kernel / step,
         "operators": others / step,
@@ -125,6 +139,7 @@ def forecaster(steps: int, seed: int) -> Case:
     """Return `TitansForecaster` with its defaults, 7 channels, 96 steps back and ahead, on random walks."""
     import torch
 
+    from titans_seq.domains.timeseries.baselines import DLinear
     from titans_seq.domains.timeseries.fitting import window_loss
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
     from titans_seq.domains.timeseries.network import ForecastNetwork
@@ -136,24 +151,60 @@ def forecaster(steps: int, seed: int) -> Case:
     with temporary_seed(seed):
         network = ForecastNetwork(shape)
         values = torch.randn(steps * model.batch_size + 191, 7).cumsum(0)
-    return network, window_loss(96, model.loss), Windows([values], 192, 96).loader(model.batch_size)
+    peer, batches = DLinear(96, 96), Windows([values], 192, 96).loader(model.batch_size)
+    return network, peer, window_loss(96, model.loss), batches
 
 
-def language_model(steps: int, seed: int) -> Case:
-    """Return `TitansLM` with its defaults, on random bytes."""
-    import torch
+def classifier(steps: int, seed: int) -> Case:
+    """Return `TitansDNAClassifier` with its defaults, on random sequences of 200 letters."""
+    import numpy as np
 
-    from titans_seq.domains.language import TitansLM
-    from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
-    from titans_seq.domains.language.segments import ConsecutiveSegments, NextTokenLoss, loader
+    from titans_seq.domains.genomics import TitansDNAClassifier
+    from titans_seq.domains.genomics.fitting import Examples, classification_loss
+    from titans_seq.domains.genomics.network import DNANetwork
     from titans_seq.training import temporary_seed
 
-    model = TitansLM()
+    model, rng = TitansDNAClassifier(), np.random.default_rng(seed)
+    config = model.check(2)
+    count = steps * model.batch_size
+    letters = ["".join(rng.choice(list("ACGT"), 200)) for _ in range(count)]
+    with temporary_seed(seed):
+        network = DNANetwork(config)
+    examples = Examples(model._rows(letters), rng.integers(2, size=count))
+    return network, None, classification_loss(None, 0.0), examples.loader(model.batch_size)
+
+
+def language_model(steps: int, seed: int, context: int | None = None) -> Case:
+    """Return `TitansLM` with its defaults, on random bytes, beside a Transformer of as many parameters.
+
+    With another context, batches have as many tokens as 16 rows of 256.
+    """
+    import torch
+
+    from benchmarks.peers import Transformer
+    from titans_seq.domains.language import TitansLM
+    from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
+    from titans_seq.domains.language.segments import NextTokenLoss, RandomSegments, loader, next_token_loss
+    from titans_seq.training import temporary_seed
+
+    model = TitansLM() if context is None else TitansLM(context=context, batch_size=4096 // context)
     backbone = model.check()
     with temporary_seed(seed):
         network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=backbone))
         tokens = torch.randint(256, (100_000,))
-    return network, NextTokenLoss(), loader(ConsecutiveSegments(tokens, model.context, model.batch_size, steps, seed))
+        wanted = sum(p.numel() for p in network.parameters())
+        sizes = range(backbone.heads, 8 * backbone.dim, backbone.heads)
+        count = {dim: 12 * backbone.layers * dim**2 + 2 * 257 * dim for dim in sizes}
+        dim = min(count, key=lambda dim: abs(count[dim] - wanted))
+        peer = Transformer(257, dim, backbone.heads, backbone.layers)
+    own = NextTokenLoss()
+
+    def loss(model: "nn.Module", batch: Any) -> Any:
+        if model is not peer:
+            return own(model, batch)
+        return next_token_loss(peer(batch.tokens[:, :-1].long()), batch.tokens[:, 1:]).mean()
+
+    return network, peer, loss, loader(RandomSegments(tokens, model.context, model.batch_size, steps, seed))
 
 
 def describe_figures(result: dict[str, Any]) -> list[Figure]:
@@ -161,7 +212,12 @@ def describe_figures(result: dict[str, Any]) -> list[Figure]:
     return [
         Figure(
             f"{name}: a training step with the defaults",
-            f"{1000 * of['step_seconds']:.0f} ms",
+            f"{1000 * of['step_seconds']:.0f} ms"
+            + (
+                f", its pass {of['pass_seconds'] / of['peer_seconds']:.1f} times its peer's"
+                if "peer_seconds" in of
+                else ""
+            ),
             f"matrix products {of['products']:.0%}, the memory's kernel {of['kernel']:.0%}, other operators "
             f"{of['operators']:.0%}, rest {of['rest']:.0%}",
         )
