@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from titans_seq.backbone import BackboneConfig, TitansBackbone
 from titans_seq.backbone.swiglu import SwiGLU
+from titans_seq.dropout import Dropout
 from titans_seq.norm import RMSNorm
 
 CONVOLUTION_WIDTH = 7
@@ -60,7 +61,7 @@ class PlainBlock(nn.Module):
             self.output = nn.Linear(dim, dim, bias=False)
         self.mlp_norm = RMSNorm(dim)
         self.mlp = SwiGLU(dim, int(config.mlp_expansion * dim))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return tokens (B, T, C) of tokens (B, T, C) and mask (B, T)."""

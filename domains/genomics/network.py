@@ -15,6 +15,7 @@ from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN
 from titans_seq.domains.genomics.kmer_logits import KmerLogits
 from titans_seq.domains.genomics.mixers import build_mixer, convolve_same
 from titans_seq.domains.genomics.strand import reverse_complement_tensor
+from titans_seq.dropout import Dropout
 
 Strand = Literal["both", "given"]
 Mixer = Literal["backbone", "convolution", "none"]
@@ -110,7 +111,7 @@ class DNANetwork(nn.Module):
         self.mixer = build_mixer(config.mixer, config.backbone)
         self.attention = nn.Linear(dim, 1)
         self.norm = nn.LayerNorm(3 * dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(3 * dim, config.classes)
         self.sections = Sections(config) if config.sections else None
         self.kmers = KmerLogits(config.kmer_size, config.classes) if config.kmer_size else None
@@ -176,7 +177,7 @@ class Sections(nn.Module):
         self.places = config.sections
         self.narrow = nn.Linear(config.backbone.dim, SECTION_WIDTH)
         self.hidden = nn.Linear(SECTION_WIDTH * self.places, SECTION_HIDDEN)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(SECTION_HIDDEN, config.classes)
 
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:

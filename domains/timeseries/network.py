@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans_seq.backbone import BackboneConfig, TitansBackbone
+from titans_seq.dropout import Dropout
 
 VARIANCE_FLOOR = 1e-5
 """Added to the variance of a window, in squared units of the series' own scale."""
@@ -81,7 +82,7 @@ class ForecastNetwork(nn.Module):
         self.embed = nn.Linear(2 * config.patch, dim)
         self.position = nn.Parameter(0.02 * torch.randn(config.patches, dim))
         self.backbone = TitansBackbone(config.backbone)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(config.patches * dim, config.horizon)
         steps = len(config.levels) - 1
         self.spread = nn.Linear(config.patches * dim, config.horizon * steps) if steps else None

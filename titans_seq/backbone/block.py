@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from titans_seq.backbone.config import BackboneConfig
 from titans_seq.backbone.swiglu import SwiGLU
+from titans_seq.dropout import Dropout
 from titans_seq.memory.neural import MemoryState, NeuralMemory
 from titans_seq.norm import RMSNorm
 from titans_seq.recompute import is_wanted, run_in_segments
@@ -24,7 +25,7 @@ class Block(nn.Module, ABC):
         self.config = config
         self.mlp_norm = RMSNorm(config.dim)
         self.mlp = SwiGLU(config.dim, int(config.mlp_expansion * config.dim))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     @abstractmethod
     def initial_state(self, batch: int, like: Tensor) -> State:

@@ -26,8 +26,18 @@ constexpr int64_t BLOCK = 64;      // tokens of one task
 constexpr int64_t WIDEST = 4;      // taps that are taken in one pass
 
 template <typename T>
+struct Strided {  // a tensor (B, H, T, D), or (B, T, D) as H = 1; asking the tensor itself at each token would take longer
+  T* data;
+  int64_t b, h, t;
+
+  explicit Strided(const Tensor& x)
+      : data(x.mutable_data_ptr<T>()), b(x.stride(0)), h(x.dim() > 3 ? x.stride(1) : 0), t(x.stride(-2)) {}
+  T* at(int64_t row, int64_t head, int64_t token) const { return data + row * b + head * h + token * t; }
+};
+
+template <typename T>
 struct Mixer {  // one row of the batch after the other
-  const Tensor &x, &tail;
+  const Strided<T> x, tail;
   int64_t b = 0;
   const int64_t taps, width, heads, size, length;
   std::vector<T> kernel, mixed, sigmoid, activated, scales;  // kernel (K, P), scales (3 H)
@@ -43,8 +53,7 @@ struct Mixer {  // one row of the batch after the other
 
   // what was projected of token t, which may lie in the tail before the first token
   const T* input(int64_t t) const {
-    return t >= 0 ? x.const_data_ptr<T>() + b * x.stride(0) + t * x.stride(1)
-                  : tail.const_data_ptr<T>() + b * tail.stride(0) + (t + taps - 1) * tail.stride(1);
+    return t >= 0 ? x.at(b, 0, t) : tail.at(b, 0, t + taps - 1);
   }
 
   // to = sum over taps of w_j from_j
@@ -93,11 +102,10 @@ struct Mixer {  // one row of the batch after the other
   }
 
   // gradient of mixed at token t, given that of what was made of it
-  void backward(int64_t t, const std::vector<Tensor>& d_out, T* d_mixed) {
+  void backward(int64_t t, const std::vector<Strided<T>>& d_out, T* d_mixed) {
     run(t);
     for (int64_t head = 0; head < 3 * heads; ++head) {
-      const Tensor& d_part = d_out[head / heads];
-      const T* d = d_part.const_data_ptr<T>() + b * d_part.stride(0) + head % heads * d_part.stride(1) + t * d_part.stride(2);
+      const T* d = d_out[head / heads].at(b, head % heads, t);
       const T *z = mixed.data() + head * size, *s = sigmoid.data() + head * size, *a = activated.data() + head * size;
       const T scale = scales[head], along = head < 2 * heads ? scale * scale * dot(d, a, size) : T(0);
       T* to = d_mixed + head * size;
@@ -130,17 +138,17 @@ std::vector<Tensor> forward(const Tensor& x, const Tensor& tail, const Tensor& w
     out.push_back(at::empty({x.size(0), x.size(1), heads, size}, x.options()).transpose(1, 2));
   out.push_back(at::empty({x.size(0), x.size(1), heads * size}, x.options()));
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "convolve_forward", [&] {
+    const std::vector<Strided<scalar_t>> parts(out.begin(), out.end());
     over_blocks<scalar_t>(x, tail, weight, heads, [&](Mixer<scalar_t>& mixer, int64_t start, int64_t stop) {
       for (int64_t t = start; t < stop; ++t) {
         mixer.run(t);
         for (int64_t head = 0; head < 3 * heads; ++head) {
-          const Tensor& part = out[head / heads];
-          scalar_t* y = part.mutable_data_ptr<scalar_t>() + mixer.b * part.stride(0) + head % heads * part.stride(1) + t * part.stride(2);
+          scalar_t* y = parts[head / heads].at(mixer.b, head % heads, t);
           const scalar_t *a = mixer.activated.data() + head * size, scale = mixer.scales[head];
           for (int64_t i = 0; i < size; ++i) y[i] = scale * a[i];
         }
         silu(mixer.input(t) + mixer.width, mixer.sigmoid.data(),
-             out[3].mutable_data_ptr<scalar_t>() + mixer.b * out[3].stride(0) + t * out[3].stride(1), heads * size);
+             parts[3].at(mixer.b, 0, t), heads * size);
       }
     }, [](Mixer<scalar_t>&, int64_t) {});
   });
@@ -158,6 +166,8 @@ std::tuple<Tensor, Tensor, Tensor> backward(const std::vector<Tensor>& d_out, co
     using T = scalar_t;
     std::map<int64_t, std::vector<T>> shares;  // of d_weight (K, P), in an order that stays
     std::mutex adding;
+    const std::vector<Strided<T>> parts(d_out.begin(), d_out.end());
+    const Strided<T> to_x(d_x), to_tail(d_tail);
     const auto work = [&](Mixer<T>& mixer, int64_t start, int64_t stop) {
       mixer.d_kernel.resize(taps * width);
       mixer.recent.resize(taps * width);
@@ -165,13 +175,12 @@ std::tuple<Tensor, Tensor, Tensor> backward(const std::vector<Tensor>& d_out, co
       const int64_t lowest = start == 0 ? 1 - taps : start, highest = stop;
       for (int64_t t = start; t < highest + taps - 1; ++t) {
         T* d_mixed = mixer.recent.data() + t % taps * width;
-        if (t < length) mixer.backward(t, d_out, d_mixed);
+        if (t < length) mixer.backward(t, parts, d_mixed);
         else std::fill(d_mixed, d_mixed + width, T(0));
         if (t < stop) mixer.grow_kernel(t, d_mixed);
         const int64_t to = t - taps + 1;  // complete now
         if (to < lowest) continue;
-        T* d_to = to >= 0 ? d_x.mutable_data_ptr<T>() + (mixer.b * length + to) * all
-                          : d_tail.mutable_data_ptr<T>() + (mixer.b * (taps - 1) + to + taps - 1) * width;
+        T* d_to = to >= 0 ? to_x.at(mixer.b, 0, to) : to_tail.at(mixer.b, 0, to + taps - 1);
         const auto heard = [&](int64_t j) { return mixer.recent.data() + (to + taps - 1 - j) % taps * width; };
         if (taps == WIDEST && to >= start) {  // token `to` stood at tap j of token to + K - 1 - j
           const T* const of[WIDEST] = {heard(0), heard(1), heard(2), heard(3)};
@@ -185,8 +194,8 @@ std::tuple<Tensor, Tensor, Tensor> backward(const std::vector<Tensor>& d_out, co
         }
       }
       for (int64_t t = start; t < stop; ++t) {
-        const T *z = mixer.input(t) + width, *d = d_out[3].const_data_ptr<T>() + mixer.b * d_out[3].stride(0) + t * d_out[3].stride(1);
-        T* to = d_x.mutable_data_ptr<T>() + (mixer.b * length + t) * all + width;
+        const T *z = mixer.input(t) + width, *d = parts[3].at(mixer.b, 0, t);
+        T* to = to_x.at(mixer.b, 0, t) + width;
         for (int64_t i = 0; i < all - width; ++i) {
           const T s = 1 / (1 + exponential(-z[i]));
           to[i] = d[i] * s * (1 + z[i] * (1 - s));

@@ -33,13 +33,15 @@ Tensor forward(const Tensor& y, const Tensor& gate, const Tensor& weight) {
   AT_DISPATCH_FLOATING_TYPES(y.scalar_type(), "gate_forward", [&] {
     using T = scalar_t;
     const T* w = weight.const_data_ptr<T>();
+    const T *all_y = y.const_data_ptr<T>(), *all_gates = gate.const_data_ptr<T>();
+    T* all_out = out.mutable_data_ptr<T>();
+    const int64_t next_b = y.stride(0), next_h = y.stride(1), next_t = y.stride(2);
     at::parallel_for(0, batch * length, 256, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row)
         for (int64_t h = 0; h < heads; ++h) {
-          const int64_t b = row / length, t = row % length;
-          const T* from = y.const_data_ptr<T>() + b * y.stride(0) + h * y.stride(1) + t * y.stride(2);
-          const T* g = gate.const_data_ptr<T>() + row * heads * size + h * size;
-          T* to = out.mutable_data_ptr<T>() + row * heads * size + h * size;
+          const int64_t b = row / length, t = row % length, at = (row * heads + h) * size;
+          const T *from = all_y + b * next_b + h * next_h + t * next_t, *g = all_gates + at;
+          T* to = all_out + at;
           const T scale = scale_of(from, size);
           for (int64_t i = 0; i < size; ++i) to[i] = scale * from[i] * w[i] * g[i];
         }
@@ -58,17 +60,19 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& d_out, const Tensor& y
     using T = scalar_t;
     const T* w = weight.const_data_ptr<T>();
     std::vector<T> shares(PIECES * size, T(0));
+    const T *all_y = y.const_data_ptr<T>(), *all_gates = gate.const_data_ptr<T>(), *all_d = d_out.const_data_ptr<T>();
+    T *all_d_y = d_y.mutable_data_ptr<T>(), *all_d_gates = d_gate.mutable_data_ptr<T>();
+    const int64_t next_b = y.stride(0), next_h = y.stride(1), next_t = y.stride(2);
+    const int64_t d_b = d_y.stride(0), d_h = d_y.stride(1), d_t = d_y.stride(2);
     at::parallel_for(0, PIECES, 1, [&](int64_t begin, int64_t end) {
       std::vector<T> d_normed(size);
       for (int64_t piece = begin; piece < end; ++piece) {
         T* share = shares.data() + piece * size;
         for (int64_t row = rows * piece / PIECES; row < rows * (piece + 1) / PIECES; ++row)
           for (int64_t h = 0; h < heads; ++h) {
-            const int64_t b = row / length, t = row % length, at = row * heads * size + h * size;
-            const T* from = y.const_data_ptr<T>() + b * y.stride(0) + h * y.stride(1) + t * y.stride(2);
-            const T *g = gate.const_data_ptr<T>() + at, *d = d_out.const_data_ptr<T>() + at;
-            T *to = d_y.mutable_data_ptr<T>() + b * d_y.stride(0) + h * d_y.stride(1) + t * d_y.stride(2),
-              *to_gate = d_gate.mutable_data_ptr<T>() + at;
+            const int64_t b = row / length, t = row % length, at = (row * heads + h) * size;
+            const T *from = all_y + b * next_b + h * next_h + t * next_t, *g = all_gates + at, *d = all_d + at;
+            T *to = all_d_y + b * d_b + h * d_h + t * d_t, *to_gate = all_d_gates + at;
             const T scale = scale_of(from, size);
             for (int64_t i = 0; i < size; ++i) {
               const T normed = scale * from[i];
