@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from titans_seq.errors import ModelError, reason
 from titans_seq.files import write_json
+from titans_seq.shapes import shapes_only
 from titans_seq.version import __version__
 
 FORMAT = "titans-seq"
@@ -114,7 +114,7 @@ def build_network(build: Callable[[], N], weights: dict[str, Tensor]) -> N:
     Raises:
         ValueError: names, shapes or dtypes are not those of the network.
     """
-    with torch.device("meta"):
+    with shapes_only():
         network = build()
     expected = {name: (t.shape, t.dtype) for name, t in network.state_dict().items()}
     if {name: (t.shape, t.dtype) for name, t in weights.items()} != expected:

@@ -16,6 +16,7 @@ from titans_seq.errors import ModelError
 from titans_seq.files import write_atomically
 from titans_seq.memory import MemoryConfig, NeuralMemory
 from titans_seq.saving import copy_tensors
+from titans_seq.shapes import shapes_only
 from titans_seq.state import State, check_state, template
 
 FORMAT, VERSION = "titans-seq-state", "2"
@@ -100,7 +101,7 @@ def _kind(config: Config) -> str:
 
 def _empty(config: Config) -> State:
     """Return the state before the first token, of one row, without memory behind it."""
-    with torch.device("meta"):
+    with shapes_only():
         module = NeuralMemory(config) if isinstance(config, MemoryConfig) else TitansBackbone(config)
     if isinstance(module, NeuralMemory):
         return module.initial_state(1, module.output.weight)
