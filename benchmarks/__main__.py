@@ -17,6 +17,7 @@ from benchmarks.long_horizon import LongHorizon
 from benchmarks.needle import Needle
 from benchmarks.readme import Readme
 from benchmarks.recall import Recall
+from benchmarks.rereading import Rereading
 from benchmarks.scaling import Scaling
 from benchmarks.scan import Scan
 from benchmarks.score import Score
@@ -38,6 +39,7 @@ Command = (
     | Annotated[LongHorizon, subcommand("long-horizon")]
     | Annotated[Needle, subcommand("needle")]
     | Annotated[Recall, subcommand("recall")]
+    | Annotated[Rereading, subcommand("rereading")]
     | Annotated[Scaling, subcommand("scaling")]
     | Annotated[Scan, subcommand("scan")]
     | Annotated[Score, subcommand("score")]

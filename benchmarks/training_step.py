@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
     from titans_seq.training import LossFunction
 
-PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product")
-"""Operators that multiply matrices, by how their names begin."""
+PRODUCTS = (
+    "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product", "aten::mkldnn_convolution",
+    "aten::convolution_backward",
+)  # fmt: skip
+"""Operators that multiply matrices, convolutions among them, by how their names begin."""
 KERNEL = ("titans_seq::scan_", "Memory")
 """The memory's own, which is products for the most part."""
 

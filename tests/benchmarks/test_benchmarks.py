@@ -64,10 +64,22 @@ def test_speed(tmp_path, capsys):
     assert "GFLOP/s" in capsys.readouterr().out
     (written,) = tmp_path.glob("speed-*.json")
     rows = json.loads(written.read_text())["lengths"]["64"]
-    assert list(rows) == ["memory, depth 2, chunk 16", "memory, depth 2, chunk 64", "mal block", "attention", "GRU",
-                          "matrix products"]  # fmt: skip
+    assert list(rows) == [
+        *(f"memory, depth 2, chunk {chunk}" for chunk in (4, 16, 64)), "mal block", "attention", "GRU", "matrix products"
+    ]  # fmt: skip
     assert all(r["both"]["tokens_per_second"] > 0 for n, r in rows.items() if n != "matrix products")
     assert len(list(tmp_path.glob("speed-*.png"))) == 1
+
+
+def test_sizes(tmp_path, capsys):
+    options = ["--dims", "32", "--batches", "1", "3", "--tokens", "6", "20", "--most", "50", "--seconds", "0.01"]
+    assert execute(["sizes", *options, "--turns", "1", "--output", str(tmp_path)]) == 0
+    assert "32, 1 x 20" in capsys.readouterr().out
+    (written,) = tmp_path.glob("sizes-*.json")
+    rows = json.loads(written.read_text())["rows"]
+    assert [(row["batch"], row["tokens"]) for row in rows] == [(1, 6), (3, 6), (1, 20)]
+    assert all(row["both"][f"memory, depth 2, chunk {chunk}"] > 0 for row in rows for chunk in (4, 16, 64))
+    assert execute(["sizes", "--dims", "33"]) == 2
 
 
 def test_counted_operations():
@@ -149,3 +161,4 @@ def test_training_step(tmp_path, capsys):
         assert shares["step_seconds"] > 0
         assert 0 < shares["products"] < 1
         assert shares["rest"] < 1
+    assert result["models"]["language model"]["peer_seconds"] > 0

@@ -138,3 +138,16 @@ def test_wrong_input(arguments, message, capsys, real_data, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
     assert execute(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_rereading(real_data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
+    size = ["--dim", "8", "--layers", "1", "--context", "64", "--batch", "2", "--minutes", "0.02"]
+    tests = ["--gaps", "100", "--passages", "2", "--test-bytes", "2000", "--output", str(tmp_path)]
+    rows = ["bounded, carried, induction", "full attention"]
+    assert execute(["rereading", *size, *tests, "--models", *rows, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert list(result["summary"]) == rows
+    assert all(0 < row["again"]["100"] < 2 and row["stream"] > 0 for row in result["runs"])
+    assert [len(heads) for heads in result["runs"][0]["half_lives"]] == [4]
+    assert execute(["rereading", "--models", "none such"]) == 2

@@ -8,7 +8,7 @@ namespace {
 using namespace titans_seq;
 
 // y (B, H, T, D); weights and surprise behind the last token (B, H, O, I); and, to go backwards, per layer the matrices
-// that are carried at each chunk's start (N, B, H, M I, O), of the first chunk only if they are not zero
+// that are carried at the start of each group of chunks but the first (groups - 1, B, H, M I, O)
 std::tuple<Tensor, Tensors, Tensors, Tensors> forward(const Tensor& q, const Tensor& k, const Tensor& v,
                                                       const Tensor& theta, const Optional& eta, const Optional& alpha,
                                                       const Tensors& weights, const Tensors& surprise,
@@ -16,10 +16,11 @@ std::tuple<Tensor, Tensors, Tensors, Tensors> forward(const Tensor& q, const Ten
   const Sizes s(q, weights.empty() ? anchor : weights, eta.has_value(), alpha.has_value(), !anchor.empty(), std::min(chunk, q.size(2)), clip);
   Tensor y = at::empty({s.batch, s.length, s.heads, s.widths.back()}, q.options()).transpose(1, 2);
   Tensors weights_out, surprise_out, starts;
+  const int64_t group = s.group(q.element_size());
   for (int64_t l = 0; l < s.depth; ++l) {
     weights_out.push_back(at::empty({s.batch, s.heads, s.out(l), s.in(l)}, q.options()));
     if (s.momentum) surprise_out.push_back(at::empty({s.batch, s.heads, s.out(l), s.in(l)}, q.options()));
-    if (keep) starts.push_back(at::empty({s.chunks() - 1, s.batch, s.heads, s.carried * s.in(l), s.out(l)}, q.options()));
+    if (keep) starts.push_back(at::empty({(s.chunks() - 1) / group, s.batch, s.heads, s.carried * s.in(l), s.out(l)}, q.options()));
   }
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "scan_forward", [&] {
     using T = scalar_t;
@@ -33,8 +34,8 @@ std::tuple<Tensor, Tensors, Tensors, Tensors> forward(const Tensor& q, const Ten
         row.load(weights, surprise, anchor, b, h);
         for (int64_t n = 0; n < s.chunks(); ++n) {
           const int64_t start = n * s.chunk, c = std::min(s.chunk, s.length - start);
-          for (int64_t l = 0; keep && n > 0 && l < s.depth; ++l)
-            std::copy_n(row.distance(l), s.carried * s.weight(l), start_of<T>(starts[l], n - 1, b, h));
+          for (int64_t l = 0; keep && n > 0 && n % group == 0 && l < s.depth; ++l)
+            std::copy_n(row.distance(l), s.carried * s.weight(l), start_of<T>(starts[l], n / group - 1, b, h));
           row.gates.fill(theta_r, eta_r, alpha_r, start, c);
           row.write(k_r, v_r, start, c);
           row.read(q_r, start, c, row.chunk_inputs(k_r, start), c, s.depth, y_r.at(start), y_r.stride);

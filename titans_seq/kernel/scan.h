@@ -48,6 +48,8 @@ T* start_of(const Tensor& t, int64_t n, int64_t b, int64_t h) {
   return t.mutable_data_ptr<T>() + n * t.stride(0) + b * t.stride(1) + h * t.stride(2);
 }
 
+constexpr int64_t GROUP = 1 << 18;  // bytes of the matrices of a group of chunks: they are to stay in a near cache
+
 struct Sizes {
   int64_t batch, heads, length, chunk, depth;
   std::vector<int64_t> widths;  // D, hidden ..., D
@@ -67,6 +69,13 @@ struct Sizes {
   int64_t out(int64_t l) const { return widths[l + 1]; }
   int64_t weight(int64_t l) const { return in(l) * out(l); }
   int64_t chunks() const { return (length + chunk - 1) / chunk; }
+  // chunks that go backwards together: of the first alone the matrices are kept. Short chunks have so little to compute
+  // that doing it again takes less time than writing matrices to memory and reading them back
+  int64_t group(size_t bytes) const {
+    int64_t count = 0;
+    for (int64_t l = 0; l < depth; ++l) count += carried * weight(l);
+    return chunk > 16 ? 1 : std::clamp<int64_t>(GROUP / (count * bytes), 1, 16);
+  }
 };
 
 template <typename T>

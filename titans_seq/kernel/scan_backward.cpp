@@ -14,6 +14,7 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
   std::vector<std::vector<T>> d_rooms;  // as row.rooms: of delta (C, O), then of A^T, D^T, S^T (J I, O)
   std::vector<std::vector<T>> matrices;  // A, D, S (O, J I)
   std::vector<std::vector<T>> d_inputs, d_outputs;
+  std::vector<std::vector<T>> kept;  // of the chunks of a group
   std::vector<T> d_read, d_keep, d_past, d_last, room, more, d_left, d_scores, d_weight, d_turned;
   T d_through = 0;
 
@@ -72,6 +73,22 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
   void close(const Tensors& d_anchors, int64_t group, int64_t h) {
     for (int64_t l = 0; s.anchored && l < s.depth; ++l)
       transpose(s.in(l), s.out(l), d_anchor(l), s.out(l), start_of<T>(d_anchors[l], group, 0, h), s.in(l));
+  }
+
+  // what is carried at the start of the i-th chunk of a group: noted, and put back
+  void keep(int64_t i) {
+    if (static_cast<int64_t>(kept.size()) <= i) kept.resize(i + 1);
+    kept[i].clear();
+    for (int64_t l = 0; l < s.depth; ++l)
+      kept[i].insert(kept[i].end(), row.distance(l), row.distance(l) + s.carried * s.weight(l));
+  }
+
+  void restore(int64_t i) {
+    const T* from = kept[i].data();
+    for (int64_t l = 0; l < s.depth; ++l) {
+      std::copy_n(from, s.carried * s.weight(l), row.distance(l));
+      from += s.carried * s.weight(l);
+    }
   }
 
   void clear(int64_t c) {
@@ -253,6 +270,7 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
   const auto gate = [&] { return at::empty({s.batch, s.heads, s.length}, q.options()); };
   Tensors found{like(s.widths[0]), like(s.widths[0]), like(s.widths.back()), gate(), gate(), gate()};
   // an anchor that rows share gets one sum per group of them, whatever the number of threads
+  const int64_t group = s.group(q.element_size());
   const bool shared = s.anchored && anchor[0].size(0) == 1;
   const int64_t size = shared ? std::clamp<int64_t>(s.batch / 16, 1, 32) : 1, groups = (s.batch + size - 1) / size;
   Tensors of_weights, of_surprise, of_anchor;
@@ -277,12 +295,28 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
         for (int64_t i = 0; i < 3; ++i) d_gates[i] = slice<T>(found[3 + i], b, h).data;
         back.load(d_weights, d_surprise, b, h);
         row.load(weights, surprise, anchor, b, h);
-        for (int64_t n = s.chunks(); n-- > 0;) {
-          const int64_t start = n * s.chunk, c = std::min(s.chunk, s.length - start);
-          if (n == 0 && s.chunks() > 1) row.load(weights, surprise, anchor, b, h);
-          for (int64_t l = 0; n > 0 && l < s.depth; ++l)
-            std::copy_n(start_of<T>(starts[l], n - 1, b, h), s.carried * s.weight(l), row.distance(l));
-          row.fresh = n == 0 && weights.empty();
+        const auto begin_at = [&](int64_t n) { row.fresh = n == 0 && weights.empty(); };
+        const auto enter = [&](int64_t first, int64_t end) {  // goes from a group's first chunk to its last
+          if (first == 0 && s.chunks() > 1) row.load(weights, surprise, anchor, b, h);
+          for (int64_t l = 0; first > 0 && l < s.depth; ++l)
+            std::copy_n(start_of<T>(starts[l], first / group - 1, b, h), s.carried * s.weight(l), row.distance(l));
+          begin_at(first);
+          for (int64_t n = first; n + 1 < end; ++n) {
+            back.keep(n - first);
+            row.gates.fill(theta_r, eta_r, alpha_r, n * s.chunk, s.chunk);
+            row.write(k_r, v_r, n * s.chunk, s.chunk);
+            row.carry(k_r, n * s.chunk, s.chunk);
+          }
+        };
+        for (int64_t n = s.chunks(), end = n; n-- > 0;) {
+          const int64_t start = n * s.chunk, c = std::min(s.chunk, s.length - start), first = n / group * group;
+          if (n + 1 == end) {
+            enter(first, end);
+            end = first;
+          } else {
+            back.restore(n - first);
+          }
+          begin_at(n);
           row.gates.fill(theta_r, eta_r, alpha_r, start, c);
           row.write(k_r, v_r, start, c);
           row.read(q_r, start, c, row.chunk_inputs(k_r, start), c, s.depth - 1, nullptr, 0);
@@ -296,10 +330,10 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
         back.store(of_weights, of_surprise, b, h);
       };
       for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t h = unit / groups, group = unit % groups;
+        const int64_t h = unit / groups, one = unit % groups;
         back.open();
-        for (int64_t b = group * size; b < std::min((group + 1) * size, s.batch); ++b) go_back(b, h);
-        back.close(of_anchor, group, h);
+        for (int64_t b = one * size; b < std::min((one + 1) * size, s.batch); ++b) go_back(b, h);
+        back.close(of_anchor, one, h);
       }
     });
   });

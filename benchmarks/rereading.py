@@ -1,0 +1,232 @@
+"""`python -m benchmarks rereading`: what a language model gains on a passage that it has read before.
+
+Models are trained on wikitext-2 bytes for the same time. Then each reads a passage of the validation text, some
+thousand bytes of other text, and the passage again: how many bits the second reading costs, in parts of the first.
+Beside it: bits in windows of the training length and as one stream, the same without any writing, and the half-lives
+that the heads have learned. Full attention, which sees both readings, controls; windowed attention cannot gain.
+
+Axes: B batch, T tokens.
+"""
+
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.environment import describe
+from benchmarks.figure import Figure
+from benchmarks.ledger import Ledger
+from benchmarks.options import BenchmarkOptions, check_options, write_result
+from titans_seq.errors import DataError
+from titans_seq.pipelines.output import plain_table
+from titans_seq.spread import format_spread, mean_and_spread
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
+BOUNDED = {"half_life": 16.0, "longest_half_life": 4096.0}
+
+MODELS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "trained at 64": {"context": 64},
+    "carried": {"carry": True},
+    "bounded": BOUNDED,
+    "bounded, carried": {**BOUNDED, "carry": True},
+    "bounded, carried, induction": {**BOUNDED, "carry": True, "induction": True},
+    "spread": SPREAD,
+    "spread, carried": {**SPREAD, "carry": True},
+    "spread, carried, induction": {**SPREAD, "carry": True, "induction": True},
+    "spread, carried, small steps": {**SPREAD, "carry": True, "max_step": 0.25},
+    "windowed attention": {"variant": "attention"},
+    "full attention": {"variant": "attention", "window": None},
+}
+"""Changed parameters of `TitansLM`, by row; half-lives in bytes, first and last head."""
+
+LEAD, PASSAGE = 512, 256
+"""Bytes before a passage, and of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rereading(BenchmarkOptions):
+    """Bits of a passage read again, in parts of those of its first reading, by initial gates and training."""
+
+    models: tuple[str, ...] = tuple(MODELS)
+    """Rows."""
+    variant: str = "lmm"
+    """Backbone of the rows with a memory."""
+    minutes: float = 10.0
+    """Of training, each."""
+    context: int = 1024
+    """Bytes of a training segment."""
+    batch: int = 8
+    """Segments of a step."""
+    dim: int = 128
+    """Width, of 4 heads."""
+    layers: int = 3
+    """Blocks."""
+    chunk_size: int = 16
+    """Of the memory."""
+    window: int = 64
+    """Bytes that attention sees, where there is any beside the memory or in its place."""
+    learning_rate: float = 3e-3
+    """Peak rate."""
+    gaps: tuple[int, ...] = (500, 2000, 8000)
+    """Bytes between the two readings."""
+    passages: int = 32
+    """Of each gap."""
+    test_bytes: int = 100_000
+    """Of the validation text, read in windows and as a stream."""
+    seeds: int = 1
+    """Runs of each."""
+    seed: int = 0
+    """Of the first run; the next one has the next."""
+
+    def run(self) -> dict[str, Any]:
+        """Measure; return the content of the JSON file."""
+        from titans_seq.datasets import fetch
+        from titans_seq.domains.language.datasets import DATASETS
+
+        check_options(self, "context", "batch", "dim", "layers", "passages", "seeds", "test_bytes")
+        unknown = [name for name in self.models if name not in MODELS]
+        if unknown or not self.models or not self.gaps or min(self.gaps) < 1:
+            raise DataError(f"models must be some of {', '.join(MODELS)}; gaps at least 1")
+        texts = [fetch(f"wikitext2-{part}", DATASETS).read_text(encoding="utf-8") for part in ("train", "valid")]
+        left_out = ("output", "json", "seeds", "seed", "models")
+        settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
+        ledger = Ledger(self.output, "rereading", settings)
+        for seed in range(self.seed, self.seed + self.seeds):
+            for model in self.models:
+                key = {"model": model, "seed": seed}
+                row = ledger.find(**key) or ledger.add({**key, **self.once(model, seed, *texts)})
+                if not self.json:
+                    print(f"{model}, seed {seed}: {_line(row)}", file=sys.stderr)
+        rows = sorted(ledger.rows, key=lambda row: (list(MODELS).index(row["model"]), row["seed"]))
+        result: dict[str, Any] = {
+            "benchmark": "rereading",
+            "settings": settings,
+            "summary": summarize(rows),
+            "runs": rows,
+            **describe(),
+        }
+        write_result(self.output, "rereading", result)
+        ledger.close()
+        if not self.json:
+            cells = {
+                model: {key: format_spread(of["mean"], of["spread"], 3) for key, of in found.items()}
+                for model, found in result["summary"].items()
+            }
+            plain_table("bits per byte; second reading in parts of the first, by the bytes between", cells)
+        return result
+
+    def model(self, name: str, seed: int) -> Any:
+        """Return the estimator of a row."""
+        from titans_seq.domains.language import TitansLM
+
+        given: dict[str, Any] = {
+            "variant": self.variant, "context": self.context, "batch_size": self.batch, "dim": self.dim,
+            "layers": self.layers, "chunk_size": self.chunk_size, "window": self.window,
+            "learning_rate": self.learning_rate, "max_minutes": self.minutes, "epoch_steps": 50, "max_epochs": 1000,
+            "patience": 1000, "random_state": seed, "verbose": sys.stderr.isatty(), **MODELS[name],
+        }  # fmt: skip
+        given["batch_size"] = self.batch * self.context // given["context"]
+        return TitansLM(**given)
+
+    def once(self, name: str, seed: int, train: str, test: str) -> dict[str, Any]:
+        """Train and judge one model."""
+        import math
+
+        from titans_seq.domains.language.evaluation import stream_loss, window_loss
+        from titans_seq.memory.record import without_writes
+
+        model = self.model(name, seed).fit(train)
+        network, history = model.network_, model.history_
+        tokens = model.vocabulary_.encode(test)
+        part = tokens[: self.test_bytes]
+
+        def bits() -> dict[str, float]:
+            return {
+                "windows": window_loss(network, part, self.context, 16) / math.log(2),
+                "stream": stream_loss(network, part) / math.log(2),
+            }
+
+        found: dict[str, Any] = {**bits(), "again": {str(gap): self.reread(network, tokens, gap) for gap in self.gaps}}
+        with without_writes(network):
+            found["without_writes"] = bits()
+        return {
+            **found,
+            "half_lives": half_lives(network, part[: 4 * self.context]),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "steps": 50 * len(history.train_loss),
+            "training_loss": history.train_loss,
+            "seconds": history.seconds,
+        }
+
+    def reread(self, network: Any, tokens: "Tensor", gap: int) -> float:
+        """Return the bits of the second reading over those of the first, of all passages together."""
+        import torch
+
+        from titans_seq.domains.language.segments import next_token_loss
+
+        generator = torch.Generator().manual_seed(0)
+        starts = torch.randint(len(tokens) - gap - LEAD - PASSAGE, (self.passages, 2), generator=generator).tolist()
+        rows = []
+        for first, other in starts:
+            text = tokens[first : first + LEAD + PASSAGE]
+            rows.append(torch.cat([text, tokens[other : other + gap], text[-PASSAGE:]]))
+        once = again = 0.0
+        with torch.no_grad():
+            for batch in torch.stack(rows).split(8):
+                losses = next_token_loss(network(batch[:, :-1])[0], batch[:, 1:])
+                # the first bytes of the second reading cannot be told to be one
+                once += float(losses[:, LEAD + 15 : LEAD + PASSAGE - 1].double().sum())
+                again += float(losses[:, 16 - PASSAGE :].double().sum())
+        return again / once
+
+
+def half_lives(network: Any, tokens: "Tensor") -> list[list[float]]:
+    """Return of each memory the half-lives of its heads over a text, bytes."""
+    import torch
+
+    from titans_seq.memory.gates import half_life
+    from titans_seq.memory.record import record_gates
+
+    with record_gates(network) as calls, torch.no_grad():
+        network(tokens.unsqueeze(0))
+    return [half_life(call.forget.mean((0, 1))).clamp_max(1e9).tolist() for call in calls]
+
+
+def _line(row: dict[str, Any]) -> str:
+    again = ", ".join(f"{gap}: {share:.3f}" for gap, share in row["again"].items())
+    return f"windows {row['windows']:.3f}, stream {row['stream']:.3f} bits, again {again} ({row['steps']} steps)"
+
+
+def summarize(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return, by row, mean and standard deviation over seeds of what counts."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for model in dict.fromkeys(row["model"] for row in rows):
+        values: dict[str, list[float]] = {}
+        for row in rows:
+            if row["model"] == model:
+                own = {"windows": row["windows"], "stream": row["stream"], **row["again"]}
+                for key, value in own.items():
+                    values.setdefault(key, []).append(value)
+        found[model] = {
+            key: dict(zip(("mean", "spread"), mean_and_spread(own), strict=True)) for key, own in values.items()
+        }
+    return found
+
+
+def describe_figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a result for benchmarks/README.md."""
+    found, minutes = result["summary"], result["settings"]["minutes"]
+
+    def cells(name: str) -> str:
+        return " / ".join(f"{of['mean']:.2f}" for key, of in found[name].items() if key not in ("windows", "stream"))
+
+    gaps = " / ".join(f"{gap:,}" for gap in result["settings"]["gaps"])
+    what = (
+        f"a passage of wikitext-2 read again after {gaps} bytes, bits in parts of the first reading's ({minutes:g} min)"
+    )
+    attention = [name for name in found if name.endswith("attention")]
+    own = "; ".join(f"{name} {cells(name)}" for name in found if name not in attention)
+    return [Figure(what, own, "; ".join(f"{name} {cells(name)}" for name in attention))]
