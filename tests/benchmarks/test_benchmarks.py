@@ -65,7 +65,8 @@ def test_speed(tmp_path, capsys):
     (written,) = tmp_path.glob("speed-*.json")
     rows = json.loads(written.read_text())["lengths"]["64"]
     assert list(rows) == [
-        *(f"memory, depth 2, chunk {chunk}" for chunk in (4, 16, 64)), "mal block", "attention", "GRU", "matrix products"
+        *(f"memory, depth 2, chunk {chunk}" for chunk in (4, 16, 64)), "mal block", "attention", "GRU",
+        "matrix products",
     ]  # fmt: skip
     assert all(r["both"]["tokens_per_second"] > 0 for n, r in rows.items() if n != "matrix products")
     assert len(list(tmp_path.glob("speed-*.png"))) == 1
