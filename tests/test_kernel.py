@@ -52,6 +52,13 @@ def test_threads_change_nothing(needs_kernel):
         torch.set_num_threads(threads)
 
 
+def test_tiny_numbers_count_again_behind_the_kernel(needs_kernel):
+    """The kernel takes them for zero; what runs after it on the same thread must not."""
+    with torch.no_grad():
+        NeuralMemory(MemoryConfig(dim=8, heads=1, chunk_size=4))(torch.randn(1, 9, 8))
+    assert float(torch.tensor(1e-30) * torch.tensor(1e-10)) > 0
+
+
 def test_single_precision(needs_kernel, monkeypatch):
     inputs, weights, surprise = random_inputs(2, 2, 50, 8, 2, dtype=torch.float32)
     fast = scan_chunks(*inputs, weights, surprise, chunk_size=16, clip=2.0)

@@ -25,6 +25,7 @@ std::tuple<Tensor, Tensors, Tensors, Tensors> forward(const Tensor& q, const Ten
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "scan_forward", [&] {
     using T = scalar_t;
     at::parallel_for(0, s.batch * s.heads, 1, [&](int64_t begin, int64_t end) {
+      const FlushDenormals flushed;
       Row<T> row(s);
       for (int64_t r = begin; r < end; ++r) {
         const int64_t h = r / s.batch, b = r % s.batch;  // rows that share an anchor one after the other
@@ -71,6 +72,7 @@ std::tuple<Tensor, Tensors, Tensors, Tensors> extend(const Tensor& q, const Tens
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "scan_extend", [&] {
     using T = scalar_t;
     at::parallel_for(0, s.batch * s.heads, s.length > 1 ? 1 : s.batch * s.heads, [&](int64_t begin, int64_t end) {
+      const FlushDenormals flushed;
       Row<T> row(s);
       Gates<T>& gates = row.gates;
       for (int64_t r = begin; r < end; ++r) {

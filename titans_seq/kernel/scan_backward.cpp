@@ -283,6 +283,7 @@ Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_s
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "scan_backward", [&] {
     using T = scalar_t;
     at::parallel_for(0, groups * s.heads, 1, [&](int64_t begin, int64_t end) {
+      const FlushDenormals flushed;
       Row<T> row(s);
       Backward<T> back(row);
       const auto go_back = [&](int64_t b, int64_t h) {

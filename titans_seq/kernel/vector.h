@@ -4,6 +4,10 @@
 #include <cmath>
 #include <cstdint>
 
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
 // glibc has vector versions; declared here so that no flag that changes NaN or infinity is needed to reach them
 extern "C" {
@@ -13,6 +17,18 @@ __attribute__((simd("notinbranch"))) double exp(double) noexcept;
 #endif
 
 namespace titans_seq {
+
+// Numbers below the smallest normal one count as zero while it lives: products of many gates get there, and each
+// operation on one would take as long as a hundred others
+struct FlushDenormals {
+#if defined(__SSE2__)
+  const unsigned before = _mm_getcsr();
+  FlushDenormals() { _mm_setcsr(before | 0x8040); }
+  ~FlushDenormals() { _mm_setcsr(before); }
+#else
+  FlushDenormals() {}
+#endif
+};
 
 template <typename T>
 struct View {  // tokens (T, D) of one row, or (T,): `stride` from one to the next
