@@ -80,14 +80,15 @@ class MACBlock(Block):
     def mix(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, MACState]:
         """See `Block.mix`."""
         assert state is None or isinstance(state, MACState)
+        fill = 0 if state is None else int(state.fill[0])
+        ragged = lengths is not None or (state is not None and bool((state.fill != fill).any()))
         state = self.initial_state(x.shape[0], x) if state is None else state
         begin, size, length = state.fill, self.segment, x.shape[1]
-        fill = int(begin[0])
         normed = self.norm(x)
         asked, gate, tail = self.memory.query(x, state.tail, lengths)
         q, k, v = self.attention.project(normed).unflatten(-1, (3, self.config.heads, -1)).permute(2, 0, 3, 1, 4)
         given, slots = [normed, gate, asked, q, k, v], None
-        if lengths is not None or bool((begin != fill).any()):
+        if ragged:
             lengths = torch.full_like(begin, length) if lengths is None else lengths
             slots = align(begin, lengths, length, size)
             given, fill = [pick(t, slots.token, t.ndim - 2) for t in given], 0
