@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans_seq.mimetic import init_mimetic
-from titans_seq.ragged import mask_within
+from titans_seq.ragged import mask_within, pick
 from titans_seq.state import State, check_counter
 
 BASE = 10_000.0
@@ -149,7 +149,7 @@ class Attention(nn.Module):
             # not views, which would keep all of the keys alive
             return AttentionState(keys[:, :, length:].clone(), values[:, :, length:].clone(), count)
         index = (lengths.unsqueeze(1) + torch.arange(slots)).to(keys.device)
-        return AttentionState(_pick(keys, index), _pick(values, index), count)
+        return AttentionState(pick(keys, index, 2), pick(values, index, 2), count)
 
 
 def _compact_cache(keys: Tensor, values: Tensor, count: Tensor, lengths: Tensor, cached: int) -> AttentionState:
@@ -161,11 +161,7 @@ def _compact_cache(keys: Tensor, values: Tensor, count: Tensor, lengths: Tensor,
     index = index.clamp_min(0).to(keys.device)
     real = mask_within(total, size).flip(1).to(keys.device)[:, None, :, None]
     empty = keys.new_zeros(())
-    return AttentionState(_pick(keys, index).where(real, empty), _pick(values, index).where(real, empty), total)
-
-
-def _pick(t: Tensor, index: Tensor) -> Tensor:
-    return t.gather(2, index[:, None, :, None].expand(-1, t.shape[1], -1, t.shape[3]))
+    return AttentionState(pick(keys, index, 2).where(real, empty), pick(values, index, 2).where(real, empty), total)
 
 
 class Rotation(NamedTuple):
