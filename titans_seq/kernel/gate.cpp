@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <tuple>
 #include <vector>
 
@@ -20,11 +19,6 @@ namespace {
 
 using at::Tensor;
 constexpr int64_t PIECES = 64;  // of the tokens; the weight's gradient is summed in their order, whatever the threads
-
-template <typename T>
-T scale_of(const T* y, int64_t size) {
-  return 1 / std::sqrt(dot(y, y, size) / size + std::numeric_limits<T>::epsilon());
-}
 
 // y (B, H, T, D), gate (B, T, H D), weight (D) -> (B, T, H D)
 Tensor forward(const Tensor& y, const Tensor& gate, const Tensor& weight) {

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <tuple>
 #include <vector>
 
@@ -19,11 +18,6 @@ namespace {
 
 using at::Tensor;
 constexpr int64_t PIECES = 64;  // of the tokens; the weight's gradient is summed in their order, whatever the threads
-
-template <typename T>
-T scale_of(const T* x, int64_t size) {
-  return 1 / std::sqrt(dot(x, x, size) / size + std::numeric_limits<T>::epsilon());
-}
 
 // x (N, D), weight (D) -> (N, D)
 Tensor forward(const Tensor& x, const Tensor& weight) {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #if defined(__SSE2__)
 #include <xmmintrin.h>
@@ -49,6 +50,12 @@ T dot(const T* a, const T* b, int64_t count) {
 #pragma omp simd reduction(+ : total)
   for (int64_t i = 0; i < count; ++i) total += a[i] * b[i];
   return total;
+}
+
+// what brings the root mean square of x to 1
+template <typename T>
+T scale_of(const T* x, int64_t size) {
+  return 1 / std::sqrt(dot(x, x, size) / size + std::numeric_limits<T>::epsilon());
 }
 
 // out = z sigmoid(z), and the sigmoid
