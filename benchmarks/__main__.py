@@ -10,6 +10,7 @@ from typing import Annotated
 from tyro.conf import subcommand
 
 from benchmarks.genomics import Genomics
+from benchmarks.gift_eval import GiftEval
 from benchmarks.harness import Harness
 from benchmarks.keeping import Keeping
 from benchmarks.language import Language
@@ -28,11 +29,11 @@ from benchmarks.streaming import Streaming
 from benchmarks.sweeps import Sweeps
 from benchmarks.training_memory import TrainingMemory
 from benchmarks.training_step import TrainingStep
-from benchmarks.windows import Windows
 from titans_seq.program import run_program
 
 Command = (
     Annotated[Genomics, subcommand("genomics")]
+    | Annotated[GiftEval, subcommand("gift-eval")]
     | Annotated[Harness, subcommand("harness")]
     | Annotated[Keeping, subcommand("keeping")]
     | Annotated[Language, subcommand("language")]
@@ -50,7 +51,6 @@ Command = (
     | Annotated[Sweeps, subcommand("sweeps")]
     | Annotated[TrainingMemory, subcommand("training-memory")]
     | Annotated[TrainingStep, subcommand("training-step")]
-    | Annotated[Windows, subcommand("windows")]
     | Annotated[Readme, subcommand("readme")]
 )
 

@@ -1,13 +1,18 @@
 """`python -m benchmarks long-horizon`: the protocol of the long-horizon forecasting papers, to the letter.
 
-Rows are split as the papers do; validation and test begin `context` rows early; values are standardised by the
-training rows; every window counts (stride 1, none dropped); errors are on standardised values.
+Rows are split as the papers do; values are standardised by the training rows; every window counts (stride 1, none
+dropped); errors are on standardised values. Without `context`, the forecaster reads the whole history as a stream and
+chooses its look-back ("tuned look-back" in the papers' tables); with it, it forecasts each window from that many rows
+and nothing else.
+
+Axes: T rows, C channels, H horizon, W windows.
 """
 
 import math
 import sys
+import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.environment import describe
 from benchmarks.figure import Figure
@@ -16,6 +21,18 @@ from titans_seq.errors import DataError
 from titans_seq.pipelines.output import score_table
 from titans_seq.spread import format_spread, mean_and_spread
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from titans_seq.domains.timeseries.forecaster import TitansForecaster
+
+BASELINE_CONTEXT = 336
+"""Look-back of DLinear beside a stream."""
+BATCH = 128
+"""Windows at a time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LongHorizon(BenchmarkOptions):
@@ -23,8 +40,8 @@ class LongHorizon(BenchmarkOptions):
 
     dataset: str = "ETTh1"
     """As `titans-seq data list` shows it."""
-    context: int = 96
-    """Look-back; 96 is the common table of the papers."""
+    context: int | None = None
+    """Rows that each window is forecast from, 96 in the common table of the papers; none: the whole history."""
     horizon: int = 96
     """96, 192, 336 or 720 in the papers."""
     seeds: int = 3
@@ -33,8 +50,6 @@ class LongHorizon(BenchmarkOptions):
     """Of the first run; the next one has the next."""
     variant: str = "lmm"
     """Backbone."""
-    max_epochs: int = 6
-    """Passes over the training windows at the most."""
 
     def run(self) -> dict[str, Any]:
         """Measure; return the content of the JSON file."""
@@ -50,106 +65,163 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from titans_seq.datasets import fetch
     from titans_seq.domains.timeseries.baselines import DLinear, SeasonalNaive
-    from titans_seq.domains.timeseries.datasets import DATASETS
-    from titans_seq.domains.timeseries.evaluation import evaluate
-    from titans_seq.domains.timeseries.fitting import fit_network
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
-    from titans_seq.domains.timeseries.frequency import natural_season
-    from titans_seq.domains.timeseries.network import ForecastNetwork
+    from titans_seq.domains.timeseries.metrics import Scores, seasonal_naive_error
+    from titans_seq.domains.timeseries.panel import to_panel
     from titans_seq.domains.timeseries.prepare import Scaling, TrainingWindows
-    from titans_seq.domains.timeseries.table import read_csv
+    from titans_seq.domains.timeseries.windowed import fit_network, roll
     from titans_seq.domains.timeseries.windows import Windows
     from titans_seq.training import TrainingConfig, temporary_seed
 
-    check_options(options, "context", "horizon", "seeds")
-    parameters = {name: getattr(options, name) for name in ("horizon", "context", "variant", "max_epochs")}
-    TitansForecaster(**parameters).check()
-    frame = read_csv(fetch(options.dataset, DATASETS))
-    table = frame.iloc[:, 1:]
-    values = torch.tensor(table.to_numpy(dtype="float32"))
-    rows = DATASETS[options.dataset].rows or _shares(len(values))
-    train_end, validation_end, test_end = np.cumsum(rows)
-    context, horizon = options.context, options.horizon
+    check_options(options, "horizon", "seeds")
+    if options.context is not None:
+        check_options(options, "context")
+    TitansForecaster(horizon=options.horizon, context=options.context, variant=options.variant).check()
+    frame, rows = read_rows(options.dataset)
+    train_end, validation_end, test_end = (int(end) for end in np.cumsum(rows))
+    context, horizon = options.context or BASELINE_CONTEXT, options.horizon
     need = context + horizon
     if min(rows[0], rows[1] + context, rows[2] + context) < need:
         raise DataError(f"{options.dataset} has splits of {rows} rows: too few for {context} + {horizon} steps")
-    scaling = Scaling.from_series([values[:train_end]])
+    season = to_panel(frame.iloc[:100]).season
+    season = season if season <= context else 1
+    values = torch.tensor(frame.to_numpy(dtype="float32"))
+    scaling = Scaling.from_series([values[:train_end]], robust=False)
     (scaled,) = scaling.apply([values])
     data = TrainingWindows(
         Windows([scaled[:train_end]], need, horizon),
         Windows([scaled[train_end - context : validation_end]], need, horizon),
         scaling,
     )
-    stamps = _stamps(frame)
-    season = natural_season(stamps)
-    if season > context:
-        season = 1
+    test = Windows([scaled[validation_end - context : test_end]], need, horizon)
+    target = test.targets(horizon)
+    seen = validation_end + test.starts
+    unit = np.broadcast_to(seasonal_naive_error(scaled[:train_end].numpy(), season), target.shape[:2])
     results: dict[str, list[dict[str, Any]]] = {"titans": [], "dlinear": [], "seasonal naive": []}
-    windows = 0
+
+    def record(name: str, seed: int, forecast: "NDArray[np.float32]", seconds: float, **more: Any) -> None:
+        scores = Scores.from_forecasts(target, forecast, unit)
+        error = np.abs(forecast - target)
+        channels = frame.columns
+        results[name].append(
+            {
+                "seed": seed,
+                **asdict(scores),
+                "seconds": round(seconds, 1),
+                **more,
+                "per_channel_mse": dict(zip(channels, (error**2).mean((0, 2)).tolist(), strict=True)),
+                "per_channel_mae_in_data_units": dict(
+                    zip(channels, (error.mean((0, 2)) * scaling.scale[0].numpy()).tolist(), strict=True)
+                ),
+            }
+        )
+
     for seed in range(options.seed, options.seed + options.seeds):
-        model = TitansForecaster(**parameters, random_state=seed, verbose=sys.stderr.isatty())
-        shape, config = model.check(), model.configure(TrainingConfig)
-        with temporary_seed(seed):
-            titans = ForecastNetwork(shape)
+        model, seconds = fit(frame.iloc[:validation_end], rows, options, seed)
+        forecast = forecast_rows(model, frame.iloc[:test_end], seen, options.context, scaling)
+        chosen = asdict(model.stream_.linear.config)
+        record("titans", seed, forecast, seconds, chosen={name: str(value) for name, value in chosen.items()})
         with temporary_seed(seed):
             dlinear = DLinear(context, horizon)
-        runs = {
-            "titans": fit_network(titans, data, horizon, model.loss, config),
-            "dlinear": fit_network(dlinear, data, horizon, "mse", config),
-        }
-        models = {"titans": titans, "dlinear": dlinear, "seasonal naive": SeasonalNaive(horizon, season)}
-        evaluation = evaluate(
-            {name: (network, context) for name, network in models.items()},
-            [values[:test_end]],
-            [int(validation_end)],
-            scaling,
-            horizon,
-            season,
-            [str(c) for c in table.columns],
-        )
-        windows = evaluation.windows
-        for name in models:
-            seconds = runs[name].seconds if name in runs else 0.0
-            record: dict[str, Any] = {
-                "seed": seed,
-                **asdict(evaluation.scores[name]),
-                "seconds": round(seconds, 1),
-            }
-            if name in runs:
-                record |= {
-                    "validation_mse": min(runs[name].validation_loss),
-                    "best_epoch": runs[name].best_epoch,
-                }
-            record["per_channel_mse"] = {c: s.mse for c, s in evaluation.channels[name].items()}
-            record["per_channel_mae_in_data_units"] = evaluation.raw_mae[name]
-            results[name].append(record)
+        history = fit_network(dlinear, data, horizon, TrainingConfig(random_state=seed, max_epochs=6))
+        record("dlinear", seed, roll(dlinear, test, horizon), history.seconds)
+        record("seasonal naive", seed, roll(SeasonalNaive(horizon, season), test, horizon), 0.0)
+        last = {name: round(runs[-1]["mse"], 4) for name, runs in results.items()}
+        print(options.dataset, horizon, "seed", seed, last, f"{seconds:.0f} s", file=sys.stderr, flush=True)
     summary = {name: _summary(records) for name, records in results.items()}
     result = {
         "benchmark": "long-horizon",
         "dataset": options.dataset,
-        "context": context,
+        "context": options.context,
         "horizon": horizon,
-        "windows": {"train": len(data.train), "validation": len(data.validation), "test": windows},
+        "windows": {"train": len(data.train), "validation": len(data.validation), "test": len(test)},
         "season": season,
         "parameters": model.get_params(),
         "summary": summary,
         "runs": results,
         **describe(),
     }
-    write_result(options.output, f"long-horizon-{options.dataset}-{context}-{horizon}", result)
+    back = options.context or "stream"
+    write_result(options.output, f"long-horizon-{options.dataset}-{back}-{horizon}", result)
     if not options.json:
         shown = {
             m: {k: v for k, v in s.items() if k in ("mse", "mse_std", "mae", "mae_std", "seconds")}
             for m, s in summary.items()
         }
         score_table(
-            f"{options.dataset}, {context} steps back, {horizon} ahead, {options.seeds} seeds, {windows} test windows",
+            f"{options.dataset}, {back} back, {horizon} ahead, {options.seeds} seeds, {len(test)} test windows",
             shown,
             "means over seeds and their standard deviations; seconds to train, per seed",
         )
     return result
+
+
+def read_rows(dataset: str) -> "tuple[pd.DataFrame, tuple[int, int, int]]":
+    """Return the rows (T, C) of a data set, and how many of them train, validate and test."""
+    import pandas as pd
+
+    from titans_seq.datasets import fetch
+    from titans_seq.domains.timeseries.datasets import DATASETS
+    from titans_seq.domains.timeseries.table import read_csv
+
+    table = read_csv(fetch(dataset, DATASETS))
+    stamps = pd.DatetimeIndex(pd.to_datetime(table.iloc[:, 0]))
+    if not stamps.is_unique:  # the papers count rows, whatever their stamps
+        stamps = pd.date_range(stamps[0], periods=len(table), freq=stamps[1] - stamps[0])
+    frame = table.iloc[:, 1:].set_axis(stamps.rename("date"))
+    train, test = int(0.7 * len(frame)), int(0.2 * len(frame))
+    return frame, DATASETS[dataset].rows or (train, len(frame) - train - test, test)
+
+
+def fit(
+    history: "pd.DataFrame", rows: tuple[int, int, int], options: LongHorizon, seed: int
+) -> "tuple[TitansForecaster, float]":
+    """Return a forecaster that the training rows trained and the others validated, and the seconds it took."""
+    from titans_seq.domains.timeseries.forecaster import TitansForecaster
+
+    started = time.perf_counter()
+    model = TitansForecaster(
+        horizon=options.horizon,
+        context=options.context,
+        variant=options.variant,
+        validation_fraction=rows[1] / (rows[0] + rows[1]),
+        learn=None if options.context is None else False,
+        random_state=seed,
+    ).fit(history)
+    return model, time.perf_counter() - started
+
+
+def forecast_rows(
+    model: "TitansForecaster", frame: "pd.DataFrame", seen: Any, context: int | None, scaling: Any
+) -> Any:
+    """Return forecasts (W, C, H), standardised, after `seen` (W,) rows: of a stream, or of windows that begin anew."""
+    import torch
+
+    from titans_seq.domains.timeseries.panel import to_panel
+    from titans_seq.domains.timeseries.prepare import to_tensors
+    from titans_seq.domains.timeseries.stream import Streamer
+    from titans_seq.domains.timeseries.tokens import Table
+
+    panel, own = to_panel(frame), model.scaling_
+    if context is None:
+        found = torch.from_numpy(model.streamed(panel)(0, seen))
+    else:
+        state = model._state()
+        (values,) = own.apply(to_tensors(panel))
+        windows = values.unfold(0, context, 1)[seen - context].mT
+        parts = []
+        for part in windows.split(BATCH):
+            table = Table(list(part), state.reader.front, state.config.horizon)
+            nothing = torch.zeros(len(part), dtype=torch.long)
+            streamer = Streamer(state.network, state.reader, table, nothing)
+            whole = torch.full_like(nothing, context)
+            fresh = state.anew(panel)
+            fresh = type(fresh)(None, nothing, fresh.linear, fresh.written, fresh.weights)
+            parts += streamer.run(fresh, list(whole.split(1)), whole)[1]
+        found = torch.cat(parts)[..., state.config.levels.index(0.5)]
+    raw = found * own.scale.unsqueeze(-1) + own.mean.unsqueeze(-1)
+    return ((raw - scaling.mean.unsqueeze(-1)) / scaling.scale.unsqueeze(-1)).numpy()
 
 
 def _summary(records: list[dict[str, Any]]) -> dict[str, float]:
@@ -162,7 +234,8 @@ def _summary(records: list[dict[str, Any]]) -> dict[str, float]:
 def describe_figures(result: dict[str, Any]) -> list[Figure]:
     """Return the figures of a result for benchmarks/README.md."""
     found = {name: _summary(records) for name, records in result["runs"].items()}
-    where = f"{result['dataset']}, {result['context']} steps back, {result['horizon']} ahead"
+    back = f"{result['context']} steps back" if result["context"] else "streamed"
+    where = f"{result['dataset']}, {back}, {result['horizon']} ahead"
     seeds = len(result["runs"]["titans"])
     rows = []
     for score in ("mse", "mae"):
@@ -179,17 +252,3 @@ def describe_figures(result: dict[str, Any]) -> list[Figure]:
         )
     )
     return rows
-
-
-def _shares(rows: int) -> tuple[int, int, int]:
-    train, test = int(0.7 * rows), int(0.2 * rows)
-    return train, rows - train - test, test
-
-
-def _stamps(frame: Any) -> Any:
-    """Return the frequency of the file's first stamps."""
-    import pandas as pd
-    from pandas.tseries.frequencies import to_offset
-
-    first = pd.to_datetime(frame.iloc[:3, 0])
-    return to_offset(first.iloc[1] - first.iloc[0])

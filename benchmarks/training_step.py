@@ -7,7 +7,7 @@ turns: DLinear, a plain PyTorch Transformer of the same parameters, a small CNN.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from statistics import median
@@ -139,23 +139,41 @@ def _operators(network: "nn.Module", loss: "LossFunction", batches: list[Any]) -
 
 
 def forecaster(steps: int, seed: int) -> Case:
-    """Return `TitansForecaster` with its defaults, 7 channels, 96 steps back and ahead, on random walks."""
+    """Return `TitansForecaster` with its defaults, 7 channels, 96 steps back and ahead, on random walks.
+
+    Its step is 32 segments of 64 forecasts each; one of DLinear 64 windows.
+    """
     import torch
 
     from titans_seq.domains.timeseries.baselines import DLinear
-    from titans_seq.domains.timeseries.fitting import window_loss
+    from titans_seq.domains.timeseries.choose import choose_linear, split_lengths
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
+    from titans_seq.domains.timeseries.losses import mse
     from titans_seq.domains.timeseries.network import ForecastNetwork
+    from titans_seq.domains.timeseries.reading import Reader
+    from titans_seq.domains.timeseries.segments import RandomSegments, SegmentLoss, loader
+    from titans_seq.domains.timeseries.tokens import Table
     from titans_seq.domains.timeseries.windows import Windows
     from titans_seq.training import temporary_seed
 
-    model = TitansForecaster(horizon=96, context=96)
-    shape = model.check()
+    model = TitansForecaster(horizon=96, context=96, patch=16)
     with temporary_seed(seed):
-        network = ForecastNetwork(shape)
-        values = torch.randn(steps * model.batch_size + 191, 7).cumsum(0)
-    peer, batches = DLinear(96, 96), Windows([values], 192, 96).loader(model.batch_size)
-    return network, peer, window_loss(96, model.loss), batches
+        network = ForecastNetwork(replace(model.check(), channels=7))
+        values = torch.randn(4000, 7).cumsum(0) / 60
+    cuts = split_lengths([len(values)], model.validation_fraction, 96)
+    choice = choose_linear([values], cuts, 96, 1, [96], False)
+    reader = Reader(network.config, choice.memory.config)
+    table = Table([values], reader.front, 96)
+    segments = SegmentLoss(reader, table, choice.weights, choice.parts, cuts)
+    windows = Windows([values], 192, 96).loader(64)
+    window = next(iter(windows))
+
+    def loss(net: Any, batch: Any) -> Any:
+        if isinstance(net, ForecastNetwork):
+            return segments(net, batch)
+        return mse(net(window[..., :96]), window[..., 96:])
+
+    return network, DLinear(96, 96), loss, loader(RandomSegments(cuts, 7, 16, model.batch_size, steps, seed))
 
 
 def classifier(steps: int, seed: int) -> Case:

@@ -88,8 +88,8 @@ DOMAINS: dict[str, Domain] = {
             task="titans_seq.domains.timeseries.task:ForecastTask",
             predictor="titans_seq.domains.timeseries.predictor:ForecastPredictor",
             datasets="titans_seq.domains.timeseries.datasets:DATASETS",
-            space=_memory_space("1,2,4,8", "32,64,128", "5e-4:8e-3:log"),
-            fixed=("calendar", "calibration_fraction", "future_covariates", "horizon", "loss", "quantiles"),
+            space=_memory_space("4,8,16,32", "16,32,64", "5e-4:8e-3:log"),
+            fixed=("calendar", "future_covariates", "horizon", "learn", "quantiles", "steps_per_epoch"),
         ),
         Domain(
             name="genomics",

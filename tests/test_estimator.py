@@ -134,7 +134,7 @@ def test_options_reach_the_memory(waves):
     from titans_seq import NeuralMemory, TitansForecaster
 
     model = TitansForecaster(
-        horizon=8, context=80, patch=4, stride=4, variant="mac", chunk_size=10, window=20, dim=8, layers=1, heads=1,
+        horizon=8, context=80, patch=4, variant="mac", chunk_size=10, window=20, dim=8, layers=1, heads=1,
         max_step=0.4, persistent_tokens=2, induction=True, memory_activation="gelu", max_epochs=1,
     )  # fmt: skip
     model.fit(waves)

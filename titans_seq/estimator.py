@@ -101,6 +101,7 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
         batches: DataLoader[Any],
         validation: DataLoader[Any],
         on_epoch: Callable[[Self, bool], object] | None = None,
+        keep_start: bool = False,
         **fitted: Any,
     ) -> None:
         """Train a network and become fitted with the best of it, also after Ctrl-C.
@@ -108,6 +109,7 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
         Args:
             on_epoch: called after each epoch with this estimator, fitted with the best weights so far, and whether the
                 epoch was the best so far.
+            keep_start: see `titans_seq.training.train`.
             fitted: further attributes to set when the estimator becomes fitted.
 
         Raises:
@@ -128,7 +130,7 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
                 on_epoch(self, history.is_best_last)
 
         try:
-            train(network, loss, batches, validation, self.configure(TrainingConfig), after_epoch, history)
+            train(network, loss, batches, validation, self.configure(TrainingConfig), after_epoch, history, keep_start)
         finally:
             if history.best is not None:
                 become_fitted()
@@ -158,7 +160,7 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
         """
         config, tensors = load_folder(folder, cls.__name__)
         with translate_load_errors(folder):
-            model = cls(**config["parameters"])
+            model = cls(**_restore_defaults(cls, config["parameters"]))
             weights = {n.removeprefix(NETWORK): t for n, t in tensors.items() if n.startswith(NETWORK)}
             others = {name: tensor for name, tensor in tensors.items() if not name.startswith(NETWORK)}
             model.network_ = build_network(model.restore(config["fitted"], others), weights)
@@ -188,6 +190,16 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
             ValueError, LookupError, TypeError: the values do not fit together.
         """
         raise NotImplementedError
+
+
+def _restore_defaults(cls: type[TitansEstimator], stored: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters from JSON, in which a default that is a tuple has become a list."""
+    defaults = cls().get_params(deep=False)
+    found = dict(stored)
+    for name, value in stored.items():
+        if isinstance(defaults.get(name), tuple) and value == list(defaults[name]):
+            found[name] = defaults[name]
+    return found
 
 
 def _add_parameters(

@@ -1,28 +1,21 @@
 """Forecast from many places of a history at once. Axes: W windows, T steps, C channels, L look-back, H horizon."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from titans_seq.domains.timeseries.covariates import Covariates, CovariateValues, measure_scale, read_values
 from titans_seq.domains.timeseries.inputs import ForecastState
 from titans_seq.domains.timeseries.observe import align_to_grid
 from titans_seq.domains.timeseries.panel import ID, TIME, Panel, Series
-from titans_seq.domains.timeseries.prepare import to_tensors
-from titans_seq.domains.timeseries.windows import ColumnLayout
 from titans_seq.errors import DataError, reason
 from titans_seq.progress import show_progress
 from titans_seq.validation import check_whole
-
-BATCH_SIZE = 256
-"""Windows at a time."""
 
 Rows = NDArray[np.int64]
 """The last row of a series that each forecast sees."""
@@ -52,7 +45,7 @@ def backtest_frame(
         raise DataError(f"{next(iter(options))} and cutoffs cannot both be given")
     panel, horizon = align_to_grid(state.panel, y), state.config.horizon
     if cutoffs is None:
-        rows = cutoff_rows(panel, state.config.context, horizon, stride or horizon, n_windows)
+        rows = cutoff_rows(panel, state.context, horizon, stride or horizon, n_windows)
     else:
         rows = find_rows(panel, cutoffs)
     values = read_values(X, panel, state.covariates, horizon)
@@ -100,38 +93,32 @@ def find_rows(panel: Panel, cutoffs: Iterable[Any]) -> list[Rows]:
     return [np.asarray(rows[rows >= 0], dtype=np.int64) for rows in places]
 
 
-def iterate_inputs(
-    state: ForecastState, panel: Panel, rows: list[Rows], values: CovariateValues | None, label: str, verbose: bool
-) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the inputs of the network at these rows, scaled as in `fit`, in batches, one series after the other."""
-    context, horizon = state.config.context, state.config.horizon
-    columns = ColumnLayout(len(panel.channels))
-    scaled = state.scaling_for(panel).apply(to_tensors(panel))
-    parts = [F.pad(v, (0, 0, context, horizon), value=torch.nan) for v in scaled]
-    if state.covariates is not None and values is not None:
-        columns = state.covariates.columns(len(panel.channels))
-        indices = [pd.DatetimeIndex(s.index.append(panel.future(s.index, horizon))) for s in panel.series]
-        others = [state.covariates.matrix(index, own) for index, own in zip(indices, values, strict=True)]
-        others = [F.pad(v, (0, 0, context, 0), value=torch.nan) for v in others]
-        parts = [torch.cat(pair, 1) for pair in zip(parts, others, strict=True)]
-    starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
-    ends = [torch.from_numpy(own + int(start) + context) for own, start in zip(rows, starts, strict=True)]
-    table, steps = torch.cat(parts), torch.arange(1 - context, horizon + 1)
-    for batch in show_progress(torch.cat(ends).split(BATCH_SIZE), label, verbose):
-        yield columns.inputs(table[batch.unsqueeze(1) + steps].mT, horizon)
-
-
 def forecast_rows(
-    state: ForecastState, panel: Panel, rows: list[Rows], values: CovariateValues | None, verbose: bool = False
+    state: ForecastState,
+    panel: Panel,
+    rows: list[Rows],
+    values: CovariateValues | None,
+    verbose: bool = False,
+    goes_on: Sequence[bool] | None = None,
 ) -> list[NDArray[np.float32]]:
-    """Return the forecasts made at these rows, each from all up to it: (W, H, C) per series in its own units."""
-    state.network.eval()
-    with torch.inference_mode():
-        inputs = iterate_inputs(state, panel, rows, values, "backtest", verbose)
-        forecast = torch.cat([state.network(*i) for i in inputs]).mT
-    scaling = state.scaling_for(panel)
-    parts = zip(forecast.split([len(own) for own in rows]), scaling.mean, scaling.scale, strict=True)
-    return [(f * scale + mean).numpy() for f, mean, scale in parts]
+    """Return the forecasts made at these rows, each from all up to it: (W, H, C) per series in its own units.
+
+    Args:
+        goes_on: whether each series begins with the steps that the model keeps of it; None: all are read from the
+            start.
+    """
+    found = []
+    scaling, middle = state.scaling_for(panel), state.config.levels.index(0.5)
+    for place in show_progress(range(len(rows)), "backtest", verbose and len(rows) > 1):
+        alone, own = panel.only(place), None if values is None else [values[place]]
+        stream, offset = state.anew(alone), torch.zeros(1, dtype=torch.long)
+        if goes_on is not None and goes_on[place]:
+            stream, offset = state.own_stream(panel.names[place])
+        cutoffs = torch.from_numpy(rows[place] + 1) + offset
+        (levels,) = state.forecast_at(alone, own, [cutoffs], stream, offset)
+        forecast = levels[..., middle] * scaling.scale[place].unsqueeze(-1) + scaling.mean[place].unsqueeze(-1)
+        found.append(forecast.mT.numpy())
+    return found
 
 
 def refit_and_forecast(
@@ -171,13 +158,13 @@ def squared_error(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None)
     Raises:
         DataError: the frame does not fit the model, or no window holds an observed target.
     """
-    context, horizon = state.config.context, state.config.horizon
+    context, horizon = state.context, state.config.horizon
     panel = align_to_grid(state.panel, y)
-    panel, values, rows = _rows_to_score(state, panel, read_values(X, panel, state.covariates, horizon))
+    panel, values, rows, goes_on = _rows_to_score(state, panel, read_values(X, panel, state.covariates, horizon))
     if not any(len(own) for own in rows):
         raise DataError(f"no window of context {context} + horizon {horizon} to score")
     errors = []
-    forecasts = forecast_rows(state, panel, rows, values)
+    forecasts = forecast_rows(state, panel, rows, values, goes_on=goes_on)
     for series, own, forecast, scale in zip(panel.series, rows, forecasts, state.scaling_for(panel).scale, strict=True):
         padded = np.pad(series.values, ((0, horizon), (0, 0)), constant_values=np.nan)
         target = padded[own[:, None] + np.arange(1, horizon + 1)]
@@ -190,19 +177,21 @@ def squared_error(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None)
 
 def _rows_to_score(
     state: ForecastState, panel: Panel, values: CovariateValues | None
-) -> tuple[Panel, CovariateValues | None, list[Rows]]:
-    """Return a panel, its covariates, and the rows to forecast from: all with a context before and a horizon behind.
+) -> tuple[Panel, CovariateValues | None, list[Rows], list[bool]]:
+    """Return a panel, its covariates, the rows to forecast from, and which series go on where the model's end.
 
-    A series that goes on where the model's ends is joined to it, and is scored from its own first step on.
+    The rows have a context before and a horizon behind them. A series that goes on is joined to what the model keeps
+    of it, and is scored from its own first step on.
     """
-    context, horizon = state.config.context, state.config.horizon
+    context, horizon = state.context, state.config.horizon
     ends = {s.name: (s, place) for place, s in enumerate(state.panel.series)}
-    joined, known, rows = [], [], []
+    joined, known, rows, goes_on = [], [], [], []
     for place, series in enumerate(panel.series):
         end, end_place = ends[series.name]
         own = None if values is None else values[place]
         first, stop = context, len(series.index) - horizon  # row of the first target, and behind the last to see
-        if series.index[0] == end.index[-1] + panel.freq:
+        goes_on.append(bool(series.index[0] == end.index[-1] + panel.freq))
+        if goes_on[-1]:
             index = pd.DatetimeIndex(end.index.append(series.index))
             series = Series(series.name, index, np.concatenate([end.values, series.values]))
             own = None if own is None else np.concatenate([state.covariate_values[end_place], own])
@@ -212,7 +201,7 @@ def _rows_to_score(
         known.append(own)
         rows.append(np.arange(first - 1, stop, dtype=np.int64))
     panel = replace(panel, series=joined)
-    return panel, None if values is None else [own for own in known if own is not None], rows
+    return panel, None if values is None else [own for own in known if own is not None], rows, goes_on
 
 
 def _to_frame(panel: Panel, rows: list[Rows], forecasts: list[NDArray[np.float32]], horizon: int) -> pd.DataFrame:

@@ -11,12 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from titans_seq.domains.timeseries.fitting import interpolate_levels, roll_levels
-from titans_seq.domains.timeseries.network import ForecastNetwork
-from titans_seq.domains.timeseries.windows import Windows
+from titans_seq.domains.timeseries.levels import interpolate_levels
 from titans_seq.errors import DataError
 
-MAX_WINDOWS, MIN_WINDOWS, MAX_ERRORS = 1000, 100, 2**24
+MAX_WINDOWS, MIN_WINDOWS, MAX_ERRORS = 1000, 100, 2**22
 """Bounds of the number of windows that are kept, evenly spread in time, and of the errors in all of them, which gives
 way to `MIN_WINDOWS`."""
 
@@ -31,14 +29,11 @@ class Calibration:
     """Quantile levels of the forecasts."""
 
     @classmethod
-    def from_windows(cls, network: ForecastNetwork, windows: Windows) -> "Calibration":
-        """Measure the errors on windows of scaled values; the network is left in evaluation mode."""
-        config = network.config
-        size = config.horizon * len(config.levels) * windows.columns.targets
-        most = max(MIN_WINDOWS, min(MAX_WINDOWS, MAX_ERRORS // size))
-        chosen = np.unique(np.linspace(0, len(windows) - 1, min(most, len(windows))).round().astype(int))
-        target, forecast = roll_levels(network, windows, config.horizon, chosen.tolist())
-        return cls(target.unsqueeze(-1) - forecast, config.levels)
+    def from_errors(cls, errors: Tensor, levels: tuple[float, ...]) -> "Calibration":
+        """Keep errors (W, C, H, Q) of windows, evenly in time if there are very many."""
+        most = max(MIN_WINDOWS, min(MAX_WINDOWS, MAX_ERRORS // errors[0].numel()))
+        chosen = torch.linspace(0, len(errors) - 1, min(most, len(errors))).round().long()
+        return cls(errors[chosen].clone(), levels)
 
     def check(self, channels: int, horizon: int) -> None:
         """Raise ValueError unless the errors belong to a model of this many channels and steps."""

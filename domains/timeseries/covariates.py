@@ -4,7 +4,7 @@ Axes: S series, T steps, K covariates, L look-back, H horizon.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from titans_seq.domains.timeseries.network import ForecastConfig
 from titans_seq.domains.timeseries.observe import select_columns, step_length, to_matrix
 from titans_seq.domains.timeseries.panel import Panel, order_by_time, split_series
-from titans_seq.domains.timeseries.prepare import Scaling, WindowCovariates
-from titans_seq.domains.timeseries.windows import ColumnLayout
+from titans_seq.domains.timeseries.prepare import Scaling
 from titans_seq.errors import DataError
 
 CovariateValues = list[NDArray[np.float32]]
@@ -35,6 +33,9 @@ CALENDAR: dict[str, tuple[float, Callable[[pd.DatetimeIndex], Any]]] = {
 
 CALENDAR_LIMITS = {"minute": "1h", "hour": "1D", "weekday": "7D", "monthday": "28D", "month": "360D"}
 """Features that calendar=True takes, each for frequencies below this step."""
+PERIODS = {"minute": "1h", "hour": "1D", "weekday": "7D", "monthday": "30D", "month": "365D"}
+REPEATS = 4
+"""Times that a feature must have come round to be worth knowing."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,6 @@ class Covariates:
     """Columns of X known up to the end of the history."""
     future: tuple[str, ...]
     """Columns of X known over the horizon too."""
-    calendar: tuple[str, ...]
-    """Names out of `CALENDAR`."""
     scaling: Scaling
     """Scale of the columns of X, (1, K)."""
 
@@ -55,74 +54,58 @@ class Covariates:
         """Return the columns of X in the order of their values."""
         return [*self.past, *self.future]
 
-    def columns(self, targets: int) -> ColumnLayout:
-        """Return the layout of windows with this many targets."""
-        return ColumnLayout(targets, len(self.past), len(self.future) + 2 * len(self.calendar))
-
-    def matrix(self, index: pd.DatetimeIndex, values: NDArray[np.float32]) -> Tensor:
-        """Return the inputs of the network from X's values (T, K) and the calendar, (T, K + calendar)."""
+    def matrix(self, values: NDArray[np.float32]) -> Tensor:
+        """Return X's values (T, K) on their scale."""
         (scaled,) = self.scaling.apply([torch.from_numpy(values)])
-        return torch.cat([scaled, torch.from_numpy(calendar_features(index, self.calendar))], 1)
-
-    def window_covariates(self, panel: Panel, known: CovariateValues) -> WindowCovariates:
-        """Return the covariates that stand beside the targets of a panel."""
-        values = [self.matrix(s.index, v[: len(s.index)]) for s, v in zip(panel.series, known, strict=True)]
-        return WindowCovariates(values, self.columns(len(panel.channels)))
+        return scaled
 
 
-def check_covariates(future_covariates: Sequence[str] | None, calendar: bool | Sequence[str]) -> None:
+def check_covariates(future_covariates: Sequence[str] | None, calendar: bool | str | Sequence[str]) -> None:
     """Raise ValueError unless the parameters of these names can be used."""
     names = () if future_covariates is None else future_covariates
     if isinstance(names, str) or not np.iterable(names) or len(set(names)) < len(names):
         raise ValueError(f"future_covariates must be different names of columns, not {names!r}")
-    if not isinstance(calendar, bool):
+    if not isinstance(calendar, bool) and calendar != "auto":
         chosen = [calendar] if isinstance(calendar, str) or not np.iterable(calendar) else calendar
         unknown = [name for name in chosen if name not in CALENDAR]
         if unknown:
-            raise ValueError(f"calendar must be True, False or some of {', '.join(CALENDAR)}, not {unknown[0]!r}")
+            raise ValueError(
+                f"calendar must be 'auto', True, False or some of {', '.join(CALENDAR)}, not {unknown[0]!r}"
+            )
 
 
 def read_covariates(
-    X: pd.DataFrame | None,
-    panel: Panel,
-    horizon: int,
-    future_covariates: Sequence[str] | None,
-    calendar: bool | Sequence[str],
+    X: pd.DataFrame | None, panel: Panel, horizon: int, future_covariates: Sequence[str] | None
 ) -> tuple[Covariates | None, CovariateValues]:
     """Return the covariates of a fit and X's values; None and no values if there are none.
 
     Args:
-        future_covariates, calendar: see `TitansForecaster`.
+        future_covariates: see `TitansForecaster`.
 
     Raises:
         DataError: X does not belong to the panel, lacks a column that is to be known ahead, or has an empty one.
     """
     ahead = () if future_covariates is None else tuple(future_covariates)
-    chosen = calendar_names(calendar, panel)
     if X is None:
         if ahead:
             raise DataError(f"X is needed: it holds {', '.join(ahead)}, which future_covariates names")
-        if not chosen:
-            return None, []
-        names: list[str] = []
-        known: CovariateValues = [np.zeros((len(s.index) + horizon, 0), np.float32) for s in panel.series]
-    else:
-        groups, _ = split_series(X)
-        names = [str(c) for c in groups[0][1].columns]
-        for name in ahead:
-            if name not in names:
-                raise DataError(f"X has no column {name!r}, which future_covariates names; it has {', '.join(names)}")
-        for name in names:
-            if name in panel.channels:
-                raise DataError(f"column {name!r} is both in X and in y")
-        names = [*(n for n in names if n not in ahead), *ahead]
-        known = read_columns(X, panel, names, horizon)
-        history = [v[: len(s.index)] for v, s in zip(known, panel.series, strict=True)]
-        for place, name in enumerate(names):
-            if not any(np.isfinite(v[:, place]).any() for v in history):
-                raise DataError(f"X has no value of {name!r} in the time of y")
+        return None, []
+    groups, _ = split_series(X)
+    names = [str(c) for c in groups[0][1].columns]
+    for name in ahead:
+        if name not in names:
+            raise DataError(f"X has no column {name!r}, which future_covariates names; it has {', '.join(names)}")
+    for name in names:
+        if name in panel.channels:
+            raise DataError(f"column {name!r} is both in X and in y")
+    names = [*(n for n in names if n not in ahead), *ahead]
+    known = read_columns(X, panel, names, horizon)
+    history = [v[: len(s.index)] for v, s in zip(known, panel.series, strict=True)]
+    for place, name in enumerate(names):
+        if not any(np.isfinite(v[:, place]).any() for v in history):
+            raise DataError(f"X has no value of {name!r} in the time of y")
     past = tuple(n for n in names if n not in ahead)
-    return Covariates(past, ahead, chosen, measure_scale(panel, known)), known
+    return Covariates(past, ahead, measure_scale(panel, known)), known
 
 
 def measure_scale(panel: Panel, known: CovariateValues) -> Scaling:
@@ -169,10 +152,10 @@ def read_values(
     Raises:
         DataError: as `read_columns`; or X is missing, or not wanted.
     """
-    if covariates is None or not covariates.names:
+    if covariates is None:
         if X is not None:
             raise DataError("fit saw no X: leave it out")
-        return None if covariates is None else [np.zeros((len(s.index) + horizon, 0), np.float32) for s in panel.series]
+        return None
     if X is None:
         raise DataError(f"X is needed: it holds {', '.join(covariates.names)}, as in fit")
     return read_columns(X, panel, covariates.names, horizon)
@@ -217,17 +200,16 @@ def append_values(known: CovariateValues, panel: Panel, more: CovariateValues, n
     ]
 
 
-def add_covariates(config: ForecastConfig, covariates: Covariates, channels: int) -> ForecastConfig:
-    """Return the configuration of a network that takes the covariates."""
-    columns = covariates.columns(channels)
-    return replace(config, channels=channels, past_features=columns.past, future_features=columns.future)
+def calendar_names(calendar: bool | str | Sequence[str], panel: Panel) -> tuple[str, ...]:
+    """Return the names that are asked for; for True all that tell steps of this length apart, for "auto" some of them.
 
-
-def calendar_names(calendar: bool | Sequence[str], panel: Panel) -> tuple[str, ...]:
-    """Return the names that are asked for; for True all that tell steps of this length apart."""
-    if calendar is True:
+    Those of "auto" come round `REPEATS` times at least in the longest series.
+    """
+    if calendar is True or calendar == "auto":
         step = step_length(panel)
-        return tuple(name for name, limit in CALENDAR_LIMITS.items() if step < pd.Timedelta(limit))
+        names = [name for name, limit in CALENDAR_LIMITS.items() if step < pd.Timedelta(limit)]
+        longest = max(len(s.index) for s in panel.series) * step
+        return tuple(n for n in names if calendar is True or longest >= REPEATS * pd.Timedelta(PERIODS[n]))
     if calendar is False:
         return ()
     return (calendar,) if isinstance(calendar, str) else tuple(calendar)

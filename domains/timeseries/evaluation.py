@@ -1,17 +1,19 @@
 """Evaluate several models on the same held-back windows. Axes: W windows, C channels, H horizon, T steps."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from titans_seq.domains.timeseries.fitting import roll
 from titans_seq.domains.timeseries.metrics import Scores, seasonal_naive_error
 from titans_seq.domains.timeseries.prepare import Scaling
+from titans_seq.domains.timeseries.windowed import roll
 from titans_seq.domains.timeseries.windows import Windows
 from titans_seq.errors import DataError
+
+Streamed = Callable[[int, Tensor], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Evaluation:
 
 def evaluate(
     models: Mapping[str, tuple[nn.Module, int]],
+    streamed: Mapping[str, Streamed],
     series: list[Tensor],
     begin: list[int],
     scaling: Scaling,
@@ -37,32 +40,39 @@ def evaluate(
     season: int,
     channels: list[str],
 ) -> Evaluation:
-    """Roll every model over all windows whose target begins at or after row `begin` of its series.
+    """Forecast with every model from all rows whose target begins at or after row `begin` of its series.
 
     Args:
         models: name -> (network, steps it looks back).
+        streamed: name -> function of the number of a series and the rows (W,) seen at each forecast, which returns
+            forecasts (W, C, H), scaled.
         series: (T, C) per series, from its first row on; `scaling` is applied here.
         begin: per series, the first row held back; the rows before it give the unit of the mase.
 
     Raises:
         DataError: there is no such window.
     """
-    history = max(context for _, context in models.values())
+    history = max((context for _, context in models.values()), default=1)
     targets, units, scales = [], [], []
-    forecasts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in models}
-    last: dict[str, list[tuple[int, NDArray[np.float32]] | None]] = {name: [] for name in models}
-    for values, first, scale in zip(scaling.apply(series), begin, scaling.scale.numpy(), strict=True):
+    names = [*streamed, *models]
+    forecasts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    last: dict[str, list[tuple[int, NDArray[np.float32]] | None]] = {name: [] for name in names}
+    places = enumerate(zip(scaling.apply(series), begin, scaling.scale.numpy(), strict=True))
+    for place, (values, first, scale) in places:
         offset = max(0, first - history)
         windows = Windows([values[offset:]], history + horizon, horizon)
         if not len(windows):
-            for name in models:
+            for name in names:
                 last[name].append(None)
             continue
         unit = seasonal_naive_error(values[:first].numpy(), season)
-        for name, (network, context) in models.items():
-            target, forecast = roll(network, windows, horizon, context)
+        seen = offset + windows.starts + history
+        target = windows.targets(horizon)
+        found = {name: roll(network, windows, horizon, context) for name, (network, context) in models.items()}
+        found |= {name: forecast(place, seen) for name, forecast in streamed.items()}
+        for name, forecast in found.items():
             forecasts[name].append(forecast)
-            last[name].append((offset + int(windows.starts[-1]) + history, forecast[-1]))
+            last[name].append((int(seen[-1]), forecast[-1]))
         targets.append(target)
         units.append(np.broadcast_to(unit, target.shape[:2]))
         scales.append(np.broadcast_to(scale, target.shape[:2]))

@@ -1,10 +1,12 @@
 """The scikit-learn style forecaster. Axes: S series, C channels, L look-back, H horizon."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
@@ -13,36 +15,51 @@ from torch import Tensor
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.timeseries import storage
 from titans_seq.domains.timeseries.backtest import backtest_frame, squared_error
+from titans_seq.domains.timeseries.choose import candidate_contexts, choose_linear, default_patch, split_lengths
 from titans_seq.domains.timeseries.conformal import Calibration
 from titans_seq.domains.timeseries.covariates import (
     Covariates,
     CovariateValues,
-    add_covariates,
+    calendar_names,
     read_covariates,
     read_values,
 )
-from titans_seq.domains.timeseries.fitting import FittingConfig, training_loaders, window_loss
-from titans_seq.domains.timeseries.inputs import ForecastState, append_new_rows, cut_ends
+from titans_seq.domains.timeseries.fitting import FittingConfig
+from titans_seq.domains.timeseries.inputs import ForecastState, make_table
 from titans_seq.domains.timeseries.intervals import interval_frame, quantile_frame
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
 from titans_seq.domains.timeseries.panel import Panel, to_panel
-from titans_seq.domains.timeseries.prepare import Scaling, TrainingWindows, prepare
+from titans_seq.domains.timeseries.prepare import Scaling, to_tensors
+from titans_seq.domains.timeseries.reading import Reader
+from titans_seq.domains.timeseries.segments import (
+    RandomSegments,
+    SegmentLoss,
+    forecast_errors,
+    loader,
+    validation_segments,
+)
+from titans_seq.domains.timeseries.stream import Stream
 from titans_seq.domains.timeseries.surprise import surprise_frame
 from titans_seq.errors import DataError
 from titans_seq.estimator import TitansEstimator
 from titans_seq.training import TrainingConfig, temporary_seed
-from titans_seq.validation import check_whole
+
+SHORTEST = 4
+"""Steps of the longest series at the least."""
 
 
 class TitansForecaster(
     TitansEstimator,
     configs=(ForecastConfig, FittingConfig, BackboneConfig, TrainingConfig),
-    derived=("channels", "past_features", "future_features", "checkpoint_tokens"),
+    derived=("channels", "past_features", "future_features", "calendar_features", "checkpoint_tokens"),
     defaults={
+        "dim": 32,
         "heads": 2,
         "chunk_size": 16,
+        "batch_size": 32,
         "learning_rate": 2e-3,
-        "max_epochs": 6,
+        "average": 0.98,
+        "max_epochs": 10,
         "validation_fraction": 0.15,
     },
 ):
@@ -51,39 +68,46 @@ class TitansForecaster(
     Frames are wide (DatetimeIndex x channels) or long (`unique_id`, `ds` and value columns). Gaps and NaN are seen
     by the model as missing; nothing is filled in. The last part of the history validates training.
 
+    Each channel is a stream of patches that the memory reads from the first row on; at every patch a forecast is made,
+    in training too. A linear memory forecasts first, and the network corrects it and says how wide the errors are;
+    what neither improves stays as a simple method has it. `update` moves both memories on.
+
     Attributes:
         history_: losses per epoch and seconds.
         network_: the trained network.
-        calibration_: errors on held-back windows; None where the history was too short for any.
+        calibration_: errors on the part of the history that validates.
         covariates_: names and scale of the covariates; None if there are none.
+        stream_: what the memories know; its `linear.config` is what the data chose.
 
     Examples:
         >>> import numpy as np, pandas as pd
         >>> days = pd.date_range("2024-01-01", periods=200, freq="D")
         >>> wave = np.sin(np.arange(200) * 2 * np.pi / 7)
         >>> y = pd.DataFrame({"a": wave, "b": 2 * wave}, index=days)
-        >>> model = TitansForecaster(horizon=7, context=28, patch=7, stride=7, max_epochs=1).fit(y)
+        >>> model = TitansForecaster(horizon=7, max_epochs=1).fit(y)
         >>> model.predict().shape
         (7, 2)
     """
 
     network_: ForecastNetwork
     panel_: Panel
+    offsets_: Tensor
+    stream_: Stream
     scaling_: Scaling
     calibration_: Calibration | None
     covariates_: Covariates | None
     covariate_values_: CovariateValues
+    calendar_: tuple[str, ...]
 
     if TYPE_CHECKING:
         horizon: int
-        context: int
-        patch: int
-        stride: int
+        context: int | None
+        patch: int | None
         quantiles: Sequence[float] | None
-        loss: str
         future_covariates: Sequence[str] | None
-        calendar: bool | Sequence[str]
-        calibration_fraction: float
+        calendar: bool | str | Sequence[str]
+        learn: bool | None
+        steps_per_epoch: int
 
     def fit(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> Self:
         """Learn from the history.
@@ -102,7 +126,6 @@ class TitansForecaster(
         self,
         panel: Panel,
         on_epoch: Callable[[Self, bool], object] | None = None,
-        data: TrainingWindows | None = None,
         *,
         X: pd.DataFrame | None = None,
         covariates: Covariates | None = None,
@@ -113,42 +136,61 @@ class TitansForecaster(
         Args:
             on_epoch: called after each epoch with this model, fitted as far as it is, and whether the epoch was the
                 best so far.
-            data: the windows that `prepare` cut from the panel; None cuts them here.
             X: see `fit`.
             covariates: the covariates that `read_covariates` read from X, and their values; None reads them
                 here.
             values: values of these covariates.
         """
-        config = self.check()
+        config, training = self.check(), self.configure(TrainingConfig)
+        horizon = config.horizon
         if covariates is None:
-            covariates, values = read_covariates(X, panel, self.horizon, self.future_covariates, self.calendar)
-        values = values or []
-        columns = None
-        if covariates is not None:
-            config = add_covariates(config, covariates, len(panel.channels))
-            columns = covariates.window_covariates(panel, values)
-        if data is None:
-            shares = self.validation_fraction, self.calibration_fraction
-            data = prepare(panel, self.context, self.horizon, *shares, columns)
-        elif columns is not None and data.train.columns != columns.columns:
-            raise DataError("the windows were prepared without the model's covariates")
-        with temporary_seed(self.random_state):
+            covariates, values = read_covariates(X, panel, horizon, self.future_covariates)
+        values, calendar = values or [], calendar_names(self.calendar, panel)
+        series = to_tensors(panel)
+        lengths = [len(v) for v in series]
+        self._check_length(max(lengths))
+        cuts = split_lengths(lengths, training.validation_fraction, horizon)
+        scaling = Scaling.from_series([v[:cut] for v, cut in zip(series, cuts.tolist(), strict=True)])
+        scaled = scaling.apply(series)
+        contexts = [config.context] if config.context else candidate_contexts(max(lengths), panel.season, horizon)
+        learn = self.learn if len(series) == 1 else False
+        choice = choose_linear(scaled, cuts, horizon, panel.season, contexts, learn)
+        linear = choice.memory.config
+        known = () if covariates is None else covariates.names
+        config = replace(
+            config,
+            context=linear.context,
+            patch=min(config.patch or default_patch(max(lengths), panel.season, linear.context), linear.context),
+            channels=len(panel.channels),
+            past_features=len(known) - (0 if covariates is None else len(covariates.future)),
+            future_features=0 if covariates is None else len(covariates.future),
+            calendar_features=2 * len(calendar),
+        )
+        with temporary_seed(training.random_state):
             network = ForecastNetwork(config)
-        ends, known = cut_ends(panel, values, self.context)
+        reader = Reader(config, linear)
+        table = make_table(reader, scaled, panel, covariates, values, calendar)
+        loss = SegmentLoss(reader, table, choice.weights, choice.parts, cuts)
+        sizes = table.channels, reader.patch, training.batch_size, int(self.steps_per_epoch), training.random_state
+        validation = validation_segments(cuts, table.lengths, table.channels, reader.patch, horizon)
         self.train_network(
             network,
-            window_loss(self.horizon, self.loss if self.quantiles is None else "pinball", data.train.columns),
-            *training_loaders(data, self.batch_size, self.random_state),
+            loss,
+            loader(RandomSegments(cuts, *sizes)),
+            loader(validation),
             on_epoch,
-            panel_=ends,
-            scaling_=data.scaling,
+            keep_start=True,
+            panel_=panel,
+            offsets_=torch.zeros(len(series), dtype=torch.long),
+            stream_=Stream.begin(choice.memory, max(lengths), len(series)),
+            scaling_=scaling,
             calibration_=None,
             covariates_=covariates,
-            covariate_values_=known,
+            covariate_values_=values,
+            calendar_=calendar,
         )
-        if data.calibration_set is not None:
-            self.calibration_ = Calibration.from_windows(network, data.calibration_set)
-        return self
+        self.calibration_ = Calibration.from_errors(forecast_errors(network, loss, validation), config.levels)
+        return self._take(self._state().read())
 
     def predict(self, X: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return the `horizon` steps behind each series, in the layout of the frame that `fit` saw.
@@ -174,8 +216,8 @@ class TitansForecaster(
     ) -> pd.DataFrame:
         """Return quantiles of each of the `horizon` steps; they never cross.
 
-        A model with `quantiles` gives its own, in between by linear interpolation; any other adds the quantiles of
-        its errors on held-back windows, per channel and step.
+        The model's own `quantiles`, in between by linear interpolation; a model without any adds the quantiles of its
+        errors on the part of the history that validates, per channel and step.
 
         Args:
             alpha: levels between 0 and 1.
@@ -192,7 +234,7 @@ class TitansForecaster(
         """Return intervals that cover each of the `horizon` steps with a given chance, by split conformal prediction.
 
         Per channel and step, around the forecast or the quantiles nearest to the ends, as wide as held-back windows
-        show it is needed (see `calibration_fraction`). The guarantee is for windows that are exchangeable with those;
+        show it is needed. The guarantee is for windows that are exchangeable with those;
         windows of one series overlap and drift, so it holds as far as the future is like the held-back part.
 
         Args:
@@ -210,10 +252,9 @@ class TitansForecaster(
     def update(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> Self:
         """Take in the rows that follow what is known; the next forecast starts behind them. No gradient training.
 
-        The forecast is a function of the last `context` steps: the network reads them from its first memory on, and
-        that memory learns, by its own rule, while it reads. So new rows are in the memory at the next `predict`, and
-        rows that leave the context leave it; no memory is carried from one `update` to the next, and weights, scaling
-        and calibration stay those of `fit`. The result is that of `predict` on the same last steps, bit for bit.
+        The memories go on: the neural memory reads the new rows, and the linear one, if it `learn`s, is taught what
+        followed earlier ones. Time and size do not depend on how much went before, and the forecast not on the pieces
+        in which the rows came. The network's weights, scaling and calibration stay those of `fit`.
 
         Args:
             y: a frame in the layout of `fit`, one row or more a series; long frames may leave series out. Steps without
@@ -224,7 +265,7 @@ class TitansForecaster(
             DataError: the rows are not in order, overlap with what is known, leave steps out, or are of an unknown
                 series, other channels, another frequency or time zone; nothing is taken in then.
         """
-        return self._forecast_from(*append_new_rows(self._state(), y, X))
+        return self._take(self._state().moved_on(y, X))
 
     def backtest(
         self,
@@ -277,24 +318,26 @@ class TitansForecaster(
     def surprise(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return how much each step teaches the memory that reads up to it; where it stands out, something is unusual.
 
-        For each step the network reads the `context` steps that end there; its surprise is the norm of the gradient
-        of the memory's loss (equation 16 of arXiv 2501.00663) at the last token, the mean over heads and blocks. That
-        token spans `patch` steps, so what is unusual shows from its own step on for about that long, never before.
-        The gradient is taken at the start of the token's chunk: fit with a `chunk_size` of 1 and a context of many
-        patches for a memory that knows all that came before in the context. A warning says if it knows nothing.
+        The norm of the gradient of the memory's loss (equation 16 of arXiv 2501.00663) at the token that reads a step,
+        the mean over heads and blocks. A token spans `patch` steps, which share it: fit with a `patch` of 1 to tell
+        each one apart. The gradient is taken at the start of the token's chunk: fit with a `chunk_size` of 1 for a
+        memory that knows all that came before.
 
         Args:
             y: a history in the layout of `fit`, of any of its series; it does not change the model.
             X: for a model that was fitted with X, its columns at the same steps.
 
         Returns:
-            A frame like y, in order of time, without unit; NaN at a series' first `context` - 1 steps and where y is
-            missing.
+            A frame like y, in order of time, without unit; NaN where y is missing, and behind the last whole token.
 
         Raises:
-            DataError: the variant has no memory, the frame does not fit the model, or is shorter than the context.
+            DataError: the variant has no memory, the frame does not fit the model, or is shorter than a token.
         """
-        return surprise_frame(self._state(), y, X, self.verbose)
+        return surprise_frame(self._state(), y, X)
+
+    def observe_rows(self, new: Panel) -> Self:
+        """Take in rows that follow what is known of some series, as `update` does; they are not checked."""
+        return self._take(self._state().with_rows(new, read_values(None, new, self.covariates_, 0)))
 
     def observe_panel(self, panel: Panel) -> Self:
         """Forecast from the end of this panel from now on; nothing is trained. Series and channels as in `fit`."""
@@ -302,7 +345,29 @@ class TitansForecaster(
         known = self.panel_.names, self.panel_.channels, self.panel_.freq
         if (panel.names, panel.channels, panel.freq) != known:
             raise DataError("other series, channels or frequency than the model was fitted on")
-        return self._forecast_from(panel, read_values(None, panel, self.covariates_, 0) or [])
+        state = self._state()
+        values = read_values(None, panel, self.covariates_, 0) or []
+        offsets = torch.zeros(len(panel.series), dtype=torch.long)
+        fresh = replace(state, panel=panel, covariate_values=values, stream=state.anew(panel), offsets=offsets)
+        return self._take(fresh.read())
+
+    @property
+    def look_back(self) -> int:
+        """Steps that a forecast is normalised by and that the linear memory reads: `context`, or what was chosen."""
+        return self._state().context
+
+    def streamed(self, panel: Panel) -> Callable[[int, Tensor], NDArray[np.float32]]:
+        """Return a function of the number of a series and the rows (W,) seen: forecasts (W, C, H), scaled."""
+        state = self._state()
+        middle = state.config.levels.index(0.5)
+
+        def forecast(place: int, seen: Tensor) -> NDArray[np.float32]:
+            alone, nothing = panel.only(place), torch.zeros(1, dtype=torch.long)
+            (levels,) = state.forecast_at(alone, None, [seen], state.anew(alone), nothing)
+            found: NDArray[np.float32] = levels[..., middle].numpy()
+            return found
+
+        return forecast
 
     def check(self) -> ForecastConfig:
         """Return the network that the parameters describe.
@@ -310,21 +375,22 @@ class TitansForecaster(
         Raises:
             DataError: a parameter cannot be used.
         """
-        check_whole(1, horizon=self.horizon, context=self.context, patch=self.patch, stride=self.stride)
         self.configure(FittingConfig)
         self.configure(TrainingConfig)
-        patch = int(min(self.patch, self.context))
         try:
             quantiles = None if self.quantiles is None else tuple(float(q) for q in self.quantiles)
         except (TypeError, ValueError) as error:
             raise DataError(f"quantiles must be numbers between 0 and 1, not {self.quantiles!r}") from error
-        return self.configure(
-            ForecastConfig,
-            patch=patch,
-            stride=int(min(self.stride, patch)),
-            quantiles=quantiles,
-            backbone=self.configure(BackboneConfig),
-        )
+        return self.configure(ForecastConfig, quantiles=quantiles, backbone=self.configure(BackboneConfig))
+
+    def _check_length(self, longest: int) -> None:
+        """Raise DataError if even the longest series has too few steps."""
+        need = max(SHORTEST, self.horizon + (self.context or 1))
+        if longest < need:
+            context = "" if self.context is None else f"context {self.context} + "
+            raise DataError(
+                f"the longest series has {longest} steps: {context}horizon {self.horizon} need at least {need}"
+            )
 
     def fitted_config(self) -> dict[str, Any]:
         """Return channels, stamps and names of covariates."""
@@ -344,15 +410,25 @@ class TitansForecaster(
     def _state(self) -> ForecastState:
         """Return the fitted network and what it forecasts from; raise NotFittedError before `fit`."""
         check_is_fitted(self, "network_")
-        fitted = self.panel_, self.scaling_, self.calibration_, self.covariates_, self.covariate_values_
-        return ForecastState(self.network_, *fitted)
+        return ForecastState(
+            self.network_,
+            self.panel_,
+            self.offsets_,
+            self.stream_,
+            self.scaling_,
+            self.calibration_,
+            self.covariates_,
+            self.covariate_values_,
+            self.calendar_,
+        )
 
     def _refit(self, panel: Panel, covariates: Covariates | None, values: CovariateValues) -> ForecastState:
         """Fit a fresh model of the same parameters to another history."""
         fresh: Self = clone(self).set_params(verbose=False)
         return fresh.fit_panel(panel, covariates=covariates, values=values)._state()
 
-    def _forecast_from(self, panel: Panel, values: CovariateValues) -> Self:
-        """Forecast from the end of this panel from now on."""
-        self.panel_, self.covariate_values_ = cut_ends(panel, values, self.context)
+    def _take(self, state: ForecastState) -> Self:
+        """Forecast from another state from now on."""
+        self.panel_, self.offsets_, self.stream_ = state.panel, state.offsets, state.stream
+        self.covariate_values_ = state.covariate_values
         return self

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from titans_seq.domains.timeseries.conformal import Calibration
-from titans_seq.domains.timeseries.fitting import interpolate_levels
 from titans_seq.domains.timeseries.inputs import ForecastState
+from titans_seq.domains.timeseries.levels import interpolate_levels
 from titans_seq.errors import DataError
 
 

@@ -1,47 +1,52 @@
-"""The forecasting network: instance norm, patches, a Titans backbone over the patches, one linear head.
+"""The forecasting network: a Titans backbone over the patches of a stream, and at each of them a forecast.
 
-Axes: B batch, C channels, L look-back, H horizon, Q quantile levels, N patches, P patch length, D width,
-K covariates of the past, F of them known ahead.
+A linear path forecasts first; the network says by how much it errs, and how wide the errors are. All is in units of
+the spread of the look-back behind a token. At the start it adds nothing.
+
+Axes: B streams (one channel of one series each), N tokens, L look-back, H horizon, Q quantile levels, P patch, D width,
+K covariates, F of them known ahead, A calendar features.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans_seq.backbone import BackboneConfig, TitansBackbone
+from titans_seq.backbone import BackboneConfig, BackboneState, TitansBackbone
 from titans_seq.dropout import Dropout
 
-VARIANCE_FLOOR = 1e-5
-"""Added to the variance of a window, in squared units of the series' own scale."""
+KNOTS = 96
+"""Steps of the horizon at which the widths are forecast at the most; in between they are interpolated."""
+DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+PLAIN = 4
+"""Features of a token beside its patch: log spread, last value, mean, and steps since the token before."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastConfig:
     """Sizes of a [`ForecastNetwork`][titans_seq.domains.timeseries.network.ForecastNetwork]."""
 
-    horizon: int = 96
+    horizon: int = 24
     """Steps to forecast."""
 
-    context: int = 96
-    """Steps a forecast is made from."""
+    context: int | None = None
+    """Look-back that a forecast is normalised by, and that its linear part reads; the memory reads the whole history.
+    None: chosen by the data."""
 
-    patch: int = 16
-    """Steps that become one token."""
-
-    stride: int = 16
-    """Steps from one token to the next."""
+    patch: int | None = None
+    """Steps that become one token. None: a part of the season, fewer for a short history."""
 
     dropout: float = 0.2
     """Share of features set to zero in training: of the head's inputs, and behind each mixer and MLP."""
 
-    quantiles: tuple[float, ...] | None = None
-    """Levels between 0 and 1 that are forecast beside the middle and trained, all of them, by the pinball loss in
-    place of `loss`; `predict` is then the median. None: a point forecast."""
+    quantiles: tuple[float, ...] | None = DECILES
+    """Levels between 0 and 1 that are forecast and trained by the pinball loss; the middle, which `predict` returns, is
+    always one of them. None: the middle alone."""
 
-    channels: int = 0
-    """Channels, which matters to covariates alone: without any, all channels share all weights."""
+    channels: int = 1
+    """Channels, each of which has widths of its own; all other weights are shared."""
 
     past_features: int = 0
     """Covariates known in the past only."""
@@ -49,95 +54,99 @@ class ForecastConfig:
     future_features: int = 0
     """Covariates known over the horizon too."""
 
+    calendar_features: int = 0
+    """Features of the calendar."""
+
     backbone: BackboneConfig
 
     def __post_init__(self) -> None:
         if self.quantiles is not None and not all(0 < q < 1 for q in self.quantiles):
             raise ValueError(f"quantiles must lie between 0 and 1, not {', '.join(map(str, self.quantiles))}")
-        for name in ("context", "horizon", "patch", "stride"):
+        for name in ("horizon", "context", "patch", "channels"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if value is None and name in ("context", "patch"):
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
-        if self.stride > self.patch:
-            raise ValueError(f"stride ({self.stride}) must not exceed patch ({self.patch}): steps would be skipped")
 
     @property
     def levels(self) -> tuple[float, ...]:
         """Return the quantile levels, rising; the middle, 0.5, which is the point forecast, is always one of them."""
         return tuple(sorted({0.5, *(self.quantiles or ())}))
 
-    @property
-    def patches(self) -> int:
-        """Return the tokens of a look-back; a front pad makes the last token end at the last step."""
-        return max(0, -(-(self.context - self.patch) // self.stride)) + 1
+
+class Tokens(NamedTuple):
+    """What the network reads."""
+
+    features: Tensor
+    """(B, N, 3 P + PLAIN + A): normalised patch, whether each step was observed, error of the linear path, the rest."""
+    channel: Tensor
+    """(B,) long."""
+    covariates: Tensor | None = None
+    """(B, N, P, K), NaN where missing."""
+    ahead: Tensor | None = None
+    """(B, N, H, F), NaN where missing."""
 
 
 class ForecastNetwork(nn.Module):
-    """Forecast each channel from its own sequence of patches; the weights are shared by all channels."""
+    """Correct the linear forecast of each token, and give the widths around it."""
 
     def __init__(self, config: ForecastConfig) -> None:
         super().__init__()
+        assert config.patch is not None
         self.config = config
         dim = config.backbone.dim
-        self.embed = nn.Linear(2 * config.patch, dim)
-        self.position = nn.Parameter(0.02 * torch.randn(config.patches, dim))
+        self.embed = nn.Linear(3 * config.patch + PLAIN + config.calendar_features, dim)
         self.backbone = TitansBackbone(config.backbone)
         self.dropout = Dropout(config.dropout)
-        self.head = nn.Linear(config.patches * dim, config.horizon)
-        steps = len(config.levels) - 1
-        self.spread = nn.Linear(config.patches * dim, config.horizon * steps) if steps else None
-        covariates = config.past_features + config.future_features
-        self.covariates = CovariateLayers(config) if covariates else None
+        self.head = nn.Linear(dim, config.horizon)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        steps, self.knots = len(config.levels) - 1, min(config.horizon, KNOTS)
+        self.spread = self.channel_spread = None
+        if steps:
+            self.spread = nn.Linear(dim, steps * self.knots)
+            nn.init.normal_(self.spread.weight, std=0.002)
+            nn.init.zeros_(self.spread.bias)
+            self.channel_spread = nn.Parameter(torch.zeros(config.channels, steps * self.knots))
+        self.covariates = CovariateLayers(config) if config.past_features + config.future_features else None
 
-    def forward(self, past: Tensor, covariates: Tensor | None = None, ahead: Tensor | None = None) -> Tensor:
-        """Return the forecast of the past (B, C, L), NaN where missing: (B, C, H) on the same scale.
+    def forward(
+        self, tokens: Tokens, state: BackboneState | None = None, mask: Tensor | None = None, at: Tensor | None = None
+    ) -> tuple[Tensor, BackboneState]:
+        """Return what is to be added to the linear forecast at each level, (B, N, H, Q), and the state.
 
-        A network with covariates takes them too: of the past (B, K, L), those known ahead last, and of the horizon
-        (B, F, H); NaN where missing.
+        The levels cannot cross: each lies beyond its neighbour towards the middle by a softplus.
+
+        Args:
+            tokens: the next of each stream.
+            state: what an earlier call returned; None begins the streams.
+            mask: (B, N), False at tokens that are to change nothing.
+            at: places of the tokens to forecast from, (M,); None: all. N is then M in what returns.
         """
-        _, out, mean, scale = self._read(past, covariates, ahead)
-        forecast: Tensor = out * scale + mean
-        return forecast
-
-    def quantiles(self, past: Tensor, covariates: Tensor | None = None, ahead: Tensor | None = None) -> Tensor:
-        """Return the forecast at each of the configuration's levels, (B, C, H, Q); arguments as in `forward`.
-
-        They cannot cross: each lies beyond its neighbour towards the middle by a softplus.
-        """
-        hidden, out, mean, scale = self._read(past, covariates, ahead)
-        out = out.unsqueeze(-1)
-        if self.spread is not None:
-            steps = (
-                F.softplus(self.spread(hidden)).unflatten(0, past.shape[:2]).unflatten(-1, (self.config.horizon, -1))
-            )
-            middle = self.config.levels.index(0.5)
-            below = steps[..., :middle].flip(-1).cumsum(-1).flip(-1)
-            out = torch.cat([out - below, out, out + steps[..., middle:].cumsum(-1)], -1)
-        forecast: Tensor = out * scale.unsqueeze(-1) + mean.unsqueeze(-1)
-        return forecast
-
-    def _read(
-        self, past: Tensor, covariates: Tensor | None, ahead: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the heads' input (B C, N D), the normalised forecast (B, C, H), and mean and scale (B, C, 1)."""
-        observed = torch.isfinite(past)
-        z, mean, scale = instance_norm(past, observed)
-        tokens = self.embed(torch.cat([self._patch(z), self._patch(observed.to(z.dtype))], -1)) + self.position
+        x = self.embed(tokens.features)
         if self.covariates is not None:
-            assert covariates is not None, "the network was built for covariates"
-            tokens = tokens + self.covariates.tokens(self._patch(add_mask(covariates)))
-        hidden, _ = self.backbone(tokens.flatten(0, 1))
-        hidden = self.dropout(hidden.flatten(1))
-        out = self.head(hidden).unflatten(0, past.shape[:2])
-        if self.covariates is not None and ahead is not None:
-            out = out + self.covariates.ahead(hidden, ahead)
-        return hidden, out, mean, scale
-
-    def _patch(self, x: Tensor) -> Tensor:
-        """Cut (B, C, L) into patches (B, C, N, P)."""
-        config = self.config
-        front = (config.patches - 1) * config.stride + config.patch - config.context
-        return F.pad(x, (front, 0)).unfold(-1, config.patch, config.stride)
+            assert tokens.covariates is not None, "the network was built for covariates"
+            x = x + self.covariates.tokens(tokens.covariates, tokens.channel)
+        hidden, state = self.backbone(x, state, mask)
+        hidden = self.dropout(hidden if at is None else hidden[:, at])
+        out = self.head(hidden)
+        if self.covariates is not None and tokens.ahead is not None:
+            ahead = tokens.ahead if at is None else tokens.ahead[:, at]
+            out = out + self.covariates.ahead(hidden, ahead, tokens.channel)
+        levels = self.config.levels
+        if self.spread is None or self.channel_spread is None:
+            return out.unsqueeze(-1), state
+        width = self.spread(hidden) + self.channel_spread[tokens.channel].unsqueeze(1)
+        width = 0.25 * F.softplus(width.unflatten(-1, (len(levels) - 1, self.knots)))
+        if self.knots < self.config.horizon:
+            width = F.interpolate(width.flatten(0, 1), size=self.config.horizon, mode="linear")
+            width = width.unflatten(0, hidden.shape[:2])
+        middle, width = levels.index(0.5), width.mT
+        below = width[..., :middle].flip(-1).cumsum(-1).flip(-1)
+        above = width[..., middle:].cumsum(-1)
+        out = out.unsqueeze(-1)
+        return torch.cat([out - below, out, out + above], -1), state
 
 
 class CovariateLayers(nn.Module):
@@ -148,41 +157,30 @@ class CovariateLayers(nn.Module):
 
     def __init__(self, config: ForecastConfig) -> None:
         super().__init__()
-        dim = config.backbone.dim
-        self.embed = nn.Linear(2 * (config.past_features + config.future_features) * config.patch, dim, bias=False)
+        dim, patch = config.backbone.dim, config.patch or 1
+        self.embed = nn.Linear(2 * (config.past_features + config.future_features) * patch, dim, bias=False)
         self.channel = nn.Parameter(0.02 * torch.randn(config.channels, dim))
         self.known_ahead = config.future_features > 0
         if self.known_ahead:
             self.step = nn.Linear(2 * config.future_features, dim)
-            self.state = nn.Linear(config.patches * dim, dim, bias=False)
+            self.state = nn.Linear(dim, dim, bias=False)
             self.answer = nn.Linear(dim, 1)
 
-    def tokens(self, patches: Tensor) -> Tensor:
-        """Return what is added to the tokens (B, C, N, D), for patches (B, 2 K, N, P)."""
-        added: Tensor = self.embed(patches.transpose(1, 2).flatten(2)).unsqueeze(1) + self.channel.unsqueeze(1)
+    def tokens(self, covariates: Tensor, channel: Tensor) -> Tensor:
+        """Return what is added to the tokens (B, N, D), for covariates (B, N, P, K)."""
+        added: Tensor = self.embed(add_mask(covariates).flatten(2)) + self.channel[channel].unsqueeze(1)
         return added
 
-    def ahead(self, hidden: Tensor, covariates: Tensor) -> Tensor:
-        """Return what is added to the normalised forecast (B, C, H), for hidden (B C, N D), covariates (B, F, H)."""
+    def ahead(self, hidden: Tensor, covariates: Tensor, channel: Tensor) -> Tensor:
+        """Return what is added to the forecast (B, N, H), for hidden (B, N, D) and covariates (B, N, H, F)."""
         if not self.known_ahead:
             return hidden.new_zeros(())
-        steps = self.step(add_mask(covariates).mT).unsqueeze(1)  # (B, 1, H, D)
-        states = self.state(hidden).unflatten(0, (len(covariates), -1)) + self.channel  # (B, C, D)
-        answer: Tensor = self.answer(F.silu(steps + states.unsqueeze(2))).squeeze(-1)
+        states = self.state(hidden) + self.channel[channel].unsqueeze(1)  # (B, N, D)
+        answer: Tensor = self.answer(F.silu(self.step(add_mask(covariates)) + states.unsqueeze(2))).squeeze(-1)
         return answer
 
 
 def add_mask(x: Tensor) -> Tensor:
-    """Return (B, 2 K, T) for (B, K, T): zero where missing, and whether each value is there."""
+    """Return (..., 2 K) for (..., K): zero where missing, and whether each value is there."""
     observed = torch.isfinite(x)
-    return torch.cat([x.where(observed, x.new_zeros(())), observed.to(x.dtype)], 1)
-
-
-def instance_norm(past: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (past - mean) / scale per window and channel, zero where missing; mean and scale (B, C, 1)."""
-    count = observed.sum(-1, keepdim=True).clamp_min(1)
-    filled = past.where(observed, past.new_zeros(()))
-    mean = filled.sum(-1, keepdim=True) / count
-    centred = (filled - mean).where(observed, past.new_zeros(()))
-    scale = (centred.square().sum(-1, keepdim=True) / count + VARIANCE_FLOOR).sqrt()
-    return centred / scale, mean, scale
+    return torch.cat([x.where(observed, x.new_zeros(())), observed.to(x.dtype)], -1)

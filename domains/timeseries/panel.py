@@ -54,6 +54,10 @@ class Panel:
         parts = [Series(s.name, s.index[:n], s.values[:n]) for s, n in zip(self.series, sizes, strict=True)]
         return replace(self, series=parts)
 
+    def only(self, place: int) -> "Panel":
+        """Return the panel of one of the series."""
+        return replace(self, series=[self.series[place]])
+
     def future(self, index: pd.DatetimeIndex, steps: int) -> pd.DatetimeIndex:
         """Return the `steps` stamps behind an index."""
         return pd.date_range(index[-1] + self.freq, periods=steps, freq=self.freq, name=index.name)

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from titans_seq.domains.predictor import Predictor
 from titans_seq.domains.timeseries.forecaster import TitansForecaster
 from titans_seq.domains.timeseries.observe import align_to_grid
-from titans_seq.domains.timeseries.panel import ID, TIME
+from titans_seq.domains.timeseries.panel import ID, TIME, Series
 from titans_seq.domains.timeseries.table import read_table, shape_table
 from titans_seq.errors import TitansSeqWarning
 
@@ -33,19 +34,28 @@ class ForecastPredictor(Predictor):
         return self._in_zone(shape_table(table, "the table", time_column=self._time_column, targets=channels))
 
     def predict(self, question: Any) -> pd.DataFrame:
-        """Return the forecast behind a history, in the layout of the frame that the model was fitted on."""
+        """Return the forecast behind a history, in the layout of the frame that the model was fitted on.
+
+        A history that holds the last step the model knows, and differs from none of those it keeps, is gone on from
+        there, with all that the memories know; any other is read as if nothing were known.
+        """
         known = self.model.panel_
         given = {s.name: s for s in align_to_grid(known, question).series}
         shortest = min(len(s.index) for s in given.values())
-        if shortest < self.model.context:
+        if shortest < self.model.look_back:
             warnings.warn(
-                f"the history has {shortest} steps, the model looks back on {self.model.context}: the earlier ones "
+                f"the history has {shortest} steps, the model looks back on {self.model.look_back}: the earlier ones "
                 "count as missing",
                 TitansSeqWarning,
                 stacklevel=2,
             )
-        whole = replace(known, series=[given.get(s.name, s) for s in known.series])
-        forecast = copy.copy(self.model).observe_panel(whole).predict()
+        model = copy.copy(self.model)
+        new = [_rows_behind(s, given[s.name]) for s in known.series if s.name in given]
+        if all(series is not None for series in new):
+            model.observe_rows(replace(known, series=[s for s in new if s is not None and len(s.index)]))
+        else:
+            model.observe_panel(replace(known, series=[given.get(s.name, s) for s in known.series]))
+        forecast = model.predict()
         if known.layout == "wide":
             return forecast.reset_index(names=self._time_column or TIME)
         return forecast[forecast[ID].isin(list(given))].reset_index(drop=True)
@@ -76,3 +86,12 @@ class ForecastPredictor(Predictor):
             stamps = frame[TIME].dt
             return frame.assign(**{TIME: stamps.tz_convert(zone)}) if zone and stamps.tz else frame
         return frame.tz_convert(zone) if zone and frame.index.tz else frame  # type: ignore[attr-defined]
+
+
+def _rows_behind(known: Series, given: Series) -> Series | None:
+    """Return the rows of a history that follow what is known of its series; None if it differs from that, or ends."""
+    place = given.index.get_indexer(known.index[-1:])[0]
+    shared = min(place + 1, len(known.index))
+    if place < 0 or not np.array_equal(known.values[-shared:], given.values[place + 1 - shared : place + 1], True):
+        return None
+    return Series(given.name, given.index[place + 1 :], given.values[place + 1 :])

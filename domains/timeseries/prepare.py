@@ -1,18 +1,23 @@
-"""Make training data of a panel: split by time, scale by the training part, cut windows.
+"""Scale the series of a panel, and cut the windows that the baselines are trained on.
 
-Axes: S series, T steps, C channels, K covariates.
+Axes: S series, T steps, C channels.
 """
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from titans_seq.domains.timeseries.panel import Panel
-from titans_seq.domains.timeseries.windows import ColumnLayout, Windows
-from titans_seq.errors import DataError, TitansSeqWarning
+from titans_seq.domains.timeseries.windows import Windows
+from titans_seq.errors import DataError
+
+TAIL = 0.002
+"""Share of the values at each end that say nothing about the scale of a long series: sentinels, and spikes."""
+ENOUGH = 1000
+"""Values of a long series."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,20 @@ class Scaling:
     scale: Tensor
 
     @classmethod
-    def from_series(cls, series: list[Tensor]) -> "Scaling":
-        """Measure the observed values of each (T, C) series; a channel without any gets mean 0 and scale 1."""
+    def from_series(cls, series: list[Tensor], robust: bool = True) -> "Scaling":
+        """Measure the observed values of each (T, C) series; a channel without any gets mean 0 and scale 1.
+
+        Args:
+            robust: leave a share of `TAIL` at both ends of long series out.
+        """
         means, scales = [], []
         for values in series:
-            x = values.double()
+            numbers = values.double().numpy()
+            if robust and len(numbers) >= ENOUGH:
+                with np.errstate(all="ignore"), warnings.catch_warnings():
+                    warnings.simplefilter("ignore", RuntimeWarning)  # of channels without any value
+                    numbers = np.clip(numbers, *np.nanquantile(numbers, [TAIL, 1 - TAIL], axis=0))
+            x = torch.from_numpy(numbers)
             seen = torch.isfinite(x)
             count = seen.sum(0).clamp_min(1)
             mean = x.nan_to_num().sum(0) / count
@@ -45,20 +59,11 @@ class Scaling:
 
 @dataclass(frozen=True)
 class TrainingWindows:
-    """Windows that train, validate and calibrate a network, and the scale of their values."""
+    """Windows that train and validate a network, and the scale of their values."""
 
     train: Windows
     validation: Windows
     scaling: Scaling
-    calibration: Windows | None = None
-    """Windows that neither train nor validate, if any were asked for."""
-
-    @property
-    def calibration_set(self) -> Windows | None:
-        """Return the windows whose errors calibrate intervals: those put aside, else those that validate, or None."""
-        if self.calibration is not None:
-            return self.calibration
-        return None if self.validation is self.train else self.validation
 
 
 def to_tensors(panel: Panel) -> list[Tensor]:
@@ -66,85 +71,28 @@ def to_tensors(panel: Panel) -> list[Tensor]:
     return [torch.from_numpy(np.ascontiguousarray(s.values)) for s in panel.series]
 
 
-@dataclass(frozen=True)
-class WindowCovariates:
-    """Covariates that stand beside the targets in every window."""
+def prepare(series: list[Tensor], scaling: Scaling, context: int, horizon: int, fraction: float) -> TrainingWindows:
+    """Split each series (T, C) by time: windows whose target lies in its last part validate, all before that train.
 
-    values: list[Tensor]
-    """Covariates (T, K) of each series, scaled; NaN where missing."""
-    columns: ColumnLayout
-
-
-def prepare(
-    panel: Panel,
-    context: int,
-    horizon: int,
-    validation_fraction: float,
-    calibration_fraction: float = 0.0,
-    covariates: WindowCovariates | None = None,
-) -> TrainingWindows:
-    """Split each series by time: windows whose target lies in its last part validate, all before that train.
-
-    With a `calibration_fraction`, that share at the very end is first put aside for calibration.
-
-    A history with room for training windows but none for a validation tail validates on the training windows, with
-    a warning.
+    A history with room for training windows but none for a validation tail validates on the training windows.
 
     Raises:
         DataError: no series is as long as context + horizon.
     """
-    if calibration_fraction:
-        return _prepare_with_calibration(panel, context, horizon, validation_fraction, calibration_fraction, covariates)
-    series, need = to_tensors(panel), context + horizon
-    columns = None if covariates is None else covariates.columns
+    need = context + horizon
     longest = max(len(v) for v in series)
     if longest < need:
         raise DataError(
             f"the longest series has {longest} steps: context {context} + horizon {horizon} need at least {need}"
         )
-    tails = [max(horizon, round(validation_fraction * len(v))) for v in series]
-    heads = [v[: len(v) - t] if len(v) - t >= need else v[:0] for v, t in zip(series, tails, strict=True)]
+    scaled = scaling.apply(series)
+    tails = [max(horizon, round(fraction * len(v))) for v in series]
+    heads = [v[: len(v) - t] if len(v) - t >= need else v[:0] for v, t in zip(scaled, tails, strict=True)]
+    train = validation = Windows(scaled, need, horizon)
     if any(len(h) for h in heads):
-        parts = [h if len(h) else v for h, v in zip(heads, series, strict=True)]
-        scaling = Scaling.from_series(parts)
-        scaled = _add_covariates(scaling.apply(series), covariates)
-        train = Windows([v[: len(h)] for v, h in zip(scaled, heads, strict=True)], need, horizon, columns)
+        train = Windows(heads, need, horizon)
         ends = [v[len(h) - context :] if len(h) else v[:0] for v, h in zip(scaled, heads, strict=True)]
-        validation = Windows(ends, need, horizon, columns)
-    else:
-        warnings.warn(
-            f"{longest} steps leave no validation tail (that takes {need + horizon}): "
-            "training is judged by its own windows and cannot stop early for good reason",
-            TitansSeqWarning,
-            stacklevel=3,
-        )
-        scaling = Scaling.from_series(series)
-        train = validation = Windows(_add_covariates(scaling.apply(series), covariates), need, horizon, columns)
+        validation = Windows(ends, need, horizon)
     if not len(train) or not len(validation):
         raise DataError(f"no window of {need} steps holds observed values both in its context and in its horizon")
     return TrainingWindows(train, validation, scaling)
-
-
-def _prepare_with_calibration(
-    panel: Panel, context: int, horizon: int, validation: float, calibration: float, covariates: WindowCovariates | None
-) -> TrainingWindows:
-    rest = panel.head(1 - calibration)
-    sizes = [len(s.index) for s in rest.series]
-    before = covariates
-    if covariates is not None:
-        before = WindowCovariates(
-            [v[:size] for v, size in zip(covariates.values, sizes, strict=True)], covariates.columns
-        )
-    data = prepare(rest, context, horizon, validation, covariates=before)
-    scaled = _add_covariates(data.scaling.apply(to_tensors(panel)), covariates)
-    ends = [v[max(0, size - context) :] for v, size in zip(scaled, sizes, strict=True)]
-    windows = Windows(ends, context + horizon, horizon, data.train.columns)
-    if not len(windows):
-        raise DataError(f"calibration_fraction {calibration:g} holds no window of {horizon} steps: hold back more")
-    return replace(data, calibration=windows)
-
-
-def _add_covariates(scaled: list[Tensor], covariates: WindowCovariates | None) -> list[Tensor]:
-    return (
-        scaled if covariates is None else [torch.cat(pair, 1) for pair in zip(scaled, covariates.values, strict=True)]
-    )

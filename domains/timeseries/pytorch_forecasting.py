@@ -1,6 +1,6 @@
 """The forecasting network as a model of pytorch-forecasting: its data sets, losses, trainer and predictions.
 
-Axes: B batch, C targets, L encoder, H decoder, Q quantile levels, K real covariates, F of them known ahead.
+Axes: B batch, C targets, L encoder, N tokens, H decoder, Q quantile levels, K real covariates, F of them known ahead.
 """
 
 from typing import Any, Self
@@ -12,12 +12,17 @@ from pytorch_forecasting.models import BaseModel
 from torch import Tensor, nn
 
 from titans_seq.backbone import BackboneConfig
+from titans_seq.domains.timeseries.linear import LinearConfig
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
+from titans_seq.domains.timeseries.reading import Places, Reader
+from titans_seq.domains.timeseries.tokens import Table
 from titans_seq.errors import DataError
 
 
 class TitansNetwork(BaseModel):  # type: ignore[misc]
     """A `ForecastNetwork` that is made by `from_dataset`, trained and asked by pytorch-forecasting's own tools.
+
+    It reads an encoder window in patches, from its middle on; the linear path is trained with the rest.
 
     Any loss of points works, and `QuantileLoss`, the default, whose quantiles then cannot cross. Real variables beside
     the targets are covariates of the past, or known ahead, as the data set says; categorical ones are refused.
@@ -26,7 +31,7 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
         context, horizon: the longest encoder and decoder.
         target_places: columns of the targets among the real variables.
         past_places, future_places: columns of the covariates, known in the past only, or ahead.
-        variant, dim, layers, heads, chunk_size, patch, stride, dropout: see `TitansForecaster`.
+        variant, dim, layers, heads, chunk_size, patch, dropout: see `TitansForecaster`.
         output_size: of each target, as `from_dataset` finds it.
         loss: a metric of pytorch-forecasting; MultiLoss for several targets.
         kwargs: see `pytorch_forecasting.models.BaseModel`.
@@ -44,12 +49,11 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
         past_places: list[int],
         future_places: list[int],
         variant: str = "lmm",
-        dim: int = 64,
+        dim: int = 32,
         layers: int = 2,
         heads: int = 2,
         chunk_size: int = 16,
-        patch: int = 16,
-        stride: int = 16,
+        patch: int = 8,
         dropout: float = 0.2,
         output_size: int | list[int] = 1,
         loss: MultiHorizonMetric | None = None,
@@ -65,12 +69,12 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
             raise DataError("losses of distributions are not supported: take QuantileLoss or a loss of points")
         self.wanted = [tuple(part.quantiles) if isinstance(part, QuantileLoss) else (0.5,) for part in parts]
         levels = tuple(sorted({q for part in self.wanted for q in part}))
-        patch = min(patch, context)
+        look_back = max(1, (context + 1) // 2)
+        patch = min(patch, look_back)
         config = ForecastConfig(
-            context=context,
+            context=look_back,
             horizon=horizon,
             patch=patch,
-            stride=min(stride, patch),
             dropout=dropout,
             quantiles=levels,
             channels=len(target_places),
@@ -86,6 +90,18 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
             ),
         )
         self.network = ForecastNetwork(config)
+        linear = LinearConfig(
+            context=look_back,
+            horizon=horizon,
+            location="last",
+            season=1,
+            penalty=1.0,
+            sharing=None,
+            half_life=None,
+            learns=False,
+        )
+        self.reader = Reader(config, linear)
+        self.weights = nn.Parameter(torch.zeros(1, look_back + 1, horizon))
 
     @classmethod
     def from_dataset(cls, dataset: TimeSeriesDataSet, **kwargs: Any) -> Self:
@@ -115,21 +131,37 @@ class TitansNetwork(BaseModel):  # type: ignore[misc]
 
     def forward(self, x: dict[str, Any]) -> Any:
         """Return the predictions of a batch of a TimeSeriesDataSet, (B, H, outputs) for each target."""
-        hparams, horizon = self.hparams, self.network.config.horizon
+        hparams = self.hparams
         encoder, decoder = _align_right(x["encoder_cont"], x["encoder_lengths"], hparams.context), x["decoder_cont"]
         steps = torch.arange(decoder.shape[1], device=decoder.device)
         decoder = decoder.masked_fill((steps >= x["decoder_lengths"].unsqueeze(1)).unsqueeze(-1), torch.nan)
-        ahead = torch.nn.functional.pad(decoder, (0, 0, 0, horizon - decoder.shape[1]), value=torch.nan)
-        inputs = [encoder[..., hparams.target_places].mT]
+        covariates = None
         if hparams.past_places or hparams.future_places:
-            inputs.append(encoder[..., [*hparams.past_places, *hparams.future_places]].mT)
-            inputs.append(ahead[..., hparams.future_places].mT)
-        out = self.network.quantiles(*inputs)[:, :, : decoder.shape[1]]  # (B, C, H, Q)
+            places = [*hparams.past_places, *hparams.future_places]
+            known = decoder.new_full((*decoder.shape[:2], len(places)), torch.nan)
+            known[..., len(hparams.past_places) :] = decoder[..., hparams.future_places]
+            covariates = torch.cat([encoder[..., places], known], 1)
+        out = self._forecast(encoder[..., hparams.target_places], covariates)[:, :, : decoder.shape[1]]  # (B, C, H, Q)
         levels = self.network.config.levels
         predictions = [out[:, c][..., [levels.index(q) for q in wanted]] for c, wanted in enumerate(self.wanted)]
         prediction: Tensor | list[Tensor] = predictions if self.n_targets > 1 else predictions[0]
         prediction = self.transform_output(prediction, target_scale=x["target_scale"])
         return self.to_network_output(prediction=prediction)
+
+    def _forecast(self, past: Tensor, covariates: Tensor | None) -> Tensor:
+        """Return the forecast (B, C, H, Q) behind encoder windows (B, L, C), with covariates (B, L + H, K) or none."""
+        reader, (batch, size, channels) = self.reader, past.shape
+        others = None if covariates is None else list(covariates.cpu())
+        table = Table(list(past.cpu()), reader.front, reader.config.horizon, others)
+        count = (size - self.reader.linear.context) // reader.patch + 1
+        ends = size - reader.patch * torch.arange(count).flip(0)
+        series, channel = table.streams
+        ends = ends.expand(len(series), -1)
+        places = Places(series, channel, ends, torch.full_like(ends, reader.patch))
+        reading = reader.read(table, places, self.weights.cpu()).to(past.device)
+        offsets, _ = self.network(reading.tokens)
+        forecast: Tensor = reading.forecast(offsets)[:, -1].unflatten(0, (batch, channels))
+        return forecast
 
 
 def _align_right(values: Tensor, lengths: Tensor, size: int) -> Tensor:

@@ -1,8 +1,10 @@
 """Convert a fitted forecaster to plain values and tensors, and back.
 
-Axes: S series, C channels, L look-back, K covariates.
+Axes: S series, C channels, T steps kept, G groups, L look-back, H horizon, K covariates.
 """
 
+import math
+from dataclasses import asdict, replace
 from typing import Any
 
 import pandas as pd
@@ -10,42 +12,66 @@ import torch
 from pandas.tseries.frequencies import to_offset
 from torch import Tensor
 
+from titans_seq.backbone import BackboneState, TitansBackbone
 from titans_seq.domains.timeseries.conformal import Calibration
-from titans_seq.domains.timeseries.covariates import CALENDAR, Covariates, CovariateValues, add_covariates
-from titans_seq.domains.timeseries.inputs import ForecastState, pad_front, stack_ends
+from titans_seq.domains.timeseries.covariates import CALENDAR, Covariates, CovariateValues
+from titans_seq.domains.timeseries.inputs import ForecastState
+from titans_seq.domains.timeseries.linear import LinearConfig, LinearMemory, Moments
 from titans_seq.domains.timeseries.network import ForecastConfig
 from titans_seq.domains.timeseries.panel import Panel, Series
 from titans_seq.domains.timeseries.prepare import Scaling
+from titans_seq.domains.timeseries.prepare import to_tensors as to_rows
+from titans_seq.domains.timeseries.stream import Stream
+from titans_seq.domains.timeseries.tokens import pad_front
+from titans_seq.shapes import shapes_only
+from titans_seq.state import check_state, template
+
+BACKBONE = "stream."
+"""Prefix of the backbone's state among the tensors."""
+MOMENTS = ("gram", "cross", "count")
 
 
 def to_config(state: ForecastState) -> dict[str, Any]:
     """Return the plain values of a fitted forecaster, for config.json."""
-    panel = state.panel
+    panel, linear = state.panel, asdict(state.stream.linear.config)
     config: dict[str, Any] = {
         "channels": panel.channels,
         "layout": panel.layout,
         "freq": panel.freq.freqstr,
         "index_name": panel.series[0].index.name,
         "timezone": str(panel.series[0].index.tz) if panel.series[0].index.tz is not None else None,
-        "series": [{"name": s.name, "last": s.index[-1].isoformat()} for s in panel.series],
+        "series": [{"name": s.name, "last": s.index[-1].isoformat(), "steps": len(s.index)} for s in panel.series],
+        "calendar": state.calendar,
+        "patch": state.config.patch,
+        "linear": linear | {"penalty": None if math.isinf(linear["penalty"]) else linear["penalty"]},
+        "written": state.stream.written,
     }
     covariates = state.covariates
     if covariates is not None:
-        names = {"past": covariates.past, "future": covariates.future, "calendar": covariates.calendar}
-        config["covariates"] = names
+        config["covariates"] = {"past": covariates.past, "future": covariates.future}
     return config
 
 
 def to_tensors(state: ForecastState) -> dict[str, Tensor]:
     """Return the tensors that the next forecast is made from."""
-    context = state.config.context
-    tensors = {"past": stack_ends(state.panel, context), "mean": state.scaling.mean, "scale": state.scaling.scale}
+    steps, stream = max(len(s.index) for s in state.panel.series), state.stream
+    tensors = {
+        "past": torch.stack([pad_front(v, steps) for v in to_rows(state.panel)]),
+        "mean": state.scaling.mean,
+        "scale": state.scaling.scale,
+        "offsets": state.offsets,
+        "tokens": stream.tokens,
+        "weights": stream.weights,
+    }
+    tensors |= {name: getattr(stream.linear.moments, name) for name in MOMENTS}
+    if stream.backbone is not None:
+        tensors |= {BACKBONE + name: tensor for name, tensor in stream.backbone.named_tensors()}
     if state.calibration is not None:
         tensors["calibration"] = state.calibration.errors
     if state.covariates is not None:
         scaling = state.covariates.scaling
         tensors |= {"covariate_mean": scaling.mean, "covariate_scale": scaling.scale}
-        values = [pad_front(torch.from_numpy(v), context) for v in state.covariate_values]
+        values = [pad_front(torch.from_numpy(v), steps) for v in state.covariate_values]
         tensors["covariates"] = torch.stack(values)
     return tensors
 
@@ -62,14 +88,35 @@ def from_saved(
     Raises:
         ValueError, LookupError, TypeError: they do not fit together.
     """
-    if any(t.dtype != torch.float32 for t in tensors.values()):
-        raise ValueError("its tensors are not all float32")
+    whole = ("offsets", "tokens")
+    for name, tensor in tensors.items():
+        if name in whole and tensor.dtype != torch.int64:
+            raise ValueError(f"{name} holds no whole numbers")
+        if name not in whole and not name.startswith(BACKBONE) and tensor.dtype != torch.float32:
+            raise ValueError(f"{name} is not float32")
     covariates, values = _read_covariates(fitted, tensors)
-    if covariates is not None:
-        config = add_covariates(config, covariates, len(fitted["channels"]))
-    scaling = Scaling(tensors["mean"], tensors["scale"])
+    calendar = tuple(fitted["calendar"])
+    unknown = [name for name in calendar if name not in CALENDAR]
+    if unknown:
+        raise ValueError(f"unknown calendar features: {', '.join(map(str, unknown))}")
     panel = _read_panel(fitted, tensors["past"])
-    expected = (len(panel.series), len(panel.channels))
+    linear = dict(fitted["linear"])
+    linear["penalty"] = math.inf if linear["penalty"] is None else linear["penalty"]
+    rules = LinearConfig(**linear)
+    if (rules.horizon, config.context or rules.context) != (config.horizon, rules.context):
+        raise ValueError("the linear memory is of another horizon or look-back")
+    config = replace(
+        config,
+        context=rules.context,
+        patch=fitted["patch"],
+        channels=len(panel.channels),
+        past_features=0 if covariates is None else len(covariates.past),
+        future_features=0 if covariates is None else len(covariates.future),
+        calendar_features=2 * len(calendar),
+    )
+    series, channels = len(panel.series), len(panel.channels)
+    expected = (series, channels)
+    scaling = Scaling(tensors["mean"], tensors["scale"])
     if scaling.mean.shape != expected or scaling.scale.shape != expected:
         raise ValueError(f"the scaling is {tuple(scaling.mean.shape)}, expected {expected}")
     calibration = None
@@ -78,17 +125,61 @@ def from_saved(
         calibration.check(len(panel.channels), config.horizon)
     if covariates is not None and tuple(tensors["covariates"].shape[:2]) != tuple(tensors["past"].shape[:2]):
         raise ValueError(f"the covariates are {tuple(tensors['covariates'].shape)}")
+    offsets = tensors["offsets"]
+    if offsets.shape != expected[:1] or bool((offsets < 0).any()):
+        raise ValueError("offsets are not one whole number for each series")
     return config, {
         "panel_": panel,
+        "offsets_": offsets,
+        "stream_": _read_stream(config, rules, fitted, tensors, (series, channels)),
         "scaling_": scaling,
         "calibration_": calibration,
         "covariates_": covariates,
         "covariate_values_": values,
+        "calendar_": calendar,
     }
 
 
+def _read_stream(
+    config: ForecastConfig,
+    rules: LinearConfig,
+    fitted: dict[str, Any],
+    tensors: dict[str, Tensor],
+    expected: tuple[int, int],
+) -> Stream:
+    """Return what the memories of a saved model know, of so many series and channels."""
+    series, channels = expected
+    groups = rules.groups(channels)
+    shape = (groups, rules.context + 1, rules.horizon)
+    if tensors["weights"].shape != shape:
+        raise ValueError(f"the linear memory's weights are {tuple(tensors['weights'].shape)}, expected {shape}")
+    moments = Moments(*(tensors[name] for name in MOMENTS))
+    known = channels if rules.sharing is not None else 1
+    like = Moments.zeros(known if rules.learns else 0, rules.context, rules.horizon)
+    for name in MOMENTS:
+        if getattr(moments, name).shape != getattr(like, name).shape:
+            raise ValueError(f"the linear memory's {name} is {tuple(getattr(moments, name).shape)}")
+    if tensors["tokens"].shape != (series,) or bool((tensors["tokens"] < 0).any()):
+        raise ValueError("tokens are not one whole number for each series")
+    backbone = None
+    found = {n.removeprefix(BACKBONE): t for n, t in tensors.items() if n.startswith(BACKBONE)}
+    if found:
+        with shapes_only():
+            state = TitansBackbone(config.backbone).initial_state(1)
+            expected_shapes = template(state)
+            names = [name for name, _ in state.named_tensors()]
+        if set(names) != set(found):
+            raise ValueError("the stream's state is of another network")
+        backbone = state.replace_tensors([found[name] for name in names])
+        assert isinstance(backbone, BackboneState)
+        check_state(backbone, expected_shapes, series * channels)
+        backbone.check_counters()
+    linear = LinearMemory(rules, moments)
+    return Stream(backbone, tensors["tokens"], linear, int(fitted["written"]), tensors["weights"])
+
+
 def _read_panel(fitted: dict[str, Any], past: Tensor) -> Panel:
-    """Return the ends of the series of a saved model, past (S, L, C), with their stamps."""
+    """Return the ends of the series of a saved model, past (S, T, C), with their stamps."""
     freq = to_offset(str(fitted["freq"]))
     names, channels = [s["name"] for s in fitted["series"]], list(fitted["channels"])
     if past.ndim != 3 or (past.shape[0], past.shape[2]) != (len(names), len(channels)):
@@ -97,9 +188,12 @@ def _read_panel(fitted: dict[str, Any], past: Tensor) -> Panel:
         )
     ends = []
     for stored, values in zip(fitted["series"], past.numpy(), strict=True):
+        steps = int(stored["steps"])
+        if not 1 <= steps <= len(values):
+            raise ValueError(f"series {stored['name']!r} has {steps} steps of {len(values)}")
         last = pd.Timestamp(stored["last"]).tz_convert(fitted["timezone"]) if fitted["timezone"] else stored["last"]
-        index = pd.date_range(end=last, periods=len(values), freq=freq, name=fitted["index_name"])
-        ends.append(Series(stored["name"], index, values))
+        index = pd.date_range(end=last, periods=steps, freq=freq, name=fitted["index_name"])
+        ends.append(Series(stored["name"], index, values[-steps:]))
     return Panel(ends, channels, freq, "long" if fitted["layout"] == "long" else "wide")
 
 
@@ -107,12 +201,9 @@ def _read_covariates(fitted: dict[str, Any], tensors: dict[str, Tensor]) -> tupl
     """Return the covariates of a saved model, and their values at the ends of the series."""
     if "covariates" not in fitted:
         return None, []
-    parts = {part: tuple(fitted["covariates"][part]) for part in ("past", "future", "calendar")}
+    parts = {part: tuple(fitted["covariates"][part]) for part in ("past", "future")}
     if not all(isinstance(name, str) for names in parts.values() for name in names):
         raise ValueError("the covariates' names are not text")
-    unknown = set(parts["calendar"]) - set(CALENDAR)
-    if unknown:
-        raise ValueError(f"unknown calendar features: {', '.join(sorted(unknown))}")
     covariates = Covariates(**parts, scaling=Scaling(tensors["covariate_mean"], tensors["covariate_scale"]))
     values, size = tensors["covariates"], len(covariates.names)
     if (
@@ -121,4 +212,5 @@ def _read_covariates(fitted: dict[str, Any], tensors: dict[str, Tensor]) -> tupl
         or any(t.shape != (1, size) for t in (covariates.scaling.mean, covariates.scaling.scale))
     ):
         raise ValueError(f"the covariates are {tuple(values.shape)}, expected {size} of them")
-    return covariates, list(values.numpy())
+    steps = [int(s["steps"]) for s in fitted["series"]]
+    return covariates, [own[-n:] for own, n in zip(values.numpy(), steps, strict=True)]

@@ -12,7 +12,6 @@ from titans_seq.files import digest, write_text
 
 if TYPE_CHECKING:
     from titans_seq.domains.timeseries.evaluation import Evaluation
-    from titans_seq.domains.timeseries.prepare import TrainingWindows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,6 @@ class ForecastTask(Task):
         self.name, self.digest = source.name, digest(source)
         self.panel = to_panel(self.frame)
         self.training = self.panel.head(1 - options.test_fraction)
-        self._windows: tuple[tuple[Any, ...], TrainingWindows] | None = None
 
     @classmethod
     def estimator(cls) -> Any:
@@ -67,42 +65,34 @@ class ForecastTask(Task):
     def check(self, model: Any) -> None:
         """Raise DataError if the series or their held-back ends are too short."""
         model.check()
-        need, held_back = model.context + self.horizon, self.options.test_fraction
+        context, held_back = model.context or 1, self.options.test_fraction
+        need = context + self.horizon
         longest = max(len(s.index) for s in self.panel.series)
         head = int(longest * (1 - held_back))
         if head < need or longest - head < self.horizon:
             least = max(-(-need / (1 - held_back)), self.horizon / held_back)
             raise DataError(
-                f"the history has {longest} steps: context {model.context} + horizon {self.horizon}, with "
+                f"the history has {longest} steps: context {context} + horizon {self.horizon}, with "
                 f"{held_back:.0%} held back, need at least {int(least) + 1}: give more data or hold back another share "
                 "by --test-fraction"
             )
 
     def fit(self, model: Any, on_epoch: OnEpoch | None = None) -> None:
         """Fit a forecaster to the series before their held-back ends."""
-        plain = not model.calendar
-        model.fit_panel(self.training, on_epoch, self.windows(model) if plain else None)
-
-    def windows(self, model: Any) -> "TrainingWindows":
-        """Return the training windows without covariates, cut once for all models of the same sizes."""
-        from titans_seq.domains.timeseries.prepare import prepare
-
-        sizes = model.context, model.horizon, model.validation_fraction, model.calibration_fraction
-        if self._windows is None or self._windows[0] != sizes:
-            self._windows = sizes, prepare(self.training, *sizes)
-        return self._windows[1]
+        model.fit_panel(self.training, on_epoch)
 
     def test(self, model: Any) -> dict[str, float]:
         """Return the errors over all windows of the held-back ends, standardised by the training part."""
-        return asdict(self.evaluate({"titans": (model.network_, model.context)}, model).scores["titans"])
+        return asdict(self.evaluate({}, model).scores["titans"])
 
     def evaluate(self, networks: Mapping[str, tuple[Any, int]], model: Any) -> "Evaluation":
-        """Evaluate networks and the steps they look back, on the scale of a fitted forecaster."""
+        """Evaluate a fitted forecaster, and networks with the steps they look back, on its scale."""
         from titans_seq.domains.timeseries.evaluation import evaluate
         from titans_seq.domains.timeseries.prepare import to_tensors
 
         return evaluate(
             networks,
+            {"titans": model.streamed(self.panel)},
             to_tensors(self.panel),
             [len(s.index) for s in self.training.series],
             model.scaling_,
@@ -127,25 +117,34 @@ class ForecastTask(Task):
         }
 
     def report(self, model: Any, folder: Path) -> Report:
-        """Compare with DLinear and seasonal naive, forecast what comes next; write forecast.csv and forecast.png."""
+        """Compare with DLinear, seasonal naive and the last value; forecast what comes next, with a picture."""
         from titans_seq.domains.timeseries.baselines import DLinear, SeasonalNaive
-        from titans_seq.domains.timeseries.fitting import fit_network
         from titans_seq.domains.timeseries.plots import plot_forecast
+        from titans_seq.domains.timeseries.prepare import prepare, to_tensors
+        from titans_seq.domains.timeseries.windowed import fit_network
         from titans_seq.training import TrainingConfig, temporary_seed
 
+        series = to_tensors(self.training)
+        context = min(model.look_back, max(len(s) for s in series) - self.horizon)
         with temporary_seed(model.random_state):
-            dlinear = DLinear(model.context, self.horizon)
-        history = fit_network(dlinear, self.windows(model), self.horizon, "mse", model.configure(TrainingConfig))
+            dlinear = DLinear(context, self.horizon)
+        windows = prepare(series, model.scaling_, context, self.horizon, model.validation_fraction)
+        history = fit_network(dlinear, windows, self.horizon, TrainingConfig(random_state=model.random_state))
         started = time.perf_counter()
         result = self.evaluate(
             {
-                "titans": (model.network_, model.context),
-                "dlinear": (dlinear, model.context),
-                "seasonal naive": (SeasonalNaive(self.horizon, self.season), max(self.season, model.context)),
+                "dlinear": (dlinear, context),
+                "seasonal naive": (SeasonalNaive(self.horizon, self.season), max(self.season, context)),
+                "last value": (SeasonalNaive(self.horizon, 1), 1),
             },
             model,
         )
-        seconds = {"titans": model.history_.seconds, "dlinear": history.seconds, "seasonal naive": 0.0}
+        seconds = {
+            "titans": model.history_.seconds,
+            "dlinear": history.seconds,
+            "seasonal naive": 0.0,
+            "last value": 0.0,
+        }
         forecast = model.observe_panel(self.panel).predict()
         scale, mean = model.scaling_.scale.numpy(), model.scaling_.mean.numpy()
         checks = [
@@ -158,12 +157,12 @@ class ForecastTask(Task):
             self.panel,
             list(model.predict_values()),
             checks,
-            model.context + self.horizon,
+            model.look_back + self.horizon,
             f"{self.name}: {self.horizon} steps ahead, {model.variant}",
         )
         details = {
             "horizon": self.horizon,
-            "context": model.context,
+            "context": model.look_back,
             "season": self.season,
             "series": len(self.panel.series),
             "channels": self.panel.channels,

@@ -4,37 +4,13 @@ Axes: S rows of all series one below the other, C channels, W windows, B batch, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-
-
-@dataclass(frozen=True)
-class ColumnLayout:
-    """Numbers of columns in windows: targets, then covariates known in the past only, then those known ahead."""
-
-    targets: int
-    past: int = 0
-    future: int = 0
-
-    def inputs(self, batch: Tensor, horizon: int, context: int | None = None) -> tuple[Tensor, ...]:
-        """Return a network's inputs from windows (B, C, L): the rows before the horizon, at most the last `context`.
-
-        With covariates that is targets, covariates before and covariates over the horizon.
-        """
-        before = batch[..., :-horizon]
-        before = before if context is None else before[..., -context:]
-        if not self.past + self.future:
-            return (before,)
-        ahead = batch[:, self.targets + self.past :, -horizon:]
-        return before[:, : self.targets], before[:, self.targets :], ahead
-
-    def target(self, batch: Tensor, horizon: int) -> Tensor:
-        """Return the targets (B, C, H)."""
-        return batch[:, : self.targets, -horizon:]
 
 
 class Windows(Dataset[Tensor]):
@@ -44,21 +20,19 @@ class Windows(Dataset[Tensor]):
         series: one (T, C) floating tensor per series; NaN marks a missing value.
         length: rows of a window.
         target: the last rows of a window, of which at least one value must be observed, as of the rows before.
-        columns: which of the columns are targets; None: all.
 
     Windows whose target, or whose rows before it, hold no observed value at all are left out.
     """
 
-    def __init__(self, series: Sequence[Tensor], length: int, target: int, columns: ColumnLayout | None = None) -> None:
+    def __init__(self, series: Sequence[Tensor], length: int, target: int) -> None:
         self.values = torch.cat(list(series))  # (S, C)
-        self.columns = ColumnLayout(self.values.shape[1]) if columns is None else columns
         starts, offset = [], 0
         for values in series:
             starts.append(torch.arange(offset, offset + max(0, len(values) - length + 1)))
             offset += len(values)
         self.starts = torch.cat(starts)
         if len(self.starts):
-            seen = torch.isfinite(self.values[:, : self.columns.targets]).any(1).long().cumsum(0)
+            seen = torch.isfinite(self.values).any(1).long().cumsum(0)
             seen = torch.cat([seen.new_zeros(1), seen])
             split, end = self.starts + length - target, self.starts + length
             useful = (seen[split] > seen[self.starts]) & (seen[end] > seen[split])
@@ -76,6 +50,11 @@ class Windows(Dataset[Tensor]):
         if self._views is None:
             raise IndexError("no series is long enough for a window")
         return self._views[self.starts[torch.as_tensor(indices)]]
+
+    def targets(self, horizon: int) -> NDArray[np.float32]:
+        """Return the last `horizon` rows of every window, (W, C, H)."""
+        found: NDArray[np.float32] = self.__getitems__(list(range(len(self))))[..., -horizon:].numpy()
+        return found
 
     def loader(self, batch_size: int, shuffle: bool = False, seed: int = 0) -> DataLoader[Tensor]:
         """Return batches (B, C, L); no window is dropped."""

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 def test_long_horizon_protocol(real_data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
-    options = ["--dataset", "ETTh1", "--seeds", "1", "--max-epochs", "1", "--json", "--output", str(tmp_path)]
+    options = ["--dataset", "ETTh1", "--seeds", "1", "--json", "--output", str(tmp_path)]
     small = ["--context", "96", "--horizon", "96"]
     assert execute(["long-horizon", *options, *small]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -24,13 +24,28 @@ def test_long_horizon_protocol(real_data, tmp_path, capsys, monkeypatch):
     assert json.loads(written.read_text())["summary"] == printed["summary"]
 
 
-def test_windows(tmp_path, capsys):
-    options = ["--rows", "1000", "--channels", "2", "--repeats", "1", "--output", str(tmp_path)]
-    assert execute(["windows", *options]) == 0
-    assert "TimeSeriesDataSet" in capsys.readouterr().out
-    (written,) = tmp_path.glob("windows-*.json")
-    rates = json.loads(written.read_text())
-    assert rates["ratio"] > 0
+def test_gift_eval(real_data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
+    options = ["--settings", "ett2/W/short", "--seeds", "1", "--json", "--output", str(tmp_path)]
+    assert execute(["gift-eval", *options]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    (row,) = printed["settings"]
+    assert row["seasonal_naive"]["mase"] == pytest.approx(0.77852, abs=1e-5), "as on the leaderboard"
+    assert 0 < row["runs"][0]["crps"] < 0.5
+    assert printed["means"]["jena_weather"] == {}
+    lines = (tmp_path / "gift-eval" / "all_results.csv").read_text().splitlines()
+    assert lines[1].startswith("ett2/W/short,titans-seq-lmm,")
+
+
+def test_windows_of_gift_eval():
+    from benchmarks.gift_eval import SETTINGS, cut_windows
+
+    assert len(SETTINGS) == 23
+    assert [len(cut_windows(length, horizon)) for length, horizon in ((69680, 48), (52704, 720), (103, 8))] == [
+        20,
+        8,
+        2,
+    ]
 
 
 def test_streaming(tmp_path, capsys):
@@ -130,10 +145,10 @@ def test_recall(tmp_path, capsys):
         (["long-horizon", "--dataset", "nope"], "no data set named 'nope'"),
         (["long-horizon", "--seeds", "0"], "seeds must be at least 1"),
         (["long-horizon", "--variant", "foo"], "variant must be"),
-        (["long-horizon", "--max-epochs", "0"], "max_epochs must be"),
+        (["long-horizon", "--context", "0"], "context must be at least 1"),
+        (["gift-eval", "--settings", "ett9"], "settings must be some of"),
         (["long-horizon", "--output", "/proc/x"], "cannot write"),
         (["streaming", "--piece", "0"], "piece must be at least 1"),
-        (["windows", "--rows", "200"], "at least 320 are needed"),
         (["training-memory", "--repeats", "0"], "repeats must be at least 1"),
         ([], "Expected one of"),
     ],

@@ -15,15 +15,15 @@ def test_the_page_is_current():
 def test_the_newest_result_of_each_name_counts(tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()
-    (old,) = (readme.FOLDER / "results").glob("windows-2026-11-22.json")
+    (old,) = (readme.FOLDER / "results").glob("scan-2026-11-25.json")
     shutil.copy(old, folder)
     result = json.loads(old.read_text())
-    result["windows_per_second"]["titans-seq"]["median"] = 123_456
+    result["commit"] = "a-commit"
     del result["hardware"]
-    (folder / "windows-2030-01-01.json").write_text(json.dumps(result))
+    (folder / "scan-2030-01-01.json").write_text(json.dumps(result))
     assert execute(["readme", "--results", str(folder), "--out", str(tmp_path / "README.md")]) == 0
     page = (tmp_path / "README.md").read_text()
-    assert "| 123,456 |" in page
-    assert "623,250" not in page
+    assert "a-commit" in page
+    assert str(json.loads(old.read_text())["commit"]) not in page
     assert "| not recorded |" in page
-    assert "(results/windows-2030-01-01.json)" in page
+    assert "(results/scan-2030-01-01.json)" in page

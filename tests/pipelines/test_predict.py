@@ -11,7 +11,7 @@ from titans_seq.domains.registry import load_predictor
 from titans_seq.domains.timeseries import TitansForecaster
 from titans_seq.errors import DataError, TitansSeqWarning
 
-SIZE = {"horizon": 6, "context": 24, "dim": 16, "layers": 1, "patch": 6, "stride": 6, "max_epochs": 1}
+SIZE = {"horizon": 6, "context": 24, "dim": 16, "layers": 1, "patch": 6, "max_epochs": 1}
 
 
 @pytest.fixture(scope="module")

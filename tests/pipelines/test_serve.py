@@ -17,7 +17,7 @@ from titans_seq.tracking import track
 
 pytestmark = pytest.mark.slow
 
-SIZE = {"horizon": 6, "context": 24, "dim": 16, "layers": 1, "patch": 6, "stride": 6, "max_epochs": 1}
+SIZE = {"horizon": 6, "context": 24, "dim": 16, "layers": 1, "patch": 6, "max_epochs": 1}
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tempfile import gettempdir
 
 import pytest
 
-SMALL = ("dim=8", "layers=1", "heads=1", "patch=8", "stride=8", "context=48")
+SMALL = ("dim=8", "layers=1", "heads=1", "patch=8", "steps_per_epoch=5", "context=48")
 """A forecaster that trains in a second."""
 
 

@@ -1,5 +1,6 @@
 """Losses of a training, epoch by epoch, and the best weights."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -14,10 +15,17 @@ class History:
     """Mean loss of each epoch."""
     validation_loss: list[float] = field(default_factory=list)
     """Loss on the validation data after each epoch."""
+    start: float | None = None
+    """Loss on the validation data before training, if the network as it was could be kept."""
     seconds: float = 0.0
     """Wall time."""
-    best: dict[str, Tensor] | None = None
+    best: dict[str, Tensor] | None = field(default=None, repr=False)
     """Weights at the lowest validation loss."""
+
+    @property
+    def lowest(self) -> float:
+        """Lowest validation loss so far."""
+        return min([*self.validation_loss, *([] if self.start is None else [self.start])], default=math.inf)
 
     @property
     def best_epoch(self) -> int:
@@ -27,13 +35,14 @@ class History:
     @property
     def is_best_last(self) -> bool:
         """Whether the last epoch is the best so far."""
-        return self.best_epoch == len(self.validation_loss) - 1
+        return self.validation_loss[-1] <= self.lowest and self.best_epoch == len(self.validation_loss) - 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return losses and seconds as plain values."""
-        return {"train_loss": self.train_loss, "validation_loss": self.validation_loss, "seconds": self.seconds}
+        losses = {"train_loss": self.train_loss, "validation_loss": self.validation_loss}
+        return losses | {"start": self.start, "seconds": self.seconds}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Return the history that `to_dict` described."""
-        return cls(values["train_loss"], values["validation_loss"], values["seconds"])
+        return cls(values["train_loss"], values["validation_loss"], values.get("start"), values["seconds"])

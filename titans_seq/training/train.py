@@ -31,6 +31,7 @@ def train(
     config: TrainingConfig,
     on_epoch: Callable[[History], None] | None = None,
     history: History | None = None,
+    keep_start: bool = False,
 ) -> History:
     """Train a network in place; it ends with the weights of the best epoch, also after Ctrl-C.
 
@@ -46,6 +47,7 @@ def train(
         on_epoch: called after each epoch, by the first process only; the last entry of `validation_loss` is the lowest
             if it was a better one.
         history: an empty one that is filled in on the way, for those who need it after Ctrl-C.
+        keep_start: validate the network before it is trained, and keep it as it is if no epoch is better.
 
     Raises:
         TrainingError: the loss was not finite before any epoch ended; later, that is a warning and the best is kept.
@@ -65,7 +67,7 @@ def train(
             if trainer.sanity_checking:
                 return
             value = float(trainer.callback_metrics["val_loss"])
-            if math.isfinite(value) and value < min(seen.validation_loss, default=math.inf):
+            if math.isfinite(value) and value < seen.lowest:
                 seen.best = {name: t.detach().clone() for name, t in network.state_dict().items()}
                 if trainer.world_size > 1:
                     for t in seen.best.values():
@@ -96,6 +98,10 @@ def train(
     local, machines = count_processes()
     many = local * machines > 1
     with _quiet(), temporary_seed(int(config.random_state)):
+        if keep_start:
+            value = _validate(network, loss, validation)
+            if math.isfinite(value):
+                seen.start, seen.best = value, {name: t.detach().clone() for name, t in network.state_dict().items()}
         trainer = lightning.Trainer(
             max_epochs=int(config.max_epochs),
             accelerator="cpu" if many and not torch.cuda.is_available() else "auto",
@@ -133,11 +139,22 @@ def train(
                 network.load_state_dict(seen.best)
     if interrupted:
         raise KeyboardInterrupt
+    if diverged and not seen.validation_loss:
+        seen.best = None
     if seen.best is None:
         raise TrainingError(f"{diverged or 'no validation loss was finite'}: try a smaller learning_rate")
     if diverged:
         warnings.warn(f"{diverged}; the best epoch before is kept", TitansSeqWarning, stacklevel=2)
     return seen
+
+
+def _validate(network: nn.Module, loss: LossFunction, validation: DataLoader[Any]) -> float:
+    """Return the validation loss of a network as it is."""
+    network.eval()
+    with torch.no_grad():
+        losses = [(float(loss(network, batch)), len(batch)) for batch in validation]
+    network.train()
+    return sum(value * size for value, size in losses) / sum(size for _, size in losses)
 
 
 @contextmanager

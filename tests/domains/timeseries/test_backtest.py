@@ -28,7 +28,7 @@ def test_each_cutoff_is_the_forecast_made_there(fitted, waves, tmp_path):
         forecast = model.predict()
         for channel in "ab":
             part = frame[(frame["channel"] == channel) & (frame["cutoff"] == cutoff)]
-            np.testing.assert_allclose(part["forecast"], forecast[channel], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(part["forecast"], forecast[channel], rtol=1e-4, atol=1e-5)
             assert list(part["ds"]) == list(forecast.index)
             np.testing.assert_allclose(part["y"], waves.reindex(part["ds"])[channel], rtol=1e-6)
 
@@ -76,7 +76,7 @@ def test_refit_is_a_fresh_model_of_what_was_known(waves):
     cutoff = waves.index[250]
     frame = model.backtest(waves, cutoffs=[cutoff], refit=True)
     fresh = TitansForecaster(**SMALL).fit(waves[:cutoff]).predict()
-    np.testing.assert_allclose(frame[frame["channel"] == "b"]["forecast"], fresh["b"], rtol=1e-6)
+    np.testing.assert_allclose(frame[frame["channel"] == "b"]["forecast"], fresh["b"], rtol=1e-4, atol=1e-5)
     assert not np.allclose(frame["forecast"], model.backtest(waves, cutoffs=[cutoff])["forecast"])
 
 

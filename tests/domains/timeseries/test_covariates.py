@@ -34,14 +34,20 @@ def data():
 @pytest.fixture(scope="module")
 def fitted(data):
     y, X = (frame.iloc[:560] for frame in data)
-    options = SMALL | {"max_epochs": 8, "learning_rate": 2e-2, "patience": 8, "dropout": 0.0, "loss": "mse"}
+    options = SMALL | {"max_epochs": 8, "learning_rate": 2e-2, "patience": 8, "dropout": 0.0}
     return TitansForecaster(**options, future_covariates=["promo"], quantiles=[0.2, 0.8]).fit(y, X)
 
 
 def test_no_covariates_is_the_same_network():
-    shape = {"context": 24, "horizon": 6, "backbone": BackboneConfig(dim=8, layers=1, heads=2, chunk_size=4)}
+    shape = {
+        "context": 24,
+        "horizon": 6,
+        "patch": 4,
+        "channels": 2,
+        "backbone": BackboneConfig(dim=8, layers=1, heads=2, chunk_size=4),
+    }
     nets = []
-    for options in ({}, {"channels": 2, "past_features": 1, "future_features": 2}):
+    for options in ({}, {"past_features": 1, "future_features": 2}):
         torch.manual_seed(3)
         nets.append(ForecastNetwork(ForecastConfig(**shape, **options)))
     plain, rich = (net.state_dict() for net in nets)
@@ -92,7 +98,7 @@ def test_refit_with_covariates(data):
 
 def test_past_covariates_need_nothing_ahead(data):
     y, X = data
-    model = TitansForecaster(**SMALL, calibration_fraction=0.2).fit(y, X[["sensor"]])
+    model = TitansForecaster(**SMALL).fit(y, X[["sensor"]])
     first = model.predict()
     model.covariate_values_[0][-3:] += 5
     assert not model.predict().equals(first), "it is read"
@@ -104,18 +110,18 @@ def test_surprise_reads_covariates(data):
     y, X = data
     model = TitansForecaster(**SMALL, chunk_size=1).fit(y, X[["sensor"]])
     trace = model.surprise(y.iloc[:60], X[["sensor"]])
-    assert trace.iloc[23:].notna().all(axis=None)
+    assert trace.iloc[:48].notna().all(axis=None)
     other = model.surprise(y.iloc[:60], X[["sensor"]] + 5)
-    assert (trace.iloc[23:] != other.iloc[23:]).any(axis=None)
+    assert (trace.iloc[:48] != other.iloc[:48]).any(axis=None)
     with pytest.raises(DataError, match="X is needed: it holds sensor"):
         model.surprise(y.iloc[:60])
 
 
 def test_calendar(waves, tmp_path):
     model = TitansForecaster(**SMALL, calendar=True).fit(waves)
-    assert model.covariates_.calendar == ("hour", "weekday", "monthday", "month")
+    assert model.calendar_ == ("hour", "weekday", "monthday", "month")
     forecast = model.predict()
-    plain = TitansForecaster(**SMALL).fit(waves).predict()
+    plain = TitansForecaster(**SMALL, calendar=False).fit(waves).predict()
     assert not np.allclose(forecast, plain)
     model.save(tmp_path / "model")
     loaded = TitansForecaster.load(tmp_path / "model")
@@ -146,7 +152,7 @@ def test_calendar_by_frequency(freq, names):
 def test_one_calendar_name_and_a_time_zone(waves):
     frame = waves.tz_localize("America/New_York")
     model = TitansForecaster(**SMALL, calendar="hour").fit(frame)
-    assert model.covariates_.calendar == ("hour",)
+    assert model.calendar_ == ("hour",)
     result = model.backtest(frame, cutoffs=["2024-01-10 05:00"])
     assert str(result["ds"].iloc[0]) == "2024-01-10 06:00:00-05:00"
 
@@ -209,8 +215,8 @@ def test_wrong_X(fitted, data, call, message):
         ({"future_covariates": ["promo"]}, lambda X: None, "X is needed: it holds promo"),
         ({"future_covariates": "promo"}, lambda X: X, "future_covariates must be different names"),
         ({"future_covariates": 3}, lambda X: X, "future_covariates must be different names"),
-        ({"calendar": 3}, lambda X: X, "calendar must be True, False or some of"),
-        ({"calendar": ["hours"]}, lambda X: X, "calendar must be True, False or some of minute"),
+        ({"calendar": 3}, lambda X: X, "calendar must be 'auto', True, False or some of"),
+        ({"calendar": ["hours"]}, lambda X: X, "calendar must be 'auto', True, False or some of minute"),
         ({}, lambda X: X.assign(a=1.0), "column 'a' is both in X and in y"),
         ({}, lambda X: X.assign(sensor=NAN).iloc[:, :1], "no value of 'sensor' in the time of y"),
         ({}, lambda X: X.set_axis(X.index + pd.Timedelta("9000h")), "no value of 'sensor'"),
@@ -233,7 +239,7 @@ def test_X_that_was_not_asked_for(waves):
     "change",
     [
         lambda c: c["fitted"]["covariates"].update(past=[]),
-        lambda c: c["fitted"]["covariates"].update(calendar=["hours"]),
+        lambda c: c["fitted"].update(calendar=["hours"]),
         lambda c: c["fitted"]["covariates"].pop("future"),
         lambda c: c["fitted"].pop("covariates"),
         lambda c: c["fitted"].update(covariates=[1]),

@@ -6,24 +6,18 @@ import pytest
 import torch
 from sklearn.metrics import mean_pinball_loss
 
-from titans_seq import BackboneConfig
 from titans_seq.domains.timeseries import TitansForecaster
 from titans_seq.domains.timeseries.conformal import Calibration
-from titans_seq.domains.timeseries.fitting import roll_levels
 from titans_seq.domains.timeseries.losses import pinball
-from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
 from titans_seq.domains.timeseries.panel import to_panel
-from titans_seq.domains.timeseries.prepare import to_tensors
-from titans_seq.domains.timeseries.windows import Windows
 from titans_seq.errors import DataError, ModelError
 
 SMALL = {"horizon": 6, "context": 24, "dim": 16, "layers": 1, "max_epochs": 2, "batch_size": 64, "patch": 12}
-SHAPE = {"context": 24, "horizon": 6, "backbone": BackboneConfig(dim=8, layers=1, heads=2, chunk_size=4)}
 
 
 @pytest.fixture(scope="module")
 def plain(waves):
-    return TitansForecaster(**SMALL).fit(waves)
+    return TitansForecaster(**SMALL, quantiles=None).fit(waves)
 
 
 @pytest.fixture(scope="module")
@@ -46,34 +40,17 @@ def test_pinball_against_scikit_learn():
     expected = [
         mean_pinball_loss(target.numpy()[seen], forecast[..., i].numpy()[seen], alpha=a) for i, a in enumerate(levels)
     ]
-    assert float(pinball(forecast, target, levels)) == pytest.approx(np.mean(expected), rel=1e-5)
+    assert float(pinball(forecast, target, levels, torch.ones(4, 2, 1))) == pytest.approx(np.mean(expected), rel=1e-5)
 
 
-def test_quantiles_leave_the_rest_of_the_network_as_it_is():
-    nets = []
-    for quantiles in (None, (0.3, 0.9)):
-        torch.manual_seed(3)
-        nets.append(ForecastNetwork(ForecastConfig(quantiles=quantiles, **SHAPE)).eval())
-    plain, wide = nets
-    own, other = plain.state_dict(), wide.state_dict()
-    assert set(other) - set(own) == {"spread.weight", "spread.bias"}
-    assert all(torch.equal(own[name], other[name]) for name in own)
-    past = torch.randn(2, 3, 24)
+def test_quantiles_cannot_cross_whatever_the_weights(waves):
+    model = TitansForecaster(**SMALL, quantiles=(0.01, 0.2, 0.4, 0.6, 0.99)).fit(waves)
     with torch.no_grad():
-        assert torch.equal(plain(past), wide(past))
-        assert torch.equal(wide.quantiles(past)[..., 1], wide(past)), "the middle is the point forecast"
-        assert torch.equal(plain.quantiles(past)[..., 0], plain(past))
-
-
-def test_quantiles_cannot_cross_whatever_the_weights():
-    torch.manual_seed(0)
-    net = ForecastNetwork(ForecastConfig(quantiles=(0.01, 0.2, 0.4, 0.6, 0.99), **SHAPE)).eval()
-    with torch.no_grad():
-        for p in net.parameters():
+        for p in model.network_.parameters():
             p.mul_(10)
-        values = net.quantiles(1000 * torch.randn(8, 3, 24))
-    assert values.shape == (8, 3, 6, 6)
-    assert (values.diff(dim=-1) >= 0).all()
+    values = model.predict_quantiles((0.01, 0.2, 0.4, 0.5, 0.6, 0.99))
+    for channel in "ab":
+        assert (np.diff(values[channel].to_numpy(), axis=1) >= 0).all()
 
 
 def test_wide_frames(plain, spread, waves):
@@ -155,8 +132,6 @@ def test_levels_that_nothing_is_known_of(plain, spread):
 def test_wrong_quantiles(waves, quantiles):
     with pytest.raises(DataError):
         TitansForecaster(**SMALL, quantiles=quantiles).fit(waves)
-    with pytest.raises(DataError, match="calibration_fraction must be"):
-        TitansForecaster(**SMALL, calibration_fraction=1.0).fit(waves)
 
 
 def test_the_rank_is_right_for_finite_samples():
@@ -186,11 +161,13 @@ def noise(rows, seed):
 @pytest.mark.parametrize("quantiles", [None, [0.05, 0.95]])
 def test_intervals_cover_held_out_data(quantiles):
     frame = noise(4000, 0)
-    model = TitansForecaster(**SMALL, quantiles=quantiles, calibration_fraction=0.3).fit(frame.iloc[:2500])
-    assert model.calibration_.errors.shape[0] > 700
-    (values,) = model.scaling_.apply(to_tensors(to_panel(frame)))
-    windows = Windows([values[2500:]], 30, 6)
-    target, forecast = roll_levels(model.network_, windows, 6, range(len(windows)))
+    model = TitansForecaster(**SMALL, quantiles=quantiles, validation_fraction=0.3).fit(frame.iloc[:2500])
+    assert model.calibration_.errors.shape[0] > 500
+    state, panel = model._state(), to_panel(frame)
+    cutoffs = torch.arange(2500, 3995)
+    forecast = state.forecast_at(panel, None, [cutoffs], state.anew(panel), torch.zeros(1).long())[0]
+    values = (frame.to_numpy() - model.scaling_.mean.numpy()) / model.scaling_.scale.numpy()
+    target = torch.tensor(values[cutoffs.unsqueeze(1) + torch.arange(6)]).movedim(-1, 1)
     for coverage in (0.5, 0.8, 0.9):
         lower, upper = model.calibration_.band(forecast, coverage)
         covered = ((lower <= target) & (target <= upper)).float().mean(0)  # (C, H)
@@ -198,10 +175,7 @@ def test_intervals_cover_held_out_data(quantiles):
         assert (covered > coverage - 0.07).all(), "every channel and step of its own"
 
 
-def test_too_short_to_hold_back(waves):
-    with pytest.warns(UserWarning, match="no validation tail"):
-        model = TitansForecaster(**SMALL | {"max_epochs": 1}).fit(waves.iloc[:33])
-    with pytest.raises(DataError, match="no held-back windows"):
-        model.predict_interval()
-    with pytest.raises(DataError, match=r"calibration_fraction 0.01 holds no window of 6 steps"):
-        TitansForecaster(**SMALL, calibration_fraction=0.01).fit(waves)
+def test_too_short_to_calibrate(waves):
+    model = TitansForecaster(**SMALL | {"max_epochs": 1}).fit(waves.iloc[:33])
+    with pytest.raises(DataError, match=r"takes 19 held-back windows, there are \d+"):
+        model.predict_interval(0.95)

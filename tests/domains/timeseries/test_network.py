@@ -7,9 +7,12 @@ from sklearn.metrics import mean_absolute_error
 
 from titans_seq import BackboneConfig
 from titans_seq.domains.timeseries.baselines import DLinear, SeasonalNaive, forward_fill
-from titans_seq.domains.timeseries.losses import LOSSES
+from titans_seq.domains.timeseries.linear import LinearConfig
+from titans_seq.domains.timeseries.losses import mse, pinball
 from titans_seq.domains.timeseries.metrics import Scores, seasonal_naive_error
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
+from titans_seq.domains.timeseries.reading import Places, Reader
+from titans_seq.domains.timeseries.tokens import Table
 
 NAN = float("nan")
 
@@ -17,39 +20,67 @@ NAN = float("nan")
 def build(**options):
     torch.manual_seed(0)
     backbone = BackboneConfig(dim=8, layers=1, heads=2, chunk_size=4)
-    config = ForecastConfig(**{"context": 30, "horizon": 7, "patch": 8, "stride": 5, "backbone": backbone} | options)
-    return ForecastNetwork(config).eval()
-
-
-@pytest.mark.parametrize(("context", "patch", "stride"), [(30, 8, 5), (7, 7, 7), (5, 8, 8), (96, 16, 8), (1, 1, 1)])
-def test_any_context_is_covered_by_patches(context, patch, stride):
-    net = build(context=context, patch=patch, stride=stride)
-    past = torch.randn(2, 3, context, requires_grad=True)
-    out = net(past)
-    assert out.shape == (2, 3, 7)
-    out.sum().backward()
-    assert context == 1 or (past.grad.abs().sum((0, 1)) > 0).all()
-
-
-def test_scale_and_level_of_a_window_pass_through():
-    net = build()
-    past = torch.randn(2, 3, 30)
+    config = ForecastConfig(**{"context": 12, "horizon": 7, "patch": 4, "channels": 3, "backbone": backbone} | options)
+    network = ForecastNetwork(config).eval()
     with torch.no_grad():
-        torch.testing.assert_close(net(past * 50 + 7), net(past) * 50 + 7, rtol=1e-3, atol=1e-2)
+        network.head.weight.normal_()  # which begins at zero
+    return network
+
+
+def read(network, series, location="mean"):
+    """Forecasts (C, N, H, Q) of one series (T, C) at its tokens, by a linear path that says nothing."""
+    config = network.config
+    linear = LinearConfig(config.context, config.horizon, location, 1, 1.0, None, None, False)
+    reader = Reader(config, linear)
+    table = Table([series], reader.front, config.horizon)
+    rows, channel = table.streams
+    ends = torch.arange(config.patch, len(series) + 1, config.patch).expand(len(channel), -1)
+    places = Places(rows, channel, ends, torch.full_like(ends, config.patch))
+    reading = reader.read(table, places, torch.zeros(1, config.context + 1, config.horizon))
+    with torch.no_grad():
+        return reading.forecast(network(reading.tokens)[0])
+
+
+def test_it_adds_nothing_before_it_is_trained():
+    network = ForecastNetwork(build().config).eval()
+    out = read(network, torch.randn(40, 3))
+    middle = out[..., network.config.levels.index(0.5)]
+    assert torch.equal(middle, middle[..., :1].expand_as(middle)), "the level of the look-back, at each step"
+
+
+@pytest.mark.parametrize("location", ["mean", "last"])
+def test_scale_and_level_of_a_series_pass_through(location):
+    net, series = build(), 100 * torch.randn(40, 3)
+    first = read(net, series, location)
+    torch.testing.assert_close(read(net, series + 700, location), first + 700, rtol=1e-3, atol=1e-1)
+    # the spread is a feature: only what the linear path says scales with it
 
 
 def test_missing_values_are_not_read():
-    net = build()
-    past = torch.randn(2, 3, 30)
-    past[0, 1, 4:9] = NAN
-    past[1, 2] = NAN
-    with torch.no_grad():
-        out = net(past)
+    net, series = build(), torch.randn(40, 3)
+    series[4:9, 1] = NAN
+    series[:, 2] = NAN
+    out = read(net, series)
     assert torch.isfinite(out).all()
-    other = past.clone()
-    other[0, 0] += 1.0
-    with torch.no_grad():
-        assert torch.equal(net(other)[0, 1:], out[0, 1:]), "channels share weights, never values"
+    other = series.clone()
+    other[:, 0] += torch.randn(40)
+    assert torch.equal(read(net, other)[1:], out[1:]), "channels share weights, never values"
+
+
+def test_what_lies_ahead_is_not_read():
+    net, series = build(), torch.randn(40, 3)
+    other = series.clone()
+    other[20:] += 5
+    first, second = read(net, series), read(net, other)
+    torch.testing.assert_close(first[:, :5], second[:, :5])
+    assert not torch.allclose(first[:, 5], second[:, 5])
+
+
+def test_far_more_than_the_look_back_is_read():
+    net, series = build(), torch.randn(400, 3)
+    other = series.clone()
+    other[:40] = other[:40] * 3 + 5
+    assert not torch.allclose(read(net, series)[:, -1], read(net, other)[:, -1], atol=1e-6)
 
 
 def test_losses_ignore_missing_targets():
@@ -57,21 +88,17 @@ def test_losses_ignore_missing_targets():
     target = torch.randn(4, 2, 6)
     target[0, 0, 3] = NAN
     seen = torch.isfinite(target)
-    error = (forecast - target)[seen]
-    torch.testing.assert_close(LOSSES["mse"](forecast, target), error.square().mean())
-    torch.testing.assert_close(LOSSES["mae"](forecast, target), error.abs().mean())
-    for loss in LOSSES.values():
+    torch.testing.assert_close(mse(forecast, target), (forecast - target)[seen].square().mean())
+
+    def median(forecast, target):
+        return pinball(forecast.unsqueeze(-1), target, (0.5,), torch.ones(4, 2, 1))
+
+    torch.testing.assert_close(median(forecast, target), (forecast - target)[seen].abs().mean() / 2)
+    for loss in (mse, median):
         (grad,) = torch.autograd.grad(loss(forecast, target), forecast)
         assert grad[0, 0, 3] == 0
         assert (grad[seen] != 0).all()
         assert torch.isfinite(loss(forecast, torch.full_like(target, NAN)))
-
-
-def test_spectral_loss_of_complete_targets():
-    forecast, target = torch.randn(2, 4, 2, 6).unbind()
-    expected = 0.8 * torch.fft.rfft(forecast - target, norm="ortho").abs().mean()
-    expected = expected + 0.2 * (forecast - target).square().mean()
-    torch.testing.assert_close(LOSSES["spectral"](forecast, target), expected)
 
 
 def test_forward_fill():

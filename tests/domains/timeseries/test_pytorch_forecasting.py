@@ -9,7 +9,7 @@ from titans_seq.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of lightning and pytorch-forecasting, about themselves
 
-SMALL = {"dim": 16, "layers": 1, "patch": 6, "stride": 6, "dropout": 0.0, "learning_rate": 0.01}
+SMALL = {"dim": 16, "layers": 1, "patch": 6, "dropout": 0.0, "learning_rate": 0.01}
 
 
 def frame(rows=160):

@@ -1,11 +1,8 @@
 """Windows and splits."""
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from titans_seq.domains.timeseries.panel import to_panel
 from titans_seq.domains.timeseries.prepare import Scaling, prepare
 from titans_seq.domains.timeseries.windows import Windows
 from titans_seq.errors import DataError
@@ -55,22 +52,24 @@ def test_scaling_ignores_missing_values_and_constant_channels():
 
 
 def test_validation_lies_behind_training():
-    frame = pd.DataFrame({"a": np.arange(100.0)}, index=pd.date_range("2020", periods=100, freq="h"))
-    data = prepare(to_panel(frame), 10, 5, 0.2)
-    raw = data.scaling
-    last_trained = float((data.train[len(data.train) - 1][0, -1] * raw.scale + raw.mean).squeeze())
-    first_judged = float((data.validation[0][0, -5] * raw.scale + raw.mean).squeeze())
+    scaling = Scaling.from_series([ramp(0, 80)])
+    data = prepare([ramp(0, 100)], scaling, 10, 5, 0.2)
+    last_trained = float((data.train[len(data.train) - 1][0, -1] * scaling.scale + scaling.mean).squeeze())
+    first_judged = float((data.validation[0][0, -5] * scaling.scale + scaling.mean).squeeze())
     assert last_trained == pytest.approx(79)
     assert first_judged == pytest.approx(80)
     assert len(data.validation) == 20 - 5 + 1
-    torch.testing.assert_close(raw.mean, torch.tensor([[39.5]]))  # of the training rows alone
+
+
+def test_scaling_of_long_series_leaves_sentinels_out():
+    values = torch.randn(5000, 1, generator=torch.Generator().manual_seed(0))
+    values[:9] = -9999
+    assert float(Scaling.from_series([values]).scale) == pytest.approx(1, abs=0.2)
+    assert float(Scaling.from_series([values], robust=False).scale) > 100
 
 
 def test_short_histories():
-    def panel(rows):
-        return to_panel(pd.DataFrame({"a": np.arange(rows) % 7.0}, index=pd.date_range("2020", periods=rows, freq="h")))
-
+    scaling = Scaling.from_series([ramp(0, 14)])
     with pytest.raises(DataError, match=r"14 steps: context 10 \+ horizon 5 need at least 15"):
-        prepare(panel(14), 10, 5, 0.2)
-    with pytest.warns(UserWarning, match="no validation tail"):
-        assert len(prepare(panel(17), 10, 5, 0.2).train) == 3
+        prepare([ramp(0, 14)], scaling, 10, 5, 0.2)
+    assert len(prepare([ramp(0, 17)], scaling, 10, 5, 0.2).train) == 3
