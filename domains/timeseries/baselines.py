@@ -45,8 +45,13 @@ class DLinear(nn.Module):
         return out
 
 
-def forward_fill(x: Tensor) -> Tensor:
-    """Return x with each NaN along the last axis replaced by the last value before it; leading NaN stay."""
+def forward_fill(x: Tensor, limit: int | None = None) -> Tensor:
+    """Return x with each NaN along the last axis replaced by the last value before it; leading NaN stay.
+
+    Args:
+        limit: steps that a value stands for missing ones at the most; None: any number.
+    """
     steps = torch.arange(x.shape[-1], device=x.device)
     last = torch.where(torch.isfinite(x), steps, -1).cummax(-1).values
-    return x.gather(-1, last.clamp_min(0)).where(last >= 0, x.new_tensor(torch.nan))
+    known = last >= 0 if limit is None else (last >= 0) & (steps - last <= limit)
+    return x.gather(-1, last.clamp_min(0)).where(known, x.new_tensor(torch.nan))

@@ -23,8 +23,8 @@ HALF_LIVES = (None, 1.0, 0.3, 0.1)
 """In units of the training part."""
 TRAIN_PARTS, VALIDATION_PARTS = 4, 3
 """Parts of a history: each training part is forecast by what the others taught, each validation part by all before."""
-TRAIN_WINDOWS, VALIDATION_WINDOWS = 40_000, 3_000
-OPERATIONS = 2e11
+TRAIN_WINDOWS, VALIDATION_WINDOWS = 20_000, 3_000
+OPERATIONS = 1e11
 """Multiplications that measuring a whole history may take; beyond, windows are left out evenly."""
 MARGIN = 0.1
 """By which learned weights must be better than none, in units of the error, where validation holds one horizon; it
@@ -222,7 +222,7 @@ def _look_back(
     """Return z (W C, L), start, scale and target (W C, H) of all channels at these places."""
     channel = torch.arange(table.channels).repeat(len(series))
     where = series.repeat_interleave(table.channels), channel, ends.repeat_interleave(table.channels).unsqueeze(1)
-    window = table.fill(table.take(*where, config.context, 0)).squeeze(1)
+    window = table.take(*where, config.context, 0, filled=True).squeeze(1)
     target = table.take(*where, 0, config.horizon).squeeze(1)
     z, centre, scale = normalise(window, config.location)
     return z, start_of_forecast(window, config.location, centre, config.season, config.horizon), scale, target

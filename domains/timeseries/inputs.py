@@ -132,7 +132,7 @@ class ForecastState:
         streamer = self.streamer(self.panel, self.covariate_values, self.offsets)
         nothing = [torch.zeros(0, dtype=torch.long)] * len(lengths)
         stream, _ = streamer.run(self.stream, nothing, self.offsets + lengths)
-        keep = self.context + self.config.horizon + streamer.every + 2 * self.reader.patch
+        keep = 2 * self.reader.front + self.config.horizon + streamer.every
         ends = [Series(s.name, s.index[-keep:], s.values[-keep:]) for s in self.panel.series]
         values = [v[:n][-keep:] for v, n in zip(self.covariate_values, lengths.tolist(), strict=bool(self.covariates))]
         return replace(

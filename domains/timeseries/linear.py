@@ -99,9 +99,10 @@ def measure(config: LinearConfig, table: Table, series: Tensor, ends: Tensor, po
     channel = torch.arange(channels)
     for own, at in zip(series.split(size), ends.split(size), strict=True):
         where = own.repeat(channels), channel.repeat_interleave(len(own)), at.repeat(channels).unsqueeze(1)
-        window = table.take(*where, context, horizon).squeeze(1).unflatten(0, (channels, -1))
+        window = table.take(*where, context, horizon, filled=True).squeeze(1).unflatten(0, (channels, -1))
         known = window[..., context:]
-        window = table.fill(window)
+        if table.filled is not table.values:
+            known = table.take(*where, 0, horizon).squeeze(1).unflatten(0, (channels, -1))
         before, target = window[..., :context], window[..., context:]
         z, centre, scale = normalise(before, config.location)
         start = start_of_forecast(before, config.location, centre, config.season, horizon)

@@ -84,9 +84,8 @@ class Reader:
             group = group + sets * linear.groups(table.channels)
         group = group.flatten()
         where = series, channel, ends
-        rows = table.take(*where, self.front, 0)
-        known = rows[..., -patch:]
-        rows = table.fill(rows)
+        known = table.take(*where, patch, 0)
+        rows = table.take(*where, self.front, 0, filled=True)
         window = rows[..., patch:]
         z, centre, scale = normalise(window, linear.location)
         start = start_of_forecast(window, linear.location, centre, linear.season, horizon)

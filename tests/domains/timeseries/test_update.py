@@ -44,7 +44,7 @@ def test_update_is_as_if_all_had_been_known(folder, waves):
         pd.testing.assert_frame_equal(forecast, at_once.predict(), rtol=1e-4, atol=1e-5)
         assert forecast.index[0] == frame.index[stop]
     assert not np.allclose(forecast, first)
-    assert len(model.panel_.series[0].index) < 100, "it does not grow"
+    assert len(model.panel_.series[0].index) < 120, "it does not grow"
     assert all(torch.equal(t, weights[n]) for n, t in model.network_.state_dict().items()), "nothing is trained"
 
 
