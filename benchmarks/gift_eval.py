@@ -225,17 +225,17 @@ def run_gift_eval(options: GiftEval) -> dict[str, Any]:
                 "runs": runs,
             }
         )
-    result = {
-        "benchmark": "gift-eval",
-        "variant": options.variant,
-        "seeds": options.seeds,
-        "settings": rows,
-        "means": {group: _means(rows, group, options.seeds) for group in ("all", "ett", "jena_weather")},
-        **describe(),
-    }
-    write_result(options.output, "gift-eval", result)
-    if options.output is not None:
-        write_leaderboard(options.output / "gift-eval", rows, options.variant)
+        result = {
+            "benchmark": "gift-eval",
+            "variant": options.variant,
+            "seeds": options.seeds,
+            "settings": rows,
+            "means": {group: _means(rows, group, options.seeds) for group in ("all", "ett", "jena_weather")},
+            **describe(),
+        }
+        write_result(options.output, "gift-eval", result)  # after each setting: an hour's work is not lost
+        if options.output is not None:
+            write_leaderboard(options.output / "gift-eval", rows, options.variant)
     if not options.json:
         shown: dict[str, dict[str, float]] = {}
         for row in rows:

@@ -1,8 +1,9 @@
 """Choose by the data what nobody set: the look-back, the patch, and the shape of the linear memory.
 
-Every choice is made on the last part of each series, which does not train. Where it holds few horizons, what is learned
-must be better by a margin than what is not. Axes: S series, C channels, W windows,
-L look-back, H horizon, G groups.
+Every choice is made on the last part of each series, which does not train. Where it holds few horizons, all else must
+be better than the last value or season by a margin: they are what a user would do without a model.
+
+Axes: S series, C channels, W windows, L look-back, H horizon, G groups.
 """
 
 import math
@@ -27,8 +28,8 @@ TRAIN_WINDOWS, VALIDATION_WINDOWS = 20_000, 3_000
 OPERATIONS = 1e11
 """Multiplications that measuring a whole history may take; beyond, windows are left out evenly."""
 MARGIN = 0.1
-"""By which learned weights must be better than none, in units of the error, where validation holds one horizon; it
-falls with the root of their number."""
+"""By which all else must be better than the last value or season, in units of the error, where validation holds one
+horizon; it falls with the root of their number."""
 NUMBERS = 4e7
 """Numbers of one set of moments, and of all sets of weights times four, at the most; beyond, channels share one set."""
 
@@ -48,6 +49,12 @@ def split_lengths(lengths: Sequence[int], validation_fraction: float, horizon: i
     """Return how many steps of each series train, (S,); the rest, a horizon at least if there is room, validates."""
     tails = [min(max(horizon, round(validation_fraction * n)), n // 2) for n in lengths]
     return torch.tensor([n - tail for n, tail in zip(lengths, tails, strict=True)])
+
+
+def learning_margin(cuts: Tensor, lengths: Tensor, horizon: int) -> float:
+    """Return by what factor the error without learning may be higher before learning is believed."""
+    horizons = float((lengths - cuts).sum()) / horizon
+    return 1 + MARGIN / math.sqrt(max(horizons, 1.0))
 
 
 def candidate_contexts(longest: int, season: int, horizon: int) -> list[int]:
@@ -88,9 +95,8 @@ def choose_linear(
         for location in _locations(context, season)
         for option in _try_penalties(table, cuts, validation, horizon, season, context, location)
     ]
-    horizons = float((lengths - cuts).sum()) / horizon
-    margin = 1 + MARGIN / math.sqrt(max(horizons, 1.0))
-    _, config = min(found, key=lambda option: option[0] * (margin if option[1].penalty < math.inf else 1))
+    margin = learning_margin(cuts, lengths, horizon)
+    _, config = min(found, key=lambda option: option[0] * (1 if option[1].is_naive else margin))
     return _choose_rules(table, cuts, config, learn)
 
 

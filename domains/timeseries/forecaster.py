@@ -15,7 +15,13 @@ from torch import Tensor
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.timeseries import storage
 from titans_seq.domains.timeseries.backtest import backtest_frame, squared_error
-from titans_seq.domains.timeseries.choose import candidate_contexts, choose_linear, default_patch, split_lengths
+from titans_seq.domains.timeseries.choose import (
+    candidate_contexts,
+    choose_linear,
+    default_patch,
+    learning_margin,
+    split_lengths,
+)
 from titans_seq.domains.timeseries.conformal import Calibration
 from titans_seq.domains.timeseries.covariates import (
     Covariates,
@@ -34,8 +40,8 @@ from titans_seq.domains.timeseries.reading import Reader
 from titans_seq.domains.timeseries.segments import (
     RandomSegments,
     SegmentLoss,
-    forecast_errors,
     loader,
+    shrink_correction,
     validation_segments,
 )
 from titans_seq.domains.timeseries.stream import Stream
@@ -57,9 +63,9 @@ class TitansForecaster(
         "heads": 2,
         "chunk_size": 16,
         "batch_size": 32,
-        "learning_rate": 2e-3,
+        "learning_rate": 4e-3,
         "average": 0.98,
-        "max_epochs": 10,
+        "max_epochs": 15,
         "validation_fraction": 0.15,
     },
 ):
@@ -189,7 +195,9 @@ class TitansForecaster(
             covariate_values_=values,
             calendar_=calendar,
         )
-        self.calibration_ = Calibration.from_errors(forecast_errors(network, loss, validation), config.levels)
+        margin = learning_margin(cuts, table.lengths, horizon)
+        errors = shrink_correction(network, loss, validation, margin)
+        self.calibration_ = Calibration.from_errors(errors, config.levels)
         return self._take(self._state().read())
 
     def predict(self, X: pd.DataFrame | None = None) -> pd.DataFrame:

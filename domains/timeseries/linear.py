@@ -8,6 +8,7 @@ towards the mean of all.
 Axes: G groups (channels, or 1 for all together), W windows, C channels, L look-back, H horizon, M rows.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -54,6 +55,11 @@ class LinearConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, not {value!r}")
+
+    @property
+    def is_naive(self) -> bool:
+        """Whether the forecast is the last value or season."""
+        return math.isinf(self.penalty) and self.location != "mean"
 
     def groups(self, channels: int) -> int:
         """Return how many sets of weights there are."""

@@ -7,6 +7,8 @@ Axes: B streams (one channel of one series each), N tokens, L look-back, H horiz
 K covariates, F of them known ahead, A calendar features.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -147,6 +149,26 @@ class ForecastNetwork(nn.Module):
         above = width[..., middle:].cumsum(-1)
         out = out.unsqueeze(-1)
         return torch.cat([out - below, out, out + above], -1), state
+
+    def scale_correction(self, share: float) -> None:
+        """Scale what is added to the middle of every forecast from now on."""
+        layers = [self.head]
+        if self.covariates is not None and self.covariates.known_ahead:
+            layers.append(self.covariates.answer)
+        with torch.no_grad():
+            for layer in layers:
+                layer.weight.mul_(share)
+                layer.bias.mul_(share)
+
+    @contextmanager
+    def scaled_correction(self, share: float) -> Iterator[None]:
+        """Scale it inside only."""
+        kept = {name: tensor.clone() for name, tensor in self.state_dict().items()}
+        self.scale_correction(share)
+        try:
+            yield
+        finally:
+            self.load_state_dict(kept)
 
 
 class CovariateLayers(nn.Module):

@@ -20,6 +20,8 @@ TOKENS = 64
 """Tokens of a training segment at the most."""
 FORECASTS = 2**18
 """Steps forecast in a training batch at the most: beyond, not every token forecasts."""
+SHARES = (0.0, 0.5, 1.0)
+"""Of what the network adds to the middle, of which one is kept."""
 VALIDATION_TOKENS, VALIDATION_FORECASTS = 2**14, 2**21
 """Tokens of the validation, and steps forecast in it, at the most."""
 
@@ -136,6 +138,23 @@ class SegmentLoss:
 def loader(batches: IterableDataset[Tensor] | list[Tensor]) -> DataLoader[Tensor]:
     """Return batches as `titans_seq.training.train` takes them."""
     return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+
+
+def shrink_correction(network: ForecastNetwork, loss: SegmentLoss, batches: list[Tensor], margin: float) -> Tensor:
+    """Scale what the network adds to the middle by the share that validates best; return `forecast_errors` then.
+
+    Args:
+        margin: factor by which the error must be lower for the whole correction, its root for a half of it.
+    """
+    middle = network.config.levels.index(0.5)
+    found = []
+    for share in SHARES:
+        with network.scaled_correction(share):
+            errors = forecast_errors(network, loss, batches)
+        found.append((float(errors[..., middle].abs().nanmean()) * margin**share, share, errors))
+    _, share, errors = min(found, key=lambda option: option[0])
+    network.scale_correction(share)
+    return errors
 
 
 def forecast_errors(network: ForecastNetwork, loss: SegmentLoss, batches: list[Tensor]) -> Tensor:
