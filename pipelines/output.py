@@ -72,6 +72,9 @@ def score_table(title: str, rows: Mapping[str, Mapping[str, float]], note: str, 
         cells = [f"[bold]{values[c]:.4f}[/]" if values[c] == best[c] else f"{values[c]:.4f}" for c in columns]
         table.add_row(model, *cells, f"{values['seconds']:.1f}")
     console.print(table)
+    winners = {c: next(model for model, values in rows.items() if values[c] == best[c]) for c in columns}
+    if len(rows) > 1 and all(value == value for value in best.values()):
+        console.print(f"best: {', '.join(f'{model} by {c}' for c, model in winners.items())}", highlight=False)
     console.print(note, highlight=False)
 
 

@@ -15,13 +15,6 @@ from torch import Tensor
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.timeseries import storage
 from titans_seq.domains.timeseries.backtest import backtest_frame, squared_error
-from titans_seq.domains.timeseries.choose import (
-    candidate_contexts,
-    choose_linear,
-    default_patch,
-    learning_margin,
-    split_lengths,
-)
 from titans_seq.domains.timeseries.conformal import Calibration
 from titans_seq.domains.timeseries.covariates import (
     Covariates,
@@ -30,28 +23,18 @@ from titans_seq.domains.timeseries.covariates import (
     read_covariates,
     read_values,
 )
-from titans_seq.domains.timeseries.fitting import FittingConfig
-from titans_seq.domains.timeseries.inputs import ForecastState, make_table
+from titans_seq.domains.timeseries.fitting import FittingConfig, plan_fit
+from titans_seq.domains.timeseries.inputs import ForecastState
 from titans_seq.domains.timeseries.intervals import interval_frame, quantile_frame
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
 from titans_seq.domains.timeseries.panel import Panel, to_panel
-from titans_seq.domains.timeseries.prepare import Scaling, to_tensors
-from titans_seq.domains.timeseries.reading import Reader
-from titans_seq.domains.timeseries.segments import (
-    RandomSegments,
-    SegmentLoss,
-    loader,
-    shrink_correction,
-    validation_segments,
-)
+from titans_seq.domains.timeseries.prepare import Scaling
+from titans_seq.domains.timeseries.segments import loader, shrink_correction
 from titans_seq.domains.timeseries.stream import Stream
 from titans_seq.domains.timeseries.surprise import surprise_frame
 from titans_seq.errors import DataError
 from titans_seq.estimator import TitansEstimator
 from titans_seq.training import TrainingConfig, temporary_seed
-
-SHORTEST = 4
-"""Steps of the longest series at the least."""
 
 
 class TitansForecaster(
@@ -148,56 +131,31 @@ class TitansForecaster(
             values: values of these covariates.
         """
         config, training = self.check(), self.configure(TrainingConfig)
-        horizon = config.horizon
         if covariates is None:
-            covariates, values = read_covariates(X, panel, horizon, self.future_covariates)
+            covariates, values = read_covariates(X, panel, config.horizon, self.future_covariates)
         values, calendar = values or [], calendar_names(self.calendar, panel)
-        series = to_tensors(panel)
-        lengths = [len(v) for v in series]
-        self._check_length(max(lengths))
-        cuts = split_lengths(lengths, training.validation_fraction, horizon)
-        scaling = Scaling.from_series([v[:cut] for v, cut in zip(series, cuts.tolist(), strict=True)])
-        scaled = scaling.apply(series)
-        contexts = [config.context] if config.context else candidate_contexts(max(lengths), panel.season, horizon)
-        learn = self.learn if len(series) == 1 else False
-        choice = choose_linear(scaled, cuts, horizon, panel.season, contexts, learn)
-        linear = choice.memory.config
-        known = () if covariates is None else covariates.names
-        config = replace(
-            config,
-            context=linear.context,
-            patch=min(config.patch or default_patch(max(lengths), panel.season, linear.context), linear.context),
-            channels=len(panel.channels),
-            past_features=len(known) - (0 if covariates is None else len(covariates.future)),
-            future_features=0 if covariates is None else len(covariates.future),
-            calendar_features=2 * len(calendar),
-        )
+        plan = plan_fit(config, training, panel, covariates, values, calendar, self.learn)
         with temporary_seed(training.random_state):
-            network = ForecastNetwork(config)
-        reader = Reader(config, linear)
-        table = make_table(reader, scaled, panel, covariates, values, calendar)
-        loss = SegmentLoss(reader, table, choice.weights, choice.parts, cuts)
-        sizes = table.channels, reader.patch, training.batch_size, int(self.steps_per_epoch), training.random_state
-        validation = validation_segments(cuts, table.lengths, table.channels, reader.patch, horizon)
+            network = ForecastNetwork(plan.config)
+        series = len(panel.series)
         self.train_network(
             network,
-            loss,
-            loader(RandomSegments(cuts, *sizes)),
-            loader(validation),
+            plan.loss,
+            plan.batches(training, int(self.steps_per_epoch)),
+            loader(plan.validation),
             on_epoch,
             keep_start=True,
             panel_=panel,
-            offsets_=torch.zeros(len(series), dtype=torch.long),
-            stream_=Stream.begin(choice.memory, max(lengths), len(series)),
-            scaling_=scaling,
+            offsets_=torch.zeros(series, dtype=torch.long),
+            stream_=Stream.begin(plan.memory, int(plan.loss.table.lengths.max()), series),
+            scaling_=plan.scaling,
             calibration_=None,
             covariates_=covariates,
             covariate_values_=values,
             calendar_=calendar,
         )
-        margin = learning_margin(cuts, table.lengths, horizon)
-        errors = shrink_correction(network, loss, validation, margin)
-        self.calibration_ = Calibration.from_errors(errors, config.levels)
+        errors = shrink_correction(network, plan.loss, plan.validation, plan.margin)
+        self.calibration_ = Calibration.from_errors(errors, network.config.levels)
         return self._take(self._state().read())
 
     def predict(self, X: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -217,6 +175,11 @@ class TitansForecaster(
     def predict_values(self, X: pd.DataFrame | None = None) -> NDArray[np.float32]:
         """Return the forecast as an array (S, H, C)."""
         values: NDArray[np.float32] = self._state().forecast(X).numpy()
+        return values
+
+    def predict_levels(self, X: pd.DataFrame | None = None) -> NDArray[np.float32]:
+        """Return the forecast at each trained level, rising, as an array (S, H, C, Q)."""
+        values: NDArray[np.float32] = self._state().quantiles(X).numpy()
         return values
 
     def predict_quantiles(
@@ -390,15 +353,6 @@ class TitansForecaster(
         except (TypeError, ValueError) as error:
             raise DataError(f"quantiles must be numbers between 0 and 1, not {self.quantiles!r}") from error
         return self.configure(ForecastConfig, quantiles=quantiles, backbone=self.configure(BackboneConfig))
-
-    def _check_length(self, longest: int) -> None:
-        """Raise DataError if even the longest series has too few steps."""
-        need = max(SHORTEST, self.horizon + (self.context or 1))
-        if longest < need:
-            context = "" if self.context is None else f"context {self.context} + "
-            raise DataError(
-                f"the longest series has {longest} steps: {context}horizon {self.horizon} need at least {need}"
-            )
 
     def fitted_config(self) -> dict[str, Any]:
         """Return channels, stamps and names of covariates."""

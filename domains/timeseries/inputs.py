@@ -105,10 +105,14 @@ class ForecastState:
         found = self.forecast_at(self.panel, values, list(lengths.split(1)), self.stream, self.offsets)
         return torch.cat(found)
 
+    def quantiles(self, X: pd.DataFrame | None) -> Tensor:
+        """Return the next forecast at each of the network's levels in the units of the data, (S, H, C, Q)."""
+        scale, mean = self.scaling.scale[..., None, None], self.scaling.mean[..., None, None]
+        return (self.scaled_quantiles(X) * scale + mean).transpose(1, 2)
+
     def forecast(self, X: pd.DataFrame | None) -> Tensor:
         """Return the point forecast in the units of the data, (S, H, C)."""
-        middle = self.scaled_quantiles(X)[..., self.config.levels.index(0.5)]
-        return (middle * self.scaling.scale.unsqueeze(-1) + self.scaling.mean.unsqueeze(-1)).mT
+        return self.quantiles(X)[..., self.config.levels.index(0.5)]
 
     def moved_on(self, y: pd.DataFrame, X: pd.DataFrame | None) -> Self:
         """Return the state behind new rows.

@@ -171,6 +171,8 @@ def apply(weights: Tensor, group: Tensor, z: Tensor, steps: int | None = None) -
     if len(weights) == 1:
         return torch.addmm(weights[0, -1], z, weights[0, :-1])
     out = z.new_empty(len(z), weights.shape[-1])
+    if not len(z):
+        return out
     order = group.argsort(stable=True)
     names, sizes = group[order].unique_consecutive(return_counts=True)
     for name, rows in zip(names.tolist(), order.split(sizes.tolist()), strict=True):

@@ -87,7 +87,7 @@ class Tokens(NamedTuple):
     covariates: Tensor | None = None
     """(B, N, P, K), NaN where missing."""
     ahead: Tensor | None = None
-    """(B, N, H, F), NaN where missing."""
+    """(B, M, H, F) at the tokens that forecast, NaN where missing."""
 
 
 class ForecastNetwork(nn.Module):
@@ -124,7 +124,7 @@ class ForecastNetwork(nn.Module):
             tokens: the next of each stream.
             state: what an earlier call returned; None begins the streams.
             mask: (B, N), False at tokens that are to change nothing.
-            at: places of the tokens to forecast from, (M,); None: all. N is then M in what returns.
+            at: places of the tokens that forecast, (M,); None: all. N is then M in what returns.
         """
         x = self.embed(tokens.features)
         if self.covariates is not None:
@@ -134,8 +134,7 @@ class ForecastNetwork(nn.Module):
         hidden = self.dropout(hidden if at is None else hidden[:, at])
         out = self.head(hidden)
         if self.covariates is not None and tokens.ahead is not None:
-            ahead = tokens.ahead if at is None else tokens.ahead[:, at]
-            out = out + self.covariates.ahead(hidden, ahead, tokens.channel)
+            out = out + self.covariates.ahead(hidden, tokens.ahead, tokens.channel)
         levels = self.config.levels
         if self.spread is None or self.channel_spread is None:
             return out.unsqueeze(-1), state

@@ -41,19 +41,19 @@ class ForecastPredictor(Predictor):
         """
         known = self.model.panel_
         given = {s.name: s for s in align_to_grid(known, question).series}
-        shortest = min(len(s.index) for s in given.values())
-        if shortest < self.model.look_back:
-            warnings.warn(
-                f"the history has {shortest} steps, the model looks back on {self.model.look_back}: the earlier ones "
-                "count as missing",
-                TitansSeqWarning,
-                stacklevel=2,
-            )
         model = copy.copy(self.model)
         new = [_rows_behind(s, given[s.name]) for s in known.series if s.name in given]
         if all(series is not None for series in new):
             model.observe_rows(replace(known, series=[s for s in new if s is not None and len(s.index)]))
         else:
+            shortest = min(len(s.index) for s in given.values())
+            if shortest < self.model.look_back:
+                warnings.warn(
+                    f"the history has {shortest} steps, the model looks back on {self.model.look_back}: earlier ones "
+                    "count as missing",
+                    TitansSeqWarning,
+                    stacklevel=2,
+                )
             model.observe_panel(replace(known, series=[given.get(s.name, s) for s in known.series]))
         forecast = model.predict()
         if known.layout == "wide":

@@ -1,6 +1,6 @@
 """Make what the network reads: tokens at places of a table, and the linear forecast at each of them.
 
-Axes: B streams, N tokens, L look-back, P patch, H horizon, Q quantile levels.
+Axes: B streams, N tokens, M of them that forecast, L look-back, P patch, H horizon, Q quantile levels.
 """
 
 from dataclasses import dataclass
@@ -36,9 +36,9 @@ class Reading(NamedTuple):
 
     tokens: Tokens
     linear: Tensor
-    """(B, N, H): the linear forecast."""
+    """(B, M, H): the linear forecast at the tokens that forecast."""
     scale: Tensor
-    """(B, N, 1): spread of the look-back."""
+    """(B, M, 1): spread of their look-back."""
 
     def to(self, device: torch.device) -> "Reading":
         """Return the same on another device."""
@@ -48,7 +48,7 @@ class Reading(NamedTuple):
         return Reading(tokens, self.linear.to(device), self.scale.to(device))
 
     def forecast(self, offsets: Tensor) -> Tensor:
-        """Return the forecast at each level for what the network adds, both (B, N, H, Q)."""
+        """Return the forecast at each level for what the network adds, both (B, M, H, Q)."""
         return self.linear.unsqueeze(-1) + self.scale.unsqueeze(-1) * offsets
 
 
@@ -70,30 +70,33 @@ class Reader:
         """Return the room that a table needs before each series."""
         return self.linear.context + self.patch
 
-    def read(self, table: Table, places: Places, weights: Tensor, sets: Tensor | None = None) -> Reading:
+    def read(
+        self, table: Table, places: Places, weights: Tensor, sets: Tensor | None = None, at: Tensor | None = None
+    ) -> Reading:
         """Return tokens, and the linear forecast by a memory's weights.
 
         Args:
             weights: (G, L + 1, H) of one memory, or of several one after the other.
             sets: (B, N) which of the memories each token is forecast by; None: there is one.
+            at: places of the tokens that forecast, (M,); None: all.
         """
         linear, patch, horizon = self.linear, self.patch, self.config.horizon
         series, channel, ends, gaps = places
         group = (channel if linear.sharing is not None else torch.zeros_like(channel)).unsqueeze(1).expand_as(ends)
         if sets is not None:
             group = group + sets * linear.groups(table.channels)
-        group = group.flatten()
         where = series, channel, ends
         known = table.take(*where, patch, 0)
         rows = table.take(*where, self.front, 0, filled=True)
         window = rows[..., patch:]
         z, centre, scale = normalise(window, linear.location)
-        start = start_of_forecast(window, linear.location, centre, linear.season, horizon)
-        forecast = apply(weights, group, z.flatten(0, 1)).view(*ends.shape, -1)
+        chosen = slice(None) if at is None else at
+        start = start_of_forecast(window[:, chosen], linear.location, centre[:, chosen], linear.season, horizon)
+        forecast = apply(weights, group[:, chosen].flatten(), z[:, chosen].flatten(0, 1))
         features = [
             z[..., -patch:].clamp(-FURTHEST, FURTHEST),
             torch.isfinite(known).to(z.dtype),
-            self._errors(rows, known, weights, group),
+            self._errors(rows, known, weights, group.flatten()),
             scale.log(),
             z[..., -1:].clamp(-FURTHEST, FURTHEST),
             z.mean(-1, keepdim=True),
@@ -104,9 +107,10 @@ class Reader:
         if table.covariates is not None:
             covariates = table.covariates_before(series, ends, patch)
             if self.config.future_features:
-                ahead = table.covariates_ahead(series, ends, self.config.future_features)
+                ahead = table.covariates_ahead(series, ends[:, chosen], self.config.future_features)
         tokens = Tokens(torch.cat(features, -1), channel, covariates, ahead)
-        return Reading(tokens, start + scale * forecast, scale)
+        scale = scale[:, chosen]
+        return Reading(tokens, start + scale * forecast.view(*scale.shape[:2], horizon), scale)
 
     def _errors(self, rows: Tensor, known: Tensor, weights: Tensor, group: Tensor) -> Tensor:
         """Return how far the last steps lie from what was forecast before them, (B, N, P), zero where missing."""

@@ -2,7 +2,7 @@
 
 A batch is a tensor of places, (B, 2 + 2 N): series, channel, the steps seen at each token, and the gaps before them.
 
-Axes: B streams, N tokens, S series, C channels, H horizon, Q quantile levels.
+Axes: B streams, N tokens, M of them that forecast, S series, C channels, H horizon, Q quantile levels.
 """
 
 from collections.abc import Iterator
@@ -105,34 +105,41 @@ class SegmentLoss:
         self.reader, self.table, self.weights, self.parts, self.cuts = reader, table, weights, parts, cuts
         self.generator = torch.Generator().manual_seed(0)
 
-    def read(self, batch: Tensor) -> tuple[Reading, Tensor, Places]:
-        """Return what the network reads at a batch of places, the targets (B, N, H), and the places."""
-        batch = batch.cpu()
+    def read(self, batch: Tensor, at: Tensor) -> tuple[Reading, Tensor, Tensor]:
+        """Return what the network reads at a batch of places, and targets (B, M, H) of some tokens with their steps.
+
+        Args:
+            at: (M,) places of the tokens that forecast.
+        """
         ends, gaps = batch[:, 2:].chunk(2, 1)
         places = Places(batch[:, 0], batch[:, 1], ends, gaps)
         last = self.parts.shape[1] - 2
         sets = (torch.searchsorted(self.parts[places.series], ends.contiguous(), right=True) - 1).clamp(0, last)
-        reading = self.reader.read(self.table, places, self.weights, sets)
-        target = self.table.take(places.series, places.channel, ends, 0, self.table.horizon)
-        return reading, target, places
+        reading = self.reader.read(self.table, places, self.weights, sets, at)
+        target = self.table.take(places.series, places.channel, ends[:, at], 0, self.table.horizon)
+        return reading, target, ends[:, at].unsqueeze(-1) + torch.arange(1, self.table.horizon + 1)
 
     def __call__(self, network: nn.Module, batch: Tensor) -> Tensor:
         assert isinstance(network, ForecastNetwork)
-        reading, target, places = self.read(batch)
-        count, horizon = places.ends.shape[1], self.table.horizon
-        at = torch.arange(count // 2, count) if count > 1 else torch.arange(count)
+        batch, at = batch.cpu(), second_half(batch)
         if network.training:
-            most = max(1, FORECASTS // (len(batch) * horizon))
+            count = batch.shape[1] // 2 - 1
+            most = max(1, FORECASTS // (len(batch) * self.table.horizon))
             at = torch.randperm(count, generator=self.generator)[:most].sort().values
-            steps = places.ends.unsqueeze(-1) + torch.arange(1, horizon + 1)
-            known = steps <= self.cuts[places.series].view(-1, 1, 1)
-            target = target.masked_fill(~known, torch.nan)
+        reading, target, steps = self.read(batch, at)
+        if network.training:
+            target = target.masked_fill(steps > self.cuts[batch[:, 0]].view(-1, 1, 1), torch.nan)
         device = network.head.weight.device
         tokens, linear, scale = reading.to(device)
         offsets, _ = network(tokens, at=at.to(device))
-        linear, scale, target = (t[:, at] for t in (linear, scale, target.to(device)))
         weight = scale.sqrt() if network.training else scale
-        return pinball(offsets, (target - linear) / scale, network.config.levels, weight)
+        return pinball(offsets, (target.to(device) - linear) / scale, network.config.levels, weight)
+
+
+def second_half(batch: Tensor) -> Tensor:
+    """Return the places of the tokens of segments that count in validation."""
+    count = batch.shape[1] // 2 - 1
+    return torch.arange(count // 2 if count > 1 else 0, count)
 
 
 def loader(batches: IterableDataset[Tensor] | list[Tensor]) -> DataLoader[Tensor]:
@@ -163,12 +170,8 @@ def forecast_errors(network: ForecastNetwork, loss: SegmentLoss, batches: list[T
     channels, found = loss.table.channels, []
     with torch.inference_mode():
         for batch in batches:
-            reading, target, places = loss.read(batch)
-            count = places.ends.shape[1]
-            at = torch.arange(count // 2, count) if count > 1 else torch.arange(count)
-            offsets, _ = network(reading.tokens, at=at)
-            tokens, linear, scale = reading
-            forecast = Reading(tokens, linear[:, at], scale[:, at]).forecast(offsets)
-            error = target[:, at].unsqueeze(-1) - forecast  # (V C, N, H, Q)
+            at = second_half(batch)
+            reading, target, _ = loss.read(batch, at)
+            error = target.unsqueeze(-1) - reading.forecast(network(reading.tokens, at=at)[0])  # (V C, M, H, Q)
             found.append(error.unflatten(0, (-1, channels)).transpose(1, 2).flatten(0, 1))
     return torch.cat(found)

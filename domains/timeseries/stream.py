@@ -89,13 +89,19 @@ class Streamer:
                 if not bool(left.any()):
                     break
                 count = min(self._run_length(stream, between, left), max(1, CHUNK // (len(left) * channels)))
-                stream, values = self._read(stream, left.clamp_max(count))
-                for series, own in enumerate(wanted):
-                    first = int(stream.tokens[series]) - int(left[series].clamp_max(count))
-                    for i in range(int(left[series].clamp_max(count))):
-                        end = (first + i + 1) * patch
-                        if end in own:
-                            found[series][end] = values[series, :, i].clone()
+                counts = left.clamp_max(count)
+                ends = (stream.tokens.unsqueeze(1) + torch.arange(1, count + 1)) * patch  # (S, N)
+                chosen = [
+                    (series, i)
+                    for series, own in enumerate(wanted)
+                    for i in range(int(counts[series]))
+                    if int(ends[series, i]) in own
+                ]
+                at = torch.tensor(sorted({i for _, i in chosen}), dtype=torch.long)
+                stream, values = self._read(stream, counts, at)
+                for series, i in chosen:
+                    place = int(torch.searchsorted(at, i))
+                    found[series][int(ends[series, i])] = values[series, :, place].clone()
         shape = (0, channels, self.table.horizon, len(self.network.config.levels))
         empty = torch.zeros(shape)
         return stream, [
@@ -137,15 +143,15 @@ class Streamer:
         ends = (ends - self.offsets.unsqueeze(1)).clamp_max(self.table.lengths.unsqueeze(1))
         return Places(series, channel, ends[series], torch.full_like(ends, self.reader.patch)[series])
 
-    def _read(self, stream: Stream, counts: Tensor) -> tuple[Stream, Tensor]:
-        """Keep the next tokens, `counts` (S,) of each series; return the forecasts at them, (S, C, N, H, Q)."""
+    def _read(self, stream: Stream, counts: Tensor, at: Tensor) -> tuple[Stream, Tensor]:
+        """Keep the next tokens, `counts` (S,) of each series; return forecasts of those `at` (M,), (S, C, M, H, Q)."""
         count = int(counts.max())
         places = self._places(stream.tokens, count)
-        reading = self.reader.read(self.table, places, stream.weights)
+        reading = self.reader.read(self.table, places, stream.weights, at=at)
         mask = None
         if bool((counts < count).any()):
             mask = torch.arange(count) < counts[places.series].unsqueeze(1)
-        offsets, state = self.network(reading.tokens, stream.backbone, mask)
+        offsets, state = self.network(reading.tokens, stream.backbone, mask, at)
         values = reading.forecast(offsets).unflatten(0, (-1, self.table.channels))
         return replace(stream, backbone=state, tokens=stream.tokens + counts), values
 

@@ -161,9 +161,9 @@ class ForecastTask(Task):
         plot_forecast(
             folder / "forecast.png",
             self.panel,
-            list(model.predict_values()),
+            list(model.predict_levels()),
             checks,
-            model.look_back + self.horizon,
+            min(model.look_back, 7 * self.horizon) + self.horizon,
             f"{self.name}: {self.horizon} steps ahead, {model.variant}",
         )
         details = {

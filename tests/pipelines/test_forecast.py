@@ -46,7 +46,7 @@ def only_run(place):
 def test_all_results_are_there(place, table, capsys):
     assert execute(["forecast", "--data", table, *FAST, "--output", "out", "--seed", "3"]) == 0
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ("titans", "dlinear", "seasonal naive", "mse", "mae", "mase"))
+    assert all(word in shown for word in ("titans", "dlinear", "seasonal naive", "best: ", "mse", "mae", "mase"))
     out = place / "out"
     forecast = pd.read_csv(out / "forecast.csv", index_col=0, parse_dates=True)
     assert forecast.shape == (12, 2)
