@@ -1,4 +1,4 @@
-"""Baselines that every forecast is compared with: the seasonal naive forecast and DLinear.
+"""Baselines that every forecast is compared with: last value, drift, last season, and DLinear.
 
 Axes: B batch, C channels, L look-back, H horizon.
 """
@@ -24,6 +24,21 @@ class SeasonalNaive(nn.Module):
         season = season.where(torch.isfinite(season), forward_fill(past)[..., -1:]).nan_to_num()
         repeats = -(-self.horizon // self.season)
         return season.repeat(1, 1, repeats)[..., : self.horizon]
+
+
+class Drift(nn.Module):
+    """Go on from the last value as fast as the series went from the first one seen to it."""
+
+    def __init__(self, horizon: int) -> None:
+        super().__init__()
+        self.horizon = horizon
+
+    def forward(self, past: Tensor) -> Tensor:
+        """Return the forecast (B, C, H) of the past (B, C, L); zero where nothing was ever observed."""
+        last, first = forward_fill(past)[..., -1:], forward_fill(past.flip(-1))[..., -1:]
+        slope = (last - first) / max(1, past.shape[-1] - 1)
+        forecast = last + slope * torch.arange(1, self.horizon + 1, device=past.device)
+        return forecast.nan_to_num()
 
 
 class DLinear(nn.Module):

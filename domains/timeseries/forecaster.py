@@ -169,7 +169,7 @@ class TitansForecaster(
             sklearn.exceptions.NotFittedError: `fit` has not been called.
         """
         values, panel = self.predict_values(X), self.panel_
-        stamps = [panel.future(s.index, self.horizon) for s in panel.series]
+        stamps = [panel.future(s.index, self.network_.config.horizon) for s in panel.series]
         return panel.frame(panel.names, stamps, list(values))
 
     def predict_values(self, X: pd.DataFrame | None = None) -> NDArray[np.float32]:

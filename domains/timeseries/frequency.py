@@ -14,6 +14,9 @@ CALENDARS = (
 )
 """Frequencies without a fixed length that a grid is tried against, the longest first."""
 
+ENOUGH_STEPS = 3
+"""Steps of a series that tell its frequency."""
+
 SEASONS = {"B": 5, "W": 52, "WOM": 12, "LWOM": 12} | {
     business + unit + end: season
     for business in ("", "B")
@@ -61,6 +64,12 @@ def infer_frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
     common = int(steps.mode().iloc[0])
     for index in indices:
         check_gaps(index, pd.Timedelta(common, unit="ns"))
+        own = np.diff(index.as_unit("ns").asi8)
+        if len(own) >= ENOUGH_STEPS and own.min() >= 2 * common:
+            raise DataError(
+                f"series of different frequencies in one frame: most steps are {pd.Timedelta(common, unit='ns')}, but of "
+                f"the {len(index)} stamps from {index[0]} on none are closer than {pd.Timedelta(own.min(), unit='ns')}"
+            )
     if bool((steps % common == 0).all()) and common % pd.Timedelta("1D").value != 0:
         return to_offset(pd.Timedelta(common, unit="ns"))
     weekend = any(bool((i.dayofweek >= 5).any()) for i in indices)

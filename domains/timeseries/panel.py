@@ -96,6 +96,7 @@ def to_panel(frame: pd.DataFrame | pd.Series) -> Panel:
         DataError: nothing in it, no time, duplicate stamps, no regular grid, text, infinite values, or a channel
             without a single value.
     """
+    frame = to_frame(frame)
     groups, long = split_series(frame)
     channels = [str(c) for c in groups[0][1].columns]
     if not channels:
@@ -110,16 +111,26 @@ def to_panel(frame: pd.DataFrame | pd.Series) -> Panel:
     return Panel(series, channels, freq, "long" if long else "wide")
 
 
+def to_frame(frame: pd.DataFrame | pd.Series) -> pd.DataFrame:
+    """Return a frame; a Series becomes its only column, `y` if it has no name.
+
+    Raises:
+        DataError: neither a frame nor a Series.
+    """
+    if isinstance(frame, pd.Series):
+        return frame.to_frame(frame.name if frame.name is not None else "y")
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(f"a pandas frame is needed, not {type(frame).__name__}")
+    return frame
+
+
 def split_series(frame: pd.DataFrame | pd.Series) -> tuple[list[tuple[str, pd.DataFrame]], bool]:
     """Return the name and the table of values of each series, as they first appear, and whether the frame is long.
 
     Raises:
         DataError: not a frame, nothing in it, a column that stands twice, no time, or a row of no series.
     """
-    if isinstance(frame, pd.Series):
-        frame = frame.to_frame(frame.name if frame.name is not None else "y")
-    if not isinstance(frame, pd.DataFrame):
-        raise DataError(f"a pandas frame is needed, not {type(frame).__name__}")
+    frame = to_frame(frame)
     if isinstance(frame.index, pd.PeriodIndex):
         frame = frame.set_axis(frame.index.to_timestamp())
     if len(frame) == 0:
@@ -169,6 +180,8 @@ def order_by_time(table: pd.DataFrame, name: str, sort: bool = True) -> pd.DataF
     """
     label = f" of series {name!r}" if name else ""
     if not isinstance(table.index, pd.DatetimeIndex):
+        if pd.api.types.is_numeric_dtype(table.index.dtype):
+            raise DataError(f"{TIME}{label} holds numbers, not time stamps: make them by pandas.to_datetime")
         try:
             table = table.set_axis(pd.DatetimeIndex(pd.to_datetime(table.index)))
         except (ValueError, TypeError) as error:

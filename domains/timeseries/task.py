@@ -121,8 +121,8 @@ class ForecastTask(Task):
         }
 
     def report(self, model: Any, folder: Path) -> Report:
-        """Compare with DLinear, seasonal naive and the last value; forecast what comes next, with a picture."""
-        from titans_seq.domains.timeseries.baselines import DLinear, SeasonalNaive
+        """Compare with DLinear, last season, last value and drift; forecast what comes next, with a picture."""
+        from titans_seq.domains.timeseries.baselines import DLinear, Drift, SeasonalNaive
         from titans_seq.domains.timeseries.plots import plot_forecast
         from titans_seq.domains.timeseries.prepare import prepare, to_tensors
         from titans_seq.domains.timeseries.windowed import fit_network
@@ -142,15 +142,14 @@ class ForecastTask(Task):
                 "dlinear": (dlinear, context),
                 "seasonal naive": (SeasonalNaive(self.horizon, self.season), max(self.season, context)),
                 "last value": (SeasonalNaive(self.horizon, 1), 1),
+                "drift": (Drift(self.horizon), context),
             },
             model,
         )
         seconds = {
             "titans": model.history_.seconds,
             "dlinear": history.seconds,
-            "seasonal naive": 0.0,
-            "last value": 0.0,
-        }
+        } | dict.fromkeys(("seasonal naive", "last value", "drift"), 0.0)
         forecast = model.observe_panel(self.panel).predict()
         scale, mean = model.scaling_.scale.numpy(), model.scaling_.mean.numpy()
         checks = [

@@ -53,7 +53,7 @@ def test_all_results_are_there(place, table, capsys):
     assert str(forecast.index[0]) == "2024-01-21 20:00:00"
     assert (out / "forecast.png").read_bytes()[:4] == b"\x89PNG"
     metrics = json.loads((out / "metrics.json").read_text())
-    assert set(metrics["models"]) == {"titans", "dlinear", "seasonal naive", "last value"}
+    assert set(metrics["models"]) == {"titans", "dlinear", "seasonal naive", "last value", "drift"}
     assert all(v > 0 for m in metrics["models"].values() for k, v in m.items() if k != "seconds")
     loaded = TitansForecaster.load(out / "model").predict()
     np.testing.assert_allclose(loaded.to_numpy(), forecast.to_numpy(), rtol=1e-5)

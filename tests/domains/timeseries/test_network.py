@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import mean_absolute_error
 
 from titans_seq import BackboneConfig
-from titans_seq.domains.timeseries.baselines import DLinear, SeasonalNaive, forward_fill
+from titans_seq.domains.timeseries.baselines import DLinear, Drift, SeasonalNaive, forward_fill
 from titans_seq.domains.timeseries.linear import LinearConfig
 from titans_seq.domains.timeseries.losses import mse, pinball
 from titans_seq.domains.timeseries.metrics import Scores, seasonal_naive_error
@@ -112,6 +112,11 @@ def test_seasonal_naive():
     # the last season is 4, NaN, 6; the missing one is taken from the season before: 2
     torch.testing.assert_close(naive(past), torch.tensor([[[4.0, 2.0, 6.0, 4.0, 2.0]]]))
     assert (naive(torch.full((1, 1, 6), NAN)) == 0).all()
+
+
+def test_drift():
+    past = torch.tensor([[[1.0, NAN, 2.0, 4.0], [NAN, NAN, NAN, NAN]]])
+    torch.testing.assert_close(Drift(2)(past), torch.tensor([[[5.0, 6.0], [0.0, 0.0]]]))
 
 
 def test_dlinear_is_linear_and_learns_a_line():

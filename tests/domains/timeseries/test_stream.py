@@ -14,6 +14,7 @@ from titans_seq.domains.timeseries import TitansForecaster
 from titans_seq.domains.timeseries.linear import LinearConfig, LinearMemory, Moments, apply, measure
 from titans_seq.domains.timeseries.panel import to_panel
 from titans_seq.domains.timeseries.tokens import Table
+from titans_seq.errors import DataError
 
 SMALL = {"horizon": 5, "context": 24, "dim": 16, "layers": 1, "max_epochs": 1, "patch": 6, "chunk_size": 4}
 
@@ -154,6 +155,26 @@ def test_short_histories_are_forecast_by_default(rows, freq, horizon):
     forecast = model.predict()
     assert np.isfinite(forecast).all(axis=None)
     assert np.abs(forecast["a"] - frame["a"].iloc[-1]).max() < 2 * horizon + 5
+
+
+def test_one_series_as_it_is():
+    y = waves(300)["a"]
+    model = TitansForecaster(**SMALL).fit(y.iloc[:290])
+    forecast = model.update(y.iloc[290:]).predict()
+    assert list(forecast.columns) == ["a"]
+    assert forecast.index[0] == y.index[-1] + pd.Timedelta("1h")
+    model.set_params(horizon=9)
+    assert len(model.predict()) == 5, "parameters count at the next fit"
+
+
+def test_stamps_that_are_none_and_frequencies_that_differ():
+    numbers = pd.DataFrame({"unique_id": "a", "ds": range(50), "y": 1.0})
+    with pytest.raises(DataError, match="ds of series 'a' holds numbers, not time stamps"):
+        TitansForecaster(horizon=3).fit(numbers)
+    days = numbers.assign(ds=pd.date_range("2024-01-01", periods=50, freq="D"))
+    hours = pd.DataFrame({"unique_id": "b", "ds": pd.date_range("2024-01-01", periods=50, freq="h"), "y": 1.0})
+    with pytest.raises(DataError, match="series of different frequencies in one frame"):
+        TitansForecaster(horizon=3).fit(pd.concat([days, hours]))
 
 
 def test_series_of_different_length_and_scale():
