@@ -67,8 +67,8 @@ def infer_frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
         own = np.diff(index.as_unit("ns").asi8)
         if len(own) >= ENOUGH_STEPS and own.min() >= 2 * common:
             raise DataError(
-                f"series of different frequencies in one frame: most steps are {pd.Timedelta(common, unit='ns')}, but of "
-                f"the {len(index)} stamps from {index[0]} on none are closer than {pd.Timedelta(own.min(), unit='ns')}"
+                f"series of different frequencies in one frame: most steps are {pd.Timedelta(common, unit='ns')}, of "
+                f"the {len(index)} stamps from {index[0]} on none lie closer than {pd.Timedelta(own.min(), unit='ns')}"
             )
     if bool((steps % common == 0).all()) and common % pd.Timedelta("1D").value != 0:
         return to_offset(pd.Timedelta(common, unit="ns"))
