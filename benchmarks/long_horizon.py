@@ -198,6 +198,7 @@ def forecast_rows(
     """Return forecasts (W, C, H), standardised, after `seen` (W,) rows: of a stream, or of windows that begin anew."""
     import torch
 
+    from titans_seq.domains.timeseries.covariates import calendar_features
     from titans_seq.domains.timeseries.panel import to_panel
     from titans_seq.domains.timeseries.prepare import to_tensors
     from titans_seq.domains.timeseries.stream import Streamer
@@ -209,10 +210,12 @@ def forecast_rows(
     else:
         state = model._state()
         (values,) = own.apply(to_tensors(panel))
-        windows = values.unfold(0, context, 1)[seen - context].mT
+        stamps = torch.from_numpy(calendar_features(panel.series[0].index, state.calendar))
+        windows, calendar = (v.unfold(0, context, 1)[seen - context].mT for v in (values, stamps))
         parts = []
-        for part in windows.split(BATCH):
-            table = Table(list(part), state.reader.front, state.config.horizon)
+        for part, own_stamps in zip(windows.split(BATCH), calendar.split(BATCH), strict=True):
+            horizon = state.config.horizon
+            table = Table(list(part), state.reader.front, horizon, calendar=list(own_stamps))
             nothing = torch.zeros(len(part), dtype=torch.long)
             streamer = Streamer(state.network, state.reader, table, nothing)
             whole = torch.full_like(nothing, context)
