@@ -74,7 +74,10 @@ def score_table(title: str, rows: Mapping[str, Mapping[str, float]], note: str, 
     console.print(table)
     winners = {c: next(model for model, values in rows.items() if values[c] == best[c]) for c in columns}
     if len(rows) > 1 and all(value == value for value in best.values()):
-        console.print(f"best: {', '.join(f'{model} by {c}' for c, model in winners.items() if not c.endswith('_std'))}", highlight=False)
+        console.print(
+            f"best: {', '.join(f'{model} by {c}' for c, model in winners.items() if not c.endswith('_std'))}",
+            highlight=False,
+        )
     console.print(note, highlight=False)
 
 
