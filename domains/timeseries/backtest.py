@@ -108,15 +108,12 @@ def forecast_rows(
             start.
     """
     found = []
-    scaling, middle = state.scaling_for(panel), state.config.levels.index(0.5)
+    scaling = state.scaling_for(panel)
     for place in show_progress(range(len(rows)), "backtest", verbose and len(rows) > 1):
         alone, own = panel.only(place), None if values is None else [values[place]]
-        stream, offset = state.anew(alone), torch.zeros(1, dtype=torch.long)
-        if goes_on is not None and goes_on[place]:
-            stream, offset = state.own_stream(panel.names[place])
-        cutoffs = torch.from_numpy(rows[place] + 1) + offset
-        (levels,) = state.forecast_at(alone, own, [cutoffs], stream, offset)
-        forecast = levels[..., middle] * scaling.scale[place].unsqueeze(-1) + scaling.mean[place].unsqueeze(-1)
+        start = state.own_stream(panel.names[place]) if goes_on is not None and goes_on[place] else None
+        forecast = state.middle_at(alone, own, torch.from_numpy(rows[place] + 1), start)
+        forecast = forecast * scaling.scale[place].unsqueeze(-1) + scaling.mean[place].unsqueeze(-1)
         found.append(forecast.mT.numpy())
     return found
 

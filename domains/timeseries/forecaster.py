@@ -330,12 +330,9 @@ class TitansForecaster(
     def streamed(self, panel: Panel) -> Callable[[int, Tensor], NDArray[np.float32]]:
         """Return a function of the number of a series and the rows (W,) seen: forecasts (W, C, H), scaled."""
         state = self._state()
-        middle = state.config.levels.index(0.5)
 
         def forecast(place: int, seen: Tensor) -> NDArray[np.float32]:
-            alone, nothing = panel.only(place), torch.zeros(1, dtype=torch.long)
-            (levels,) = state.forecast_at(alone, None, [seen], state.anew(alone), nothing)
-            found: NDArray[np.float32] = levels[..., middle].numpy()
+            found: NDArray[np.float32] = state.middle_at(panel.only(place), None, seen).numpy()
             return found
 
         return forecast

@@ -89,6 +89,19 @@ class ForecastState:
         last = [int(own[-1]) if len(own) else 0 for own in cutoffs]
         return self.streamer(panel, values, offsets).run(stream, cutoffs, torch.tensor(last))[1]
 
+    def middle_at(
+        self, panel: Panel, values: CovariateValues | None, seen: Tensor, start: tuple[Stream, Tensor] | None = None
+    ) -> Tensor:
+        """Return the point forecasts (W, C, H) of a panel of one series, in units of its scale.
+
+        Args:
+            seen: (W,) rows of the panel that are seen at each, rising.
+            start: what `own_stream` returned, if the panel begins with the steps that are kept; None: it is read anew.
+        """
+        stream, offset = start or (self.anew(panel), torch.zeros(1, dtype=torch.long))
+        (levels,) = self.forecast_at(panel, values, [seen + offset], stream, offset)
+        return levels[..., self.config.levels.index(0.5)]
+
     def scaled_quantiles(self, X: pd.DataFrame | None) -> Tensor:
         """Return the next forecast at each of the network's levels, (S, C, H, Q), in units of each series' scale.
 
