@@ -9,6 +9,7 @@ from typing import Annotated
 
 from tyro.conf import subcommand
 
+from benchmarks.attack import Attack
 from benchmarks.genomics import Genomics
 from benchmarks.gift_eval import GiftEval
 from benchmarks.harness import Harness
@@ -32,7 +33,8 @@ from benchmarks.training_step import TrainingStep
 from titans_seq.program import run_program
 
 Command = (
-    Annotated[Genomics, subcommand("genomics")]
+    Annotated[Attack, subcommand("attack")]
+    | Annotated[Genomics, subcommand("genomics")]
     | Annotated[GiftEval, subcommand("gift-eval")]
     | Annotated[Harness, subcommand("harness")]
     | Annotated[Keeping, subcommand("keeping")]

@@ -80,7 +80,7 @@ class Counter(
         self.configure(TrainingConfig)
         return self.configure(CountingConfig, backbone=self.configure(BackboneConfig))
 
-    def restore(self, fitted: dict[str, Any], tensors: dict[str, Tensor]) -> Callable[[], CountingNetwork]:
+    def restore(self, fitted: Any, tensors: dict[str, Tensor]) -> Callable[[], CountingNetwork]:
         """Return how the network of a saved model is built."""
         config = self.check()
         return lambda: CountingNetwork(config)

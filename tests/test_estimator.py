@@ -18,6 +18,7 @@ from titans_seq.domains.registry import DOMAINS
 from titans_seq.errors import DataError, ModelError, TrainingError
 from titans_seq.estimator import TitansEstimator
 from titans_seq.memory.config import MemoryOptions
+from titans_seq.stored import Stored
 from titans_seq.training import TrainingConfig
 
 
@@ -45,12 +46,20 @@ class LineConfig:
             raise ValueError(f"width must be positive, not {self.width!r}")
 
 
+class FittedLine(Stored):
+    """What a line learned."""
+
+    inputs: int
+
+
 class Line(TitansEstimator, configs=(LineConfig, TrainingConfig), derived=("hidden",), defaults={"max_epochs": 4}):
     """A line.
 
     Attributes:
         slope_: what was found.
     """
+
+    Fitted = FittedLine
 
     shift: float = 0.5
     """Added to the answers."""
@@ -70,7 +79,7 @@ class Line(TitansEstimator, configs=(LineConfig, TrainingConfig), derived=("hidd
 
     def restore(self, fitted, tensors):
         self.configure(TrainingConfig)
-        config = self.configure(LineConfig, inputs=fitted["inputs"])
+        config = self.configure(LineConfig, inputs=fitted.inputs)
         if tensors["ones"].shape != (2,):
             raise ValueError("no two ones")
         self.inputs_ = config.inputs
@@ -204,11 +213,16 @@ def test_files(tmp_path):
     for damage, message in (
         ({"format_version": 2}, "saved in format 2 by version .* reads format 3 only: train the model again"),
         ({"kind": "Curve"}, "holds a Curve, not a Line"),
-        ({"parameters": {"colour": 1}}, "has no parameter 'colour'"),
+        ({"parameters": {"colour": 1}}, r"parameters\.colour in config\.json: extra inputs are not permitted"),
         ({"parameters": {"width": -1}}, "width must be positive"),
-        ({"fitted": {"inputs": 3}}, "tensors are not those"),
-        ({"fitted": {}}, "damaged or was changed"),
-        ({"training": None}, "damaged or was changed"),
+        (
+            {"parameters": {"max_epochs": []}},
+            r"parameters\.max_epochs in config\.json: input should be a valid integer",
+        ),
+        ({"fitted": {"inputs": 3}}, r"weight is \(1, 2\) float32, the configuration describes \(1, 3\) float32"),
+        ({"fitted": {"inputs": 10**9}}, "the network is larger than allowed"),
+        ({"fitted": {}}, r"fitted\.inputs in config\.json: field required"),
+        ({"training": None}, "training in config.json: input should be an object"),
     ):
         (folder / "config.json").write_text(json.dumps(config | damage))
         with pytest.raises(ModelError, match=message):

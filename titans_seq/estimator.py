@@ -20,7 +20,9 @@ from torch.utils.data import DataLoader
 from titans_seq.docstrings import attribute_docs, insert_arguments
 from titans_seq.errors import DataError
 from titans_seq.saving import build_network, load_folder, save_folder, translate_load_errors
+from titans_seq.stored import Stored, read_section, section_of
 from titans_seq.training import History, LossFunction, TrainingConfig, train
+from titans_seq.training.history import StoredHistory
 
 C = TypeVar("C")
 LAST = ("random_state", "verbose")
@@ -53,6 +55,9 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
 
     parameter_docs: ClassVar[Mapping[str, str]] = {}
     """What each parameter is, by name, in the order of the signature."""
+
+    Fitted: ClassVar[type[Stored]] = Stored
+    """Names and types of what `fitted_config` returns."""
 
     network_: Any
     history_: History
@@ -160,11 +165,12 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
         """
         config, tensors = load_folder(folder, cls.__name__)
         with translate_load_errors(folder):
-            model = cls(**_restore_defaults(cls, config["parameters"]))
+            parameters = read_section(_parameter_section(cls), config, "parameters")
+            model = cls(**{name: getattr(parameters, name) for name in parameters.model_fields_set})
             weights = {n.removeprefix(NETWORK): t for n, t in tensors.items() if n.startswith(NETWORK)}
             others = {name: tensor for name, tensor in tensors.items() if not name.startswith(NETWORK)}
-            model.network_ = build_network(model.restore(config["fitted"], others), weights)
-            model.history_ = History.from_dict(config["training"])
+            model.network_ = build_network(model.restore(read_section(cls.Fitted, config, "fitted"), others), weights)
+            model.history_ = History.from_stored(read_section(StoredHistory, config, "training"))
         return model
 
     def stored_parameters(self) -> dict[str, Any]:
@@ -179,11 +185,11 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the tensors that `fit` learned beside the network's."""
         return {}
 
-    def restore(self, fitted: dict[str, Any], tensors: dict[str, Tensor]) -> Callable[[], nn.Module]:
+    def restore(self, fitted: Any, tensors: dict[str, Tensor]) -> Callable[[], nn.Module]:
         """Set the attributes that `fit` learned; return a function that builds the network, without weights.
 
         Args:
-            fitted: what `fitted_config` returned, from a file: trust nothing.
+            fitted: what `fitted_config` returned, as `Fitted`, from a file: types are right, trust nothing else.
             tensors: what `fitted_tensors` returned, likewise.
 
         Raises:
@@ -192,14 +198,10 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
 
-def _restore_defaults(cls: type[TitansEstimator], stored: dict[str, Any]) -> dict[str, Any]:
-    """Return parameters from JSON, in which a default that is a tuple has become a list."""
-    defaults = cls().get_params(deep=False)
-    found = dict(stored)
-    for name, value in stored.items():
-        if isinstance(defaults.get(name), tuple) and value == list(defaults[name]):
-            found[name] = defaults[name]
-    return found
+def _parameter_section(cls: type[TitansEstimator]) -> type[Stored]:
+    """Return the section of a saved model that holds its parameters, of the types that they are annotated with."""
+    signature = inspect.signature(cls)
+    return section_of(cls.__name__, {name: p.annotation for name, p in signature.parameters.items()})
 
 
 def _add_parameters(

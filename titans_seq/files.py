@@ -3,14 +3,22 @@
 import hashlib
 import json
 import math
-import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from titans_seq.errors import DataError
+
+SUFFIX, RANDOM = ".tmp", 8
+"""End of the name of a working folder, and the random letters before it."""
+LOCK, FRESH, OLD = "lock", "new", "replaced"
+"""What stands in a working folder."""
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -45,15 +53,67 @@ def digest(path: Path) -> str:
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary file to write to, which becomes `path` if all goes well and vanishes if not."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
+    with working_folder(path) as folder:
+        temporary = folder / path.name
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+
+
+@contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill, which takes the place of `path`, or of nothing, if all goes well.
+
+    Between two renames nothing stands at `path`; `mend` puts it back if the process dies there.
+    """
+    with working_folder(path) as folder:
+        fresh = folder / FRESH
+        fresh.mkdir()
+        yield fresh
+        try:
+            if path.exists():
+                path.rename(folder / OLD)
+            fresh.rename(path)
+        except BaseException:
+            if not path.exists() and (folder / OLD).exists():
+                (folder / OLD).rename(path)
+            raise
+
+
+@contextmanager
+def working_folder(path: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside `path`, gone afterwards; what killed processes left of its kind goes as well.
+
+    A lock that dies with its process tells which of them are still at work.
+    """
+    mend(path)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", suffix=SUFFIX, dir=path.parent))
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire()
+            break
+        except FileNotFoundError:  # another process took it for one that was left, before it was locked
+            continue
     try:
-        yield Path(name)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+def mend(path: Path) -> None:
+    """Finish a replacement of `path` that a killed process left between its two renames, and remove what it left."""
+    for left in path.parent.glob(f".{escape(path.name)}-*{SUFFIX}"):
+        if len(left.name) != len(path.name) + RANDOM + len(SUFFIX) + 2:  # of a longer name that begins like this one
+            continue
+        try:
+            with FileLock(left / LOCK, blocking=False):
+                if (left / OLD).exists() and not path.exists():
+                    (left / (FRESH if (left / FRESH).exists() else OLD)).rename(path)
+                shutil.rmtree(left, ignore_errors=True)
+        except (Timeout, OSError):  # at work, gone already, or not ours
+            continue
 
 
 def _plain(value: Any) -> Any:

@@ -2,20 +2,20 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from titans_seq.errors import ModelError, reason
-from titans_seq.files import write_json
+from titans_seq.files import mend, replace_folder, write_json
 from titans_seq.shapes import shapes_only
+from titans_seq.validation import check_stored
 from titans_seq.version import __version__
 
 FORMAT = "titans-seq"
@@ -23,6 +23,10 @@ FORMAT_VERSION = 3
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LARGEST_CONFIG = 64 * 2**20
 """Bytes; a longer config.json is refused unread."""
+
+LARGER, SPARE = 4, 2**18
+"""While a network is described without values, its tensors may have this many times the elements of the saved ones, and
+this many more: buffers, and steps on the way to a parameter."""
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -43,42 +47,19 @@ def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, "version": __version__}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise ModelError(f"cannot write {folder}: {error.strerror}") from error
-    try:
-        fresh.chmod(0o755)
-        write_json(fresh / CONFIG, header | config)
-        save_file(copy_tensors(tensors.items()), fresh / WEIGHTS)
-        (fresh / WEIGHTS).chmod(0o644)
-        if folder.exists():
-            _exchange(fresh, folder)
-        else:
-            fresh.rename(folder)
+        with replace_folder(folder) as fresh:
+            fresh.chmod(0o755)
+            write_json(fresh / CONFIG, header | config)
+            save_file(copy_tensors(tensors.items()), fresh / WEIGHTS)
+            (fresh / WEIGHTS).chmod(0o644)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot write {folder}: {error}") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        raise ModelError(f"cannot write {folder}: {getattr(error, 'strerror', None) or error}") from error
     return folder
 
 
 def copy_tensors(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
     """Return named tensors as safetensors needs them: contiguous, on the processor, none sharing memory."""
     return {name: t.detach().cpu().contiguous().clone() for name, t in tensors}
-
-
-def _exchange(fresh: Path, folder: Path) -> None:
-    """Put `fresh` in the place of `folder`; whatever happens, one of the two stands there afterwards."""
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        folder.rename(old / "replaced")
-        fresh.rename(folder)
-    except BaseException:
-        if not folder.exists() and (old / "replaced").exists():
-            (old / "replaced").rename(folder)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def load_folder(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -112,15 +93,29 @@ def build_network(build: Callable[[], N], weights: dict[str, Tensor]) -> N:
     """Return the network of `build` with these tensors, in evaluation mode; nothing is allocated before they fit.
 
     Raises:
-        ValueError: names, shapes or dtypes are not those of the network.
+        ValueError: names, shapes or dtypes are not those of the network, or values are none.
     """
-    with shapes_only():
-        network = build()
-    expected = {name: (t.shape, t.dtype) for name, t in network.state_dict().items()}
-    if {name: (t.shape, t.dtype) for name, t in weights.items()} != expected:
-        raise ValueError("its tensors are not those of the network that it describes")
+    try:
+        with shapes_only(LARGER * sum(t.numel() for t in weights.values()) + SPARE):
+            network = build()
+    except ValueError as error:
+        raise ValueError(f"{CONFIG} and {WEIGHTS} do not fit together: {error}") from error
+    expected = {name: (tuple(t.shape), t.dtype) for name, t in network.state_dict().items()}
+    found = {name: (tuple(t.shape), t.dtype) for name, t in weights.items()}
+    if found != expected:
+        name = next(n for n in sorted(expected.keys() | found.keys()) if found.get(n) != expected.get(n))
+        raise ValueError(
+            f"{CONFIG} and {WEIGHTS} do not fit together: {name} is {_kind(found.get(name))}, the configuration "
+            f"describes {_kind(expected.get(name))}"
+        )
+    check_stored(weights)
     network.load_state_dict(weights, assign=True)
     return network.eval()
+
+
+def _kind(tensor: tuple[tuple[int, ...], torch.dtype] | None) -> str:
+    """Return shape and dtype of a tensor in words."""
+    return "not there" if tensor is None else f"{tensor[0]} {str(tensor[1]).removeprefix('torch.')}"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -130,6 +125,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         ModelError: there is no model, it is damaged, or of another format.
     """
     path = folder / CONFIG
+    if not folder.exists():
+        mend(folder)
     try:
         if path.stat().st_size > LARGEST_CONFIG:
             raise ModelError(f"{path} is too large to be a model's configuration")

@@ -18,6 +18,7 @@ from titans_seq.memory import MemoryConfig, NeuralMemory
 from titans_seq.saving import copy_tensors
 from titans_seq.shapes import shapes_only
 from titans_seq.state import State, check_state, template
+from titans_seq.validation import check_stored
 
 FORMAT, VERSION = "titans-seq-state", "2"
 Config = MemoryConfig | BackboneConfig
@@ -63,6 +64,9 @@ def load_state(path: str | os.PathLike[str], config: Config) -> Any:
     if {name for name, _ in empty.named_tensors()} != set(tensors):
         raise ModelError(f"{path} is damaged: it does not hold the tensors of its configuration")
     try:
+        if len({t.dtype for t in tensors.values() if t.is_floating_point()}) > 1:
+            raise ValueError("its tensors are of several precisions")
+        check_stored(tensors)
         state = empty.replace_tensors([_same_kind(tensors[name], like) for name, like in empty.named_tensors()])
         check_state(state, template(empty), None)
         state.check_counters()

@@ -3,11 +3,16 @@
 Axes: B batch, T tokens.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from titans_seq.errors import DataError, NonFiniteError
+
+LARGEST = 1e18
+"""Magnitude at the most of a value in a saved network or state: its square is still a float32."""
 
 
 def check_whole(least: int, **values: object) -> None:
@@ -15,6 +20,19 @@ def check_whole(least: int, **values: object) -> None:
     for name, value in values.items():
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value < 2**63:
             raise DataError(f"{name} must be a whole number of at least {least}, not {value!r}")
+
+
+def check_stored(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless all values of stored tensors are finite and within `LARGEST`; it names the tensor."""
+    for name, tensor in tensors.items():
+        if not bool((tensor.abs() <= LARGEST).all()):
+            raise ValueError(f"{name} holds NaN, infinite or huge values")
+
+
+def check_answer(answer: Tensor, what: str) -> None:
+    """Raise NonFiniteError unless all values are finite; `what` says what they are, in the plural."""
+    if not bool(torch.isfinite(answer).all()):
+        raise NonFiniteError(f"{what} are not finite: the model is damaged, or the input too large for {answer.dtype}")
 
 
 def check_sequence(x: Tensor, dim: int, mask: Tensor | None) -> None:

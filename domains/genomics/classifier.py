@@ -2,11 +2,12 @@
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from sklearn.base import ClassifierMixin
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils.class_weight import compute_class_weight
@@ -17,20 +18,30 @@ from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.genomics.alphabet import Ambiguous, Rows
 from titans_seq.domains.genomics.encoder import encode_sequences
 from titans_seq.domains.genomics.fitting import (
+    MAX_LETTERS,
     Examples,
     check_lengths,
     classification_loss,
     predict_logits,
     training_loaders,
 )
-from titans_seq.domains.genomics.labels import check_labels, classes_from_dict, classes_to_dict
+from titans_seq.domains.genomics.labels import StoredClasses, check_labels, classes_from_stored, classes_to_dict
 from titans_seq.domains.genomics.network import DNAConfig, DNANetwork
 from titans_seq.errors import DataError, TitansSeqWarning, reason
 from titans_seq.estimator import TitansEstimator
+from titans_seq.stored import Stored
 from titans_seq.training import TrainingConfig, temporary_seed
 
+Length = Annotated[int, Field(ge=1, le=MAX_LETTERS)]
 PLAIN = ("convolution", "none")
 """Values of `variant` that put a plain layer, or nothing, where the backbone stands."""
+
+
+class FittedDNA(Stored):
+    """What `TitansDNAClassifier.fit` learned beside the network, in a saved model."""
+
+    classes: StoredClasses
+    lengths: tuple[Length, Length, Length]
 
 
 class TitansDNAClassifier(
@@ -71,6 +82,8 @@ class TitansDNAClassifier(
         >>> model.predict_proba(["GGCCGGCCGGCC", "ATTATTATTATT"]).shape
         (2, 2)
     """
+
+    Fitted = FittedDNA
 
     classes_: NDArray[Any]
     network_: DNANetwork
@@ -184,11 +197,10 @@ class TitansDNAClassifier(
         """Return classes and lengths as plain values."""
         return {"classes": classes_to_dict(self.classes_), "lengths": list(self.lengths_)}
 
-    def restore(self, fitted: dict[str, Any], tensors: dict[str, Tensor]) -> Callable[[], DNANetwork]:
+    def restore(self, fitted: FittedDNA, tensors: dict[str, Tensor]) -> Callable[[], DNANetwork]:
         """Set classes and lengths; see `TitansEstimator.restore`."""
-        self.classes_ = classes_from_dict(fitted["classes"])
-        shortest, median, longest = (int(n) for n in fitted["lengths"])
-        self.lengths_ = shortest, median, longest
+        self.classes_ = classes_from_stored(fitted.classes)
+        self.lengths_ = fitted.lengths
         config = self.check(len(self.classes_))
         return lambda: DNANetwork(config)
 

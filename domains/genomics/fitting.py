@@ -17,6 +17,7 @@ from titans_seq.domains.genomics.alphabet import Rows
 from titans_seq.domains.genomics.encoder import pad_rows
 from titans_seq.errors import DataError
 from titans_seq.training import History, LossFunction, TrainingConfig, train
+from titans_seq.validation import check_answer
 
 BATCH_LETTERS = 131_072
 """Letters of a batch at the most, where no gradients are needed; padding included."""
@@ -111,7 +112,9 @@ def predict_logits(network: nn.Module, rows: Rows) -> NDArray[np.float32]:
         for batch in batch_slices(lengths[order]):
             codes = pad_rows([rows[i] for i in order[batch]])
             parts.append(network(torch.from_numpy(codes)))
-    out: NDArray[np.float32] = torch.cat(parts).numpy()
+    found = torch.cat(parts)
+    check_answer(found, "the logits")
+    out: NDArray[np.float32] = found.numpy()
     return out[np.argsort(order, kind="stable")]
 
 

@@ -1,6 +1,6 @@
 """Classes as users give them: checked, and as plain values in a saved model."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +8,17 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from titans_seq.errors import DataError, reason
+from titans_seq.stored import Stored
 
 KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float", "U": "str"}
 """NumPy's kind of dtype -> what the classes are in a saved model."""
+
+
+class StoredClasses(Stored):
+    """Classes in a saved model."""
+
+    kind: Literal["bool", "int", "float", "str"]
+    values: list[bool | int | float | str]
 
 
 def check_labels(y: Any, count: int) -> NDArray[Any]:
@@ -55,11 +63,11 @@ def classes_to_dict(classes: NDArray[Any]) -> dict[str, Any]:
     return {"kind": KINDS[classes.dtype.kind], "values": classes.tolist()}
 
 
-def classes_from_dict(stored: dict[str, Any]) -> NDArray[Any]:
+def classes_from_stored(stored: StoredClasses) -> NDArray[Any]:
     """Return the classes (K,) that `classes_to_dict` described; raise ValueError if it is not that."""
-    kind, values = stored["kind"], stored["values"]
+    kind, values = stored.kind, stored.values
     known = {"bool": bool, "int": int, "float": float, "str": str}
-    if not isinstance(values, list) or len(values) < 2 or any(type(v) is not known[kind] for v in values):
+    if len(values) < 2 or any(type(v) is not known[kind] for v in values):
         raise ValueError(f"its classes are not at least 2 values of kind {kind}")
     classes = np.array(values)
     if len(set(values)) != len(values) or (np.sort(classes) != classes).any():

@@ -20,6 +20,8 @@ from titans_seq.dropout import Dropout
 Strand = Literal["both", "given"]
 Mixer = Literal["backbone", "convolution", "none"]
 MAX_KMER_SIZE = 8
+LARGEST = 2**20
+"""Any size at the most; configurations may come from a file."""
 SECTION_WIDTH, SECTION_HIDDEN = 8, 128
 """Features of a place along the sequence, and of the layer behind all places."""
 FLOOR = -1e4
@@ -80,8 +82,8 @@ class DNAConfig:
         }
         for name, least in sizes.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST:
+                raise ValueError(f"{name} must be a whole number from {least} to {LARGEST}, not {value!r}")
         if self.kmer_size > MAX_KMER_SIZE:
             raise ValueError(f"kmer_size must be at most {MAX_KMER_SIZE}, not {self.kmer_size}")
         for name in ("letter_dropout", "dropout"):

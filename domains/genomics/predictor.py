@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from titans_seq.domains.genomics.classifier import TitansDNAClassifier
 from titans_seq.domains.genomics.records import read_sequences
 from titans_seq.domains.predictor import Predictor, read_column
+from titans_seq.errors import DataError
+
+KNOWN = "ACGTUacgtu"
+"""Letters that say something."""
 
 
 class ClassPredictor(Predictor):
@@ -29,6 +33,10 @@ class ClassPredictor(Predictor):
 
     def predict(self, question: Any) -> pd.DataFrame:
         """Return a row per sequence: its name if it has one, the predicted class, and each class's probability."""
+        for row, letters in enumerate(question["sequence"]):
+            if isinstance(letters, str) and letters and not any(base in letters for base in KNOWN):
+                name = question["name"].iloc[row] if "name" in question else row + 1
+                raise DataError(f"sequence {name} says nothing: none of its letters is A, C, G or T")
         probabilities = self.model.predict_proba(question["sequence"].tolist())
         names: pd.DataFrame = question.drop(columns="sequence").reset_index(drop=True)
         return names.join(prediction_columns(self.model.classes_, probabilities))

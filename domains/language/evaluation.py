@@ -10,6 +10,7 @@ from torch import Tensor
 
 from titans_seq.domains.language.network import LanguageNetwork
 from titans_seq.domains.language.segments import next_token_loss
+from titans_seq.validation import check_answer
 
 PIECE = 2048
 """Tokens of one call along a stream."""
@@ -28,7 +29,9 @@ def stream_losses(network: LanguageNetwork, tokens: Iterable[Tensor]) -> Iterato
         for start in range(0, len(part) - 1, PIECE):
             piece = part[start : start + PIECE + 1].unsqueeze(0)
             logits, state = network(piece[:, :-1], state)
-            yield next_token_loss(logits, piece[:, 1:])[0]
+            losses = next_token_loss(logits, piece[:, 1:])[0]
+            check_answer(losses, "the losses")
+            yield losses
         last = part[-1:]
 
 

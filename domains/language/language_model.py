@@ -26,11 +26,18 @@ from titans_seq.domains.language.text import Text, pieces, read_text
 from titans_seq.domains.language.vocabulary import Vocabulary, utf8
 from titans_seq.errors import DataError
 from titans_seq.estimator import TitansEstimator
+from titans_seq.stored import Stored
 from titans_seq.training import TrainingConfig, temporary_seed
 from titans_seq.validation import check_whole
 
 RESTART = 1 / 16
 """Chance per batch that a row that reads on goes elsewhere and begins anew: it reads 16 segments on average."""
+
+
+class FittedLM(Stored):
+    """What `TitansLM.fit` learned beside the network, in a saved model."""
+
+    symbols: str | None
 
 
 class TitansLM(
@@ -67,6 +74,8 @@ class TitansLM(
         Traceback (most recent call last):
         titans_seq.errors.DataError: max_new_tokens must be a whole number of at least 1, not 0
     """
+
+    Fitted = FittedLM
 
     vocabulary_: Vocabulary
     network_: LanguageNetwork
@@ -230,10 +239,10 @@ class TitansLM(
         """Return the symbols of the vocabulary."""
         return {"symbols": self.vocabulary_.symbols}
 
-    def restore(self, fitted: dict[str, Any], tensors: dict[str, Tensor]) -> Callable[[], LanguageNetwork]:
+    def restore(self, fitted: FittedLM, tensors: dict[str, Tensor]) -> Callable[[], LanguageNetwork]:
         """Set the vocabulary; see `TitansEstimator.restore`."""
         backbone = self.check()
-        self.vocabulary_ = Vocabulary.from_symbols(fitted["symbols"], self.vocabulary)
+        self.vocabulary_ = Vocabulary.from_symbols(fitted.symbols, self.vocabulary)
         config = LanguageConfig(vocabulary=self.vocabulary_.size, backbone=backbone)
         return lambda: LanguageNetwork(config)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from titans_seq.errors import DataError
-from titans_seq.validation import check_whole
+from titans_seq.validation import check_answer, check_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,8 @@ class Sampler:
         self.generator = torch.Generator().manual_seed(int(sampling.seed))
 
     def __call__(self, logits: Tensor) -> int:
-        """Return a token of logits (V,)."""
+        """Return a token of logits (V,); raise NonFiniteError if they are none."""
+        check_answer(logits, "the logits")
         if self.sampling.temperature == 0:
             return int(logits.argmax())
         return int(torch.multinomial(probabilities(logits, self.sampling), 1, generator=self.generator))

@@ -78,6 +78,8 @@ class TitansForecaster(
         (7, 2)
     """
 
+    Fitted = storage.FittedForecaster
+
     network_: ForecastNetwork
     panel_: Panel
     offsets_: Tensor
@@ -359,7 +361,7 @@ class TitansForecaster(
         """Return the ends of the series, their scale, and the calibration."""
         return storage.to_tensors(self._state())
 
-    def restore(self, fitted: dict[str, Any], tensors: dict[str, Tensor]) -> Callable[[], ForecastNetwork]:
+    def restore(self, fitted: storage.FittedForecaster, tensors: dict[str, Tensor]) -> Callable[[], ForecastNetwork]:
         """Set the fitted attributes; see `TitansEstimator.restore`."""
         config, attributes = storage.from_saved(self.check(), fitted, tensors)
         for name, value in attributes.items():

@@ -28,6 +28,7 @@ from titans_seq.domains.timeseries.prepare import Scaling, to_tensors
 from titans_seq.domains.timeseries.reading import Reader
 from titans_seq.domains.timeseries.stream import Stream, Streamer
 from titans_seq.domains.timeseries.tokens import Table
+from titans_seq.validation import check_answer
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,15 @@ class ForecastState:
         return torch.cat(found)
 
     def quantiles(self, X: pd.DataFrame | None) -> Tensor:
-        """Return the next forecast at each of the network's levels in the units of the data, (S, H, C, Q)."""
+        """Return the next forecast at each of the network's levels in the units of the data, (S, H, C, Q).
+
+        Raises:
+            NonFiniteError: a value is beyond float32.
+        """
         scale, mean = self.scaling.scale[..., None, None], self.scaling.mean[..., None, None]
-        return (self.scaled_quantiles(X) * scale + mean).transpose(1, 2)
+        found = (self.scaled_quantiles(X) * scale + mean).transpose(1, 2)
+        check_answer(found, "the forecasts")
+        return found
 
     def forecast(self, X: pd.DataFrame | None) -> Tensor:
         """Return the point forecast in the units of the data, (S, H, C)."""

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from titans_seq.domains.timeseries.forecaster import TitansForecaster
 from titans_seq.domains.timeseries.observe import align_to_grid
 from titans_seq.domains.timeseries.panel import ID, TIME, Series
 from titans_seq.domains.timeseries.table import read_table, shape_table
-from titans_seq.errors import TitansSeqWarning
+from titans_seq.errors import DataError, TitansSeqWarning
 
 
 class ForecastPredictor(Predictor):
@@ -42,10 +43,12 @@ class ForecastPredictor(Predictor):
         known = self.model.panel_
         given = {s.name: s for s in align_to_grid(known, question).series}
         model = copy.copy(self.model)
+        silent: dict[str, list[int]] = {}
         new = [_rows_behind(s, given[s.name]) for s in known.series if s.name in given]
         if all(series is not None for series in new):
             model.observe_rows(replace(known, series=[s for s in new if s is not None and len(s.index)]))
         else:
+            silent = _silent_channels(given.values(), known.channels)
             shortest = min(len(s.index) for s in given.values())
             if shortest < self.model.look_back:
                 warnings.warn(
@@ -56,6 +59,9 @@ class ForecastPredictor(Predictor):
                 )
             model.observe_panel(replace(known, series=[given.get(s.name, s) for s in known.series]))
         forecast = model.predict()
+        for name, channels in silent.items():  # nothing is known of them
+            rows = forecast[ID] == name if known.layout == "long" else slice(None)
+            forecast.loc[rows, [known.channels[c] for c in channels]] = np.nan
         if known.layout == "wide":
             return forecast.reset_index(names=self._time_column or TIME)
         return forecast[forecast[ID].isin(list(given))].reset_index(drop=True)
@@ -86,6 +92,23 @@ class ForecastPredictor(Predictor):
             stamps = frame[TIME].dt
             return frame.assign(**{TIME: stamps.tz_convert(zone)}) if zone and stamps.tz else frame
         return frame.tz_convert(zone) if zone and frame.index.tz else frame  # type: ignore[attr-defined]
+
+
+def _silent_channels(given: Iterable[Series], channels: list[str]) -> dict[str, list[int]]:
+    """Return the channels of each series that have no value at all, where there are any, with a warning.
+
+    Raises:
+        DataError: a series has no value in any.
+    """
+    found = {s.name: np.flatnonzero(np.isnan(s.values).all(0)).tolist() for s in given}
+    for name, silent in found.items():
+        label = f"the history of series {name!r}" if len(found) > 1 else "the history"
+        if len(silent) == len(channels):
+            raise DataError(f"{label} holds no value: there is nothing to forecast from")
+        if silent:
+            names = ", ".join(channels[c] for c in silent[:20])
+            warnings.warn(f"{label} holds no value of {names}: no forecast of that", TitansSeqWarning, stacklevel=3)
+    return {name: silent for name, silent in found.items() if silent}
 
 
 def _rows_behind(known: Series, given: Series) -> Series | None:

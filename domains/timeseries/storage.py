@@ -5,11 +5,12 @@ Axes: S series, C channels, T steps kept, G groups, L look-back, H horizon, K co
 
 import math
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import torch
 from pandas.tseries.frequencies import to_offset
+from pydantic import Field
 from torch import Tensor
 
 from titans_seq.backbone import BackboneState, TitansBackbone
@@ -25,10 +26,46 @@ from titans_seq.domains.timeseries.stream import Stream
 from titans_seq.domains.timeseries.tokens import pad_front
 from titans_seq.shapes import shapes_only
 from titans_seq.state import check_state, template
+from titans_seq.stored import Stored
+from titans_seq.validation import check_stored
 
+Count = Annotated[int, Field(ge=0)]
 BACKBONE = "stream."
 """Prefix of the backbone's state among the tensors."""
+MAY_MISS = ("past", "covariates", "calibration")
+"""Tensors whose NaN are missing values."""
 MOMENTS = ("gram", "cross", "count")
+
+
+class StoredSeries(Stored):
+    """The end of a series in a saved model."""
+
+    name: str
+    last: str
+    steps: int
+
+
+class StoredCovariates(Stored):
+    """Names of the covariates in a saved model."""
+
+    past: tuple[str, ...]
+    future: tuple[str, ...]
+
+
+class FittedForecaster(Stored):
+    """What `TitansForecaster.fit` learned beside tensors, in a saved model."""
+
+    channels: list[str]
+    layout: Literal["wide", "long"]
+    freq: str
+    index_name: str | int | None
+    timezone: str | None
+    series: list[StoredSeries]
+    calendar: tuple[str, ...]
+    patch: int
+    linear: dict[str, bool | int | float | str | None]
+    written: Count
+    covariates: StoredCovariates | None = None
 
 
 def to_config(state: ForecastState) -> dict[str, Any]:
@@ -77,7 +114,7 @@ def to_tensors(state: ForecastState) -> dict[str, Tensor]:
 
 
 def from_saved(
-    config: ForecastConfig, fitted: dict[str, Any], tensors: dict[str, Tensor]
+    config: ForecastConfig, fitted: FittedForecaster, tensors: dict[str, Tensor]
 ) -> tuple[ForecastConfig, dict[str, Any]]:
     """Return the configuration of the network and the attributes of the forecaster that was saved.
 
@@ -92,23 +129,25 @@ def from_saved(
     for name, tensor in tensors.items():
         if name in whole and tensor.dtype != torch.int64:
             raise ValueError(f"{name} holds no whole numbers")
-        if name not in whole and not name.startswith(BACKBONE) and tensor.dtype != torch.float32:
+        is_counter = name in whole or (name.startswith(BACKBONE) and tensor.dtype == torch.int64)
+        if not is_counter and tensor.dtype != torch.float32:
             raise ValueError(f"{name} is not float32")
+        if bool((torch.isinf(tensor) if name in MAY_MISS else ~torch.isfinite(tensor)).any()):
+            raise ValueError(f"{name} holds {'' if name in MAY_MISS else 'NaN or '}infinite values")
     covariates, values = _read_covariates(fitted, tensors)
-    calendar = tuple(fitted["calendar"])
+    calendar = fitted.calendar
     unknown = [name for name in calendar if name not in CALENDAR]
     if unknown:
         raise ValueError(f"unknown calendar features: {', '.join(map(str, unknown))}")
     panel = _read_panel(fitted, tensors["past"])
-    linear = dict(fitted["linear"])
-    linear["penalty"] = math.inf if linear["penalty"] is None else linear["penalty"]
-    rules = LinearConfig(**linear)
+    linear: dict[str, Any] = dict(fitted.linear)
+    rules = LinearConfig(**linear | {"penalty": math.inf if linear["penalty"] is None else linear["penalty"]})
     if (rules.horizon, config.context or rules.context) != (config.horizon, rules.context):
         raise ValueError("the linear memory is of another horizon or look-back")
     config = replace(
         config,
         context=rules.context,
-        patch=fitted["patch"],
+        patch=fitted.patch,
         channels=len(panel.channels),
         past_features=0 if covariates is None else len(covariates.past),
         future_features=0 if covariates is None else len(covariates.future),
@@ -119,6 +158,8 @@ def from_saved(
     scaling = Scaling(tensors["mean"], tensors["scale"])
     if scaling.mean.shape != expected or scaling.scale.shape != expected:
         raise ValueError(f"the scaling is {tuple(scaling.mean.shape)}, expected {expected}")
+    if bool((scaling.scale <= 0).any()):
+        raise ValueError("a scale is not positive")
     calibration = None
     if "calibration" in tensors:
         calibration = Calibration(tensors["calibration"], config.levels)
@@ -143,7 +184,7 @@ def from_saved(
 def _read_stream(
     config: ForecastConfig,
     rules: LinearConfig,
-    fitted: dict[str, Any],
+    fitted: FittedForecaster,
     tensors: dict[str, Tensor],
     expected: tuple[int, int],
 ) -> Stream:
@@ -159,11 +200,14 @@ def _read_stream(
     for name in MOMENTS:
         if getattr(moments, name).shape != getattr(like, name).shape:
             raise ValueError(f"the linear memory's {name} is {tuple(getattr(moments, name).shape)}")
-    if tensors["tokens"].shape != (series,) or bool((tensors["tokens"] < 0).any()):
-        raise ValueError("tokens are not one whole number for each series")
+    seen = tensors["offsets"] + torch.tensor([s.steps for s in fitted.series])
+    whole = torch.div(seen - 1, fitted.patch, rounding_mode="floor")
+    if not torch.equal(tensors["tokens"], whole) or fitted.written > int(seen.max()):
+        raise ValueError("the tokens read are not those of the steps known")
     backbone = None
     found = {n.removeprefix(BACKBONE): t for n, t in tensors.items() if n.startswith(BACKBONE)}
     if found:
+        check_stored(found)
         with shapes_only():
             state = TitansBackbone(config.backbone).initial_state(1)
             expected_shapes = template(state)
@@ -175,36 +219,37 @@ def _read_stream(
         check_state(backbone, expected_shapes, series * channels)
         backbone.check_counters()
     linear = LinearMemory(rules, moments)
-    return Stream(backbone, tensors["tokens"], linear, int(fitted["written"]), tensors["weights"])
+    return Stream(backbone, tensors["tokens"], linear, fitted.written, tensors["weights"])
 
 
-def _read_panel(fitted: dict[str, Any], past: Tensor) -> Panel:
+def _read_panel(fitted: FittedForecaster, past: Tensor) -> Panel:
     """Return the ends of the series of a saved model, past (S, T, C), with their stamps."""
-    freq = to_offset(str(fitted["freq"]))
-    names, channels = [s["name"] for s in fitted["series"]], list(fitted["channels"])
+    freq, channels = to_offset(fitted.freq), fitted.channels
+    names = [s.name for s in fitted.series]
+    if not names or len(set(names)) != len(names) or not channels or len(set(channels)) != len(channels):
+        raise ValueError("the names of series or channels are not distinct")
     if past.ndim != 3 or (past.shape[0], past.shape[2]) != (len(names), len(channels)):
         raise ValueError(
             f"the history is {tuple(past.shape)}, expected {len(names)} series of {len(channels)} channels"
         )
     ends = []
-    for stored, values in zip(fitted["series"], past.numpy(), strict=True):
-        steps = int(stored["steps"])
-        if not 1 <= steps <= len(values):
-            raise ValueError(f"series {stored['name']!r} has {steps} steps of {len(values)}")
-        last = pd.Timestamp(stored["last"]).tz_convert(fitted["timezone"]) if fitted["timezone"] else stored["last"]
-        index = pd.date_range(end=last, periods=steps, freq=freq, name=fitted["index_name"])
-        ends.append(Series(stored["name"], index, values[-steps:]))
-    return Panel(ends, channels, freq, "long" if fitted["layout"] == "long" else "wide")
+    for stored, values in zip(fitted.series, past.numpy(), strict=True):
+        if not 1 <= stored.steps <= len(values):
+            raise ValueError(f"series {stored.name!r} has {stored.steps} steps of {len(values)}")
+        last = pd.Timestamp(stored.last)
+        if fitted.timezone is not None:
+            last = last.tz_convert(fitted.timezone)
+        index = pd.date_range(end=last, periods=stored.steps, freq=freq, name=fitted.index_name)
+        ends.append(Series(stored.name, index, values[-stored.steps :]))
+    return Panel(ends, channels, freq, fitted.layout)
 
 
-def _read_covariates(fitted: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Covariates | None, CovariateValues]:
+def _read_covariates(fitted: FittedForecaster, tensors: dict[str, Tensor]) -> tuple[Covariates | None, CovariateValues]:
     """Return the covariates of a saved model, and their values at the ends of the series."""
-    if "covariates" not in fitted:
+    if fitted.covariates is None:
         return None, []
-    parts = {part: tuple(fitted["covariates"][part]) for part in ("past", "future")}
-    if not all(isinstance(name, str) for names in parts.values() for name in names):
-        raise ValueError("the covariates' names are not text")
-    covariates = Covariates(**parts, scaling=Scaling(tensors["covariate_mean"], tensors["covariate_scale"]))
+    past, future = fitted.covariates.past, fitted.covariates.future
+    covariates = Covariates(past, future, Scaling(tensors["covariate_mean"], tensors["covariate_scale"]))
     values, size = tensors["covariates"], len(covariates.names)
     if (
         values.ndim != 3
@@ -212,5 +257,5 @@ def _read_covariates(fitted: dict[str, Any], tensors: dict[str, Tensor]) -> tupl
         or any(t.shape != (1, size) for t in (covariates.scaling.mean, covariates.scaling.scale))
     ):
         raise ValueError(f"the covariates are {tuple(values.shape)}, expected {size} of them")
-    steps = [int(s["steps"]) for s in fitted["series"]]
+    steps = [s.steps for s in fitted.series]
     return covariates, [own[-n:] for own, n in zip(values.numpy(), steps, strict=True)]

@@ -57,7 +57,7 @@ class PrefixedMemory(nn.Module):
 
     def initial_state(self, batch: int, like: Tensor) -> MemoryState:
         """Return the state before the first token; the persistent tokens have been read."""
-        if self.persistent is None:
+        if self.persistent is None or like.is_meta:  # of shapes alone there is nothing to read
             return self.memory.initial_state(batch, like)
         return self.memory.step(self.persistent.to(like).expand(batch, -1, -1))[1]
 

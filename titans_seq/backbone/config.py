@@ -9,6 +9,9 @@ from titans_seq.validation import check_whole
 MOST_LAYERS = 1000
 """Blocks at the most; configurations may come from a file."""
 
+LARGEST_WINDOW = 16_384
+"""Tokens of a window at the most: every row of a stream has room for them."""
+
 Variant = Literal["lmm", "mac", "mag", "mal", "attention"]
 
 
@@ -59,6 +62,8 @@ class BackboneConfig(MemoryOptions):
             raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, not {self.variant!r}")
         if self.window is not None:
             check_whole(1, window=self.window)
+            if self.window > LARGEST_WINDOW:
+                raise ValueError(f"window must be at most {LARGEST_WINDOW} or None, not {self.window}")
         if self.variant == "mac" and (self.window is None or self.window % self.chunk_size):
             raise ValueError(
                 f"mac needs a window that is a multiple of chunk_size {self.chunk_size}, not {self.window!r}"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from titans_seq.backbone.block import Block
@@ -13,6 +14,7 @@ from titans_seq.backbone.mal import MALBlock
 from titans_seq.backbone.transformer import AttentionBlock
 from titans_seq.norm import RMSNorm
 from titans_seq.ragged import compact, gather, scatter
+from titans_seq.shapes import shapes_only
 from titans_seq.state import State, check_state, template
 from titans_seq.validation import check_sequence
 
@@ -50,11 +52,14 @@ class TitansBackbone(nn.Module):
         self.config = config
         self.blocks: list[Block] = nn.ModuleList(BLOCKS[config.variant](config) for _ in range(config.layers))  # type: ignore[assignment]
         self.norm = RMSNorm(config.dim)
-        self._template = template(self.initial_state(1))
+        with shapes_only():
+            self._template = template(self._initial_state(1, torch.empty(0)))
 
     def initial_state(self, batch: int) -> BackboneState:
         """Return the state before the first token of each of `batch` rows."""
-        like = self.norm.weight
+        return self._initial_state(batch, self.norm.weight)
+
+    def _initial_state(self, batch: int, like: Tensor) -> BackboneState:
         return BackboneState([block.initial_state(batch, like) for block in self.blocks])
 
     def forward(

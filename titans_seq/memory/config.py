@@ -9,6 +9,8 @@ ActivationName = Literal["silu", "gelu"]
 ForgetTo = Literal["initial", "zero"]
 LONGEST = 1e9
 """Half-life at the most, tokens."""
+LARGEST_CHUNK = 4096
+"""Tokens of a chunk at the most: reading one takes a matrix of its square for each head."""
 DEEPEST = 64
 """Layers of a memory at the most; configurations may come from a file."""
 
@@ -94,6 +96,8 @@ class MemoryOptions:
     def check_options(self, depth: int) -> None:
         """Raise ValueError unless the switches go together in a memory of this depth."""
         check_whole(1, chunk_size=self.chunk_size, conv_kernel=self.conv_kernel)
+        if self.chunk_size > LARGEST_CHUNK:
+            raise ValueError(f"chunk_size must be at most {LARGEST_CHUNK}, not {self.chunk_size}")
         if self.forget_to not in ("initial", "zero"):
             raise ValueError(f"forget_to must be initial or zero, not {self.forget_to!r}")
         if not 0 < self.max_step <= 1:

@@ -6,6 +6,17 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from titans_seq.stored import Stored
+
+
+class StoredHistory(Stored):
+    """A history in a saved model; losses that are not finite are null."""
+
+    train_loss: list[float | None]
+    validation_loss: list[float | None]
+    start: float | None = None
+    seconds: float
+
 
 @dataclass
 class History:
@@ -43,6 +54,9 @@ class History:
         return losses | {"start": self.start, "seconds": self.seconds}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_stored(cls, stored: StoredHistory) -> Self:
         """Return the history that `to_dict` described."""
-        return cls(values["train_loss"], values["validation_loss"], values.get("start"), values["seconds"])
+        train, validation = (
+            [math.nan if x is None else x for x in losses] for losses in (stored.train_loss, stored.validation_loss)
+        )
+        return cls(train, validation, stored.start, stored.seconds)

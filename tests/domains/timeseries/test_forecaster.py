@@ -199,7 +199,7 @@ def test_numpy_values_are_values(waves, tmp_path):
     model.save(tmp_path / "model")
     loaded = TitansForecaster.load(tmp_path / "model")
     pd.testing.assert_frame_equal(loaded.predict_quantiles(0.5), model.predict_quantiles(0.5), check_exact=True)
-    assert loaded.quantiles == [0.2, 0.9]
+    assert loaded.quantiles == (0.2, 0.9)
 
 
 def test_tensors_of_another_type_are_refused(fitted, tmp_path):

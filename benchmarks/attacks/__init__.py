@@ -1,0 +1,1 @@
+"""Attacks on what strangers hand in: hostile models, states, inputs and moments of death."""
