@@ -1,21 +1,27 @@
 """Where commands write: output folders and files, and tables on the terminal."""
 
+import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from titans_seq.errors import DataError
 
+LEAST_ROOM = 100_000_000
+"""Bytes that must be free where results go: models are a few megabytes, and written beside the ones they replace."""
+
 
 def claim_folder(folder: Path, files: Collection[str], force: bool) -> None:
     """Make sure that results can be written, before any work is done.
 
     Raises:
-        DataError: earlier results stand there and `force` is off, or the folder cannot be written.
+        DataError: earlier results stand there and `force` is off, the folder cannot be written, or there is no room.
     """
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file, a folder is needed")
@@ -31,8 +37,32 @@ def claim_folder(folder: Path, files: Collection[str], force: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        free = shutil.disk_usage(folder).free
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error.strerror}") from error
+    if free < LEAST_ROOM:
+        raise DataError(f"{free / 1e6:.0f} MB are free where {folder} is, at least {LEAST_ROOM / 1e6:.0f} are needed")
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes of ours from writing results to a folder, until this one is done or dead.
+
+    Raises:
+        DataError: another one is at work there.
+    """
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(f"another process writes to {folder}: choose another --output, or wait for it") from None
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: nobody can be waiting for it
+        lock.release()
 
 
 def claim_file(path: Path, force: bool, source: Path | None = None) -> None:

@@ -11,7 +11,7 @@ from titans_seq.errors import DataError
 from titans_seq.files import write_json
 from titans_seq.pipelines.log import fit_and_log, log_results, log_scores, run_parameters
 from titans_seq.pipelines.options import ResultOptions, TrackingOption
-from titans_seq.pipelines.output import claim_folder, plain_table, score_table
+from titans_seq.pipelines.output import claim_folder, hold_folder, plain_table, score_table
 from titans_seq.pipelines.settings import parse_settings
 from titans_seq.tracking import track
 
@@ -77,7 +77,10 @@ def run_training(options: TrainingCommand) -> dict[str, Any]:
     model = task.build(options.parameters())
     files = (*task.files, "metrics.json", "model")
     claim_folder(options.folder, files, options.force)
-    with track(options.tracking_uri, options.experiment, Path(task.name).stem, run_parameters(task, model)) as run:
+    with (
+        hold_folder(options.folder),
+        track(options.tracking_uri, options.experiment, Path(task.name).stem, run_parameters(task, model)) as run,
+    ):
         if not options.json:
             for title, rows in task.overview():
                 plain_table(title, rows)

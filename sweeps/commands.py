@@ -40,7 +40,7 @@ class SweepWorker(StudyOptions, TrackingOption):
 
         from titans_seq.pipelines.output import claim_folder
         from titans_seq.sweeps.report import summarize_counts
-        from titans_seq.sweeps.storage import translate_storage_errors
+        from titans_seq.sweeps.storage import translate_storage_errors, wait_for_storage
         from titans_seq.sweeps.worker import Worker
 
         if self.output is not None:
@@ -50,7 +50,7 @@ class SweepWorker(StudyOptions, TrackingOption):
             if self.data is not None:
                 plan = replace(plan, data=str(self.data.resolve()))
             Worker(study, storage, plan, plan.open(), self.output, self.tracking_uri).run()
-            return summarize_counts(storage, study, plan)
+            return wait_for_storage(storage, lambda: summarize_counts(storage, study, plan))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,10 @@ class SweepBest(StudyOptions):
 
 def _open_study(options: StudyOptions) -> tuple[Study, RDBStorage, Plan]:
     """Return a study, its storage with the study's own heartbeat, and its plan."""
-    from titans_seq.sweeps.storage import open_storage
+    from titans_seq.sweeps.storage import check_public, open_storage
     from titans_seq.sweeps.study import load_study, read_plan
 
+    check_public(options.storage)
     storage = open_storage(options.storage)
     study = load_study(storage, options.study)
     plan = read_plan(study)

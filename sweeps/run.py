@@ -20,7 +20,7 @@ from titans_seq.errors import ModelError, SweepError, TitansSeqWarning
 from titans_seq.files import write_json
 from titans_seq.pipelines.log import log_results, log_scores
 from titans_seq.pipelines.options import ResultOptions, TrackingOption
-from titans_seq.pipelines.output import claim_folder
+from titans_seq.pipelines.output import claim_folder, hold_folder
 from titans_seq.pipelines.settings import parse_settings
 from titans_seq.progress import progress_bar
 from titans_seq.tracking import OFF, track
@@ -94,10 +94,18 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
     from titans_seq.sweeps.reconcile import ERROR, release_trials
     from titans_seq.sweeps.report import print_best, summarize, write_report
     from titans_seq.sweeps.space import Space
-    from titans_seq.sweeps.storage import VARIABLE, lock_study, open_storage, resolve_url
+    from titans_seq.sweeps.storage import (
+        VARIABLE,
+        check_public,
+        lock_study,
+        open_storage,
+        resolve_url,
+        wait_for_storage,
+    )
     from titans_seq.sweeps.study import check_name, find_resumable, store_plan
     from titans_seq.sweeps.worker import PARENT, RUN
 
+    check_public(options.storage)
     if options.workers < 1:
         raise SweepError(f"workers must be at least 1, not {options.workers}")
     names = ("test_fraction", "trials", "prune", "max_failures", "max_retries", "heartbeat", "seed")
@@ -119,7 +127,10 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
     scratch = options.output / f"trials-{hashlib.sha256(f'{place} {name}'.encode()).hexdigest()[:8]}"
     began = time.perf_counter()
     parameters = {"domain": plan.domain, "data": task.name, "random_state": plan.seed, "trials": plan.trials}
-    with track(options.tracking_uri, name, f"{name} (study)", parameters, again=parent) as run:
+    with (
+        hold_folder(options.output),
+        track(options.tracking_uri, name, f"{name} (study)", parameters, again=parent) as run,
+    ):
         with lock_study(storage, name):
             study = store_plan(storage, name, plan, find_resumable(storage, name, plan, options.resume))
         if run.run_id is not None:
@@ -134,10 +145,10 @@ def run_sweep(options: SweepRun) -> dict[str, Any]:
         finally:
             with suppress(Exception), lock_study(storage, name):  # the storage may be what was lost
                 release_trials(study, pool.names)
-        for trial in study.get_trials(deepcopy=False):
+        for trial in wait_for_storage(storage, lambda: study.get_trials(deepcopy=False)):
             if trial.state is TrialState.FAIL and ERROR not in trial.user_attrs and RUN in trial.user_attrs:
                 run.end(trial.user_attrs[RUN], "KILLED")
-        result = summarize(storage, study, plan) | {
+        result = wait_for_storage(storage, lambda: summarize(storage, study, plan)) | {
             "seconds": round(time.perf_counter() - began, 1),
             "workers": options.workers,
         }
@@ -179,13 +190,15 @@ def _wait(pool: WorkerPool, storage: RDBStorage, study: Study, plan: Plan, shown
     from rich.progress import MofNCompleteColumn, TextColumn
 
     from titans_seq.sweeps.reconcile import Counts
+    from titans_seq.sweeps.storage import wait_for_storage
     from titans_seq.sweeps.worker import best_value
 
     with progress_bar(shown, MofNCompleteColumn(), TextColumn("{task.fields[best]}")) as bar:
         row = bar.add_task("trials", total=plan.trials, best="")
         while pool.is_working():
-            counts, _ = Counts.from_storage(storage, study.study_name)
-            bar.update(row, completed=counts.finished, best=f"best {best_value(study):.4g}")
+            counts, _ = wait_for_storage(storage, lambda: Counts.from_storage(storage, study.study_name))
+            best = wait_for_storage(storage, lambda: best_value(study))
+            bar.update(row, completed=counts.finished, best=f"best {best:.4g}")
             time.sleep(0.5)
 
 

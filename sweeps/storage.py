@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 import sqlalchemy
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from titans_seq.errors import DataError, StorageError, reason, without_secrets
+from titans_seq.errors import DataError, StorageError, TitansSeqWarning, reason, without_secrets
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
+T = TypeVar("T")
 VARIABLE = "TITANS_SEQ_STORAGE"
 """Environment variable with the URL that is used where none is given; keeps passwords off the command line."""
 
 DEFAULT_FILE = "sweeps.db"
 """SQLite database in the working directory."""
+
+PATIENCE, RETRY = 600.0, 1.0
+"""Seconds that a server that is away is waited for, and between two attempts to reach it."""
+DISCONNECTED = (OperationalError, InterfaceError)
+"""What a server that is away, or goes away, causes."""
 
 WAIT = 60
 """Seconds that a writer waits for another one's SQLite transaction."""
@@ -54,6 +61,15 @@ def resolve_url(url: str | None) -> sqlalchemy.URL:
     if kind in ("postgresql", "postgres"):
         return found.set(drivername="postgresql+psycopg")
     raise DataError(f"storage must be SQLite or PostgreSQL, not {kind}")
+
+
+def check_public(url: str | None) -> None:
+    """Raise DataError if a URL that was typed, where others can see it, holds a password."""
+    if url is not None and resolve_url(url).password is not None:
+        raise DataError(
+            f"a password on the command line can be seen by others: put the URL into {VARIABLE}, or the password into "
+            "PGPASSWORD or ~/.pgpass"
+        )
 
 
 def open_storage(url: str | None, heartbeat: int = 10, fresh: bool = False) -> RDBStorage:
@@ -97,6 +113,35 @@ def _in_utc(connection: Any, _: Any) -> None:
     connection.commit()
 
 
+def wait_for_storage(storage: RDBStorage, call: Callable[[], T], on_away: Callable[[], object] | None = None) -> T:
+    """Return what a call returns; a PostgreSQL server that is away meanwhile is waited for, and the call made again.
+
+    Args:
+        on_away: called whenever it did not answer.
+    """
+    began = None
+    while True:
+        try:
+            return call()
+        except (StorageInternalError, SQLAlchemyError) as error:
+            cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+            away = isinstance(cause, DISCONNECTED) and storage.engine.dialect.name != "sqlite"
+            if began is None:
+                began = time.monotonic()
+                if away:
+                    warnings.warn(
+                        f"the storage does not answer ({reason(error.__cause__ or error)}): waiting up to "
+                        f"{PATIENCE / 60:.0f} minutes",
+                        TitansSeqWarning,
+                        stacklevel=2,
+                    )
+            if not away or time.monotonic() - began > PATIENCE:
+                raise
+            if on_away is not None:
+                on_away()
+            time.sleep(RETRY)
+
+
 @contextmanager
 def translate_storage_errors() -> Iterator[None]:
     """Turn the loss of a storage into a StorageError."""
@@ -121,5 +166,6 @@ def lock_study(storage: RDBStorage, study: str) -> Iterator[None]:
         try:
             yield
         finally:
-            connection.execute(sqlalchemy.text("select pg_advisory_unlock(:key)"), {"key": number})
-            connection.rollback()
+            with suppress(*DISCONNECTED):  # a lost connection has released it
+                connection.execute(sqlalchemy.text("select pg_advisory_unlock(:key)"), {"key": number})
+                connection.rollback()

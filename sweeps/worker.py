@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import optuna
@@ -24,10 +24,11 @@ from titans_seq.errors import ModelError, SweepError, TitansSeqError, TitansSeqW
 from titans_seq.pipelines.log import fit_and_log, run_parameters
 from titans_seq.sweeps.plan import Plan
 from titans_seq.sweeps.reconcile import ERROR, WORKER, Counts, failures_in_a_row, reconcile, worker_name
-from titans_seq.sweeps.storage import lock_study, translate_storage_errors
+from titans_seq.sweeps.storage import lock_study, translate_storage_errors, wait_for_storage
 from titans_seq.sweeps.study import FORGIVEN, read_plan
 from titans_seq.tracking import OFF, Run, track
 
+T = TypeVar("T")
 PARENT = "mlflow_parent"
 """User attribute of a study: the run that the runs of its trials belong to."""
 RUN = "mlflow_run"
@@ -47,6 +48,8 @@ class Worker:
     folder: Path | None = None
     """Where the best models go, as FOLDER/NUMBER."""
     tracking_uri: str | None = OFF
+    _silent: float = -math.inf
+    """When the storage last did not take a sign of life."""
 
     def run(self) -> None:
         """Work on trial after trial.
@@ -62,7 +65,7 @@ class Worker:
             import mlflow  # noqa: F401
 
         with translate_storage_errors():
-            while (trial := self._next()) is not None:
+            while (trial := self._patiently(self._next)) is not None:
                 if isinstance(trial, Trial):
                     self._work(trial)
                 else:
@@ -70,6 +73,8 @@ class Worker:
 
     def _next(self) -> Trial | bool | None:
         """Return a trial to work on; False to wait for what others are at; None if the study is done."""
+        while time.monotonic() - self._silent < 1.5 * self.plan.heartbeat:
+            time.sleep(0.1)  # the storage was away: others must be able to show that they live before they are judged
         with lock_study(self.storage, self.study.study_name):
             plan = self.plan = replace(read_plan(self.study), data=self.plan.data)  # it may have been resumed meanwhile
             trials = reconcile(self.study, plan.max_retries)
@@ -114,18 +119,25 @@ class Worker:
             raise
         except Exception as error:
             said = reason(error) if isinstance(error, TitansSeqError) else f"{type(error).__name__}: {reason(error)}"
-            _try(lambda: trial.set_user_attr(ERROR, said))
+            _try(lambda: self._patiently(lambda: trial.set_user_attr(ERROR, said)))
         finally:
             self._tell(trial, state, value)
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Return what a call of the storage returns, when it is there."""
+        return wait_for_storage(self.storage, call, self._note_silence)
+
+    def _note_silence(self) -> None:
+        self._silent = time.monotonic()
 
     def _tell(self, trial: Trial, state: TrialState, value: float | None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _try(lambda: self.study.tell(trial, value, state, skip_if_finished=True))
+            _try(lambda: self._patiently(lambda: self.study.tell(trial, value, state, skip_if_finished=True)))
 
     def _train(self, trial: Trial) -> float:
         """Return the lowest validation loss of a trial; raise TrialPruned if it was given up."""
-        model = self.task.build(self.plan.parameters(trial.params))
+        model = self.task.build(self.plan.parameters(self._patiently(lambda: trial.params)))
         pruned = False
         with ExitStack() as stack:
             run = self._run(stack, trial, run_parameters(self.task, model))
@@ -133,20 +145,20 @@ class Worker:
             def after_epoch(fitted: Any) -> None:
                 *before, loss = fitted.history_.validation_loss
                 if math.isfinite(loss):
-                    trial.report(loss, len(before))
-                    if self.plan.prune and trial.should_prune():
+                    self._patiently(lambda: trial.report(loss, len(before)))
+                    if self.plan.prune and self._patiently(trial.should_prune):
                         raise optuna.TrialPruned
 
             try:
                 fit_and_log(run, self.task, model, after_epoch=after_epoch)
             except optuna.TrialPruned:
                 pruned = True
-            trial.set_user_attr(FIT_SECONDS, model.history_.seconds)
+            self._patiently(lambda: trial.set_user_attr(FIT_SECONDS, model.history_.seconds))
             run.tag("pruned", str(pruned).lower())
         if pruned:
             raise optuna.TrialPruned
         best = float(min(filter(math.isfinite, model.history_.validation_loss)))
-        if self.folder is not None and best <= best_value(self.study):
+        if self.folder is not None and best <= self._patiently(lambda: best_value(self.study)):
             try:
                 model.save(self.folder / str(trial.number))
             except ModelError as error:
@@ -155,7 +167,7 @@ class Worker:
 
     def _run(self, stack: ExitStack, trial: Trial, parameters: dict[str, Any]) -> Run:
         """Begin a run of its own, a child of the study's; without a server the work goes on untracked."""
-        parent = self.study.user_attrs.get(PARENT)
+        parent = self._patiently(lambda: self.study.user_attrs).get(PARENT)
         uri, name = self.tracking_uri if parent else OFF, f"trial {trial.number}"
         try:
             run = stack.enter_context(track(uri, self.study.study_name, name, parameters, parent))
@@ -164,7 +176,7 @@ class Worker:
             warnings.warn(f"from trial {trial.number} on nothing is tracked: {error}", TitansSeqWarning, stacklevel=4)
             return stack.enter_context(track(OFF, name, name, {}))
         if run.run_id is not None:
-            trial.set_user_attr(RUN, run.run_id)
+            self._patiently(lambda: trial.set_user_attr(RUN, run.run_id))
             run.data(self.task.frame, self.task.name)
         return run
 
@@ -175,7 +187,10 @@ class Worker:
 
         def beat() -> None:
             while not done.wait(self.plan.heartbeat):
-                _try(lambda: self.storage.record_heartbeat(trial._trial_id))
+                try:
+                    self.storage.record_heartbeat(trial._trial_id)
+                except Exception:  # what is lost by it comes back as a stale trial
+                    self._note_silence()
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()

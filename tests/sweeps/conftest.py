@@ -3,9 +3,11 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -79,15 +81,27 @@ def children(process):
 
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory):
-    """The URL of a real PostgreSQL server, as an ordinary user where the tests run as root."""
-    import socket
+    """The URL of a real PostgreSQL server."""
+    with postgresql_server(tmp_path_factory.mktemp("postgresql")) as (url, _, _):
+        yield url
 
+
+@pytest.fixture
+def restartable_postgresql(tmp_path_factory):
+    """The URL of a real PostgreSQL server of its own, and functions that stop and start it."""
+    with postgresql_server(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
+
+
+@contextmanager
+def postgresql_server(folder):
+    """A real server, as an ordinary user where the tests run as root: its URL, and what stops and starts it."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [
         Path(p).parent for p in [shutil.which("initdb")] if p is not None
     ]
     if not found:
         pytest.skip("there is no PostgreSQL server on this machine")
-    programs, folder = found[-1], tmp_path_factory.mktemp("postgresql")
+    programs, data = found[-1], folder / "data"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -97,16 +111,24 @@ def postgresql(tmp_path_factory):
         for parent in folder.parents[: len(folder.relative_to(gettempdir()).parts) - 1]:
             parent.chmod(0o755)
         other = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-    data = folder / "data"
     run = {"cwd": "/", "check": True, "capture_output": True}
     subprocess.run([*other, programs / "initdb", "-D", data, "-A", "trust", "-U", "tester", "-N"], **run)
-    with (folder / "log").open("w") as log:
-        command = [programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-F"]
-        server = subprocess.Popen([*other, *command], cwd="/", stdout=log, stderr=log)
+    command = [programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-F"]
+    servers = []
+
+    def start():
+        with (folder / "log").open("a") as log:
+            servers.append(subprocess.Popen([*other, *command], cwd="/", stdout=log, stderr=log))
+        ready = [programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
+        wait_for(lambda: subprocess.run(ready, capture_output=True).returncode == 0, 30)
+
+    def stop():
+        servers[-1].send_signal(signal.SIGINT)  # at once, connections or not
+        servers[-1].wait(30)
+
+    start()
     try:
-        wait_for(lambda: subprocess.run([programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port)],
-                                        capture_output=True).returncode == 0, 30)  # fmt: skip
-        yield f"postgresql://tester@127.0.0.1:{port}/postgres"
+        yield f"postgresql://tester@127.0.0.1:{port}/postgres", stop, start
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
+        if servers[-1].poll() is None:
+            stop()

@@ -274,3 +274,50 @@ def test_studies_that_are_not_there(command, place, capsys):
     assert execute(["sweep", command, "--study", "s", "--storage", f"sqlite:///{place / 'text.db'}"]) == 2
     assert "cannot use the storage" in capsys.readouterr().err
     assert (place / "text.db").read_text() == "no database"
+
+
+@pytest.mark.slow
+def test_a_storage_that_is_away_is_waited_for(wave_file, place, restartable_postgresql):
+    """No trial is lost by it, and nobody is taken for dead."""
+    url, stop, start = restartable_postgresql
+    options = ["--trials", "4", "--workers", "2", "--study", "away", "--heartbeat", "2", "--tracking-uri", "off"]
+    sweep = program(*arguments(wave_file, *VARY, epochs=30), *options, place=place, TITANS_SEQ_STORAGE=url)
+    try:
+        wait_for(lambda: any(t.intermediate_values for t in trials(url, "away")))
+        stop()
+        time.sleep(10)
+        start()
+        _, err = sweep.communicate(timeout=120)
+    finally:
+        sweep.kill()
+        sweep.communicate()
+    assert sweep.returncode == 0, err
+    assert "warning: the storage does not answer (" in err
+    counts = Counts.from_trials(trials(url, "away"))
+    assert (counts.finished, counts.failed, counts.lost) == (4, 0, 0)
+
+
+@pytest.mark.slow
+def test_workers_whose_sweep_was_killed_finish_what_was_asked_for(wave_file, place, capsys):
+    url = made(place)
+    options = ["--trials", "3", "--workers", "2", "--study", "orphans", "--tracking-uri", "off"]
+    sweep = program(*arguments(wave_file, *VARY, epochs=15), *options, place=place)
+    wait_for(lambda: any(t.intermediate_values for t in trials(url, "orphans")))
+    team = children(sweep)
+    sweep.kill()
+    sweep.communicate()
+    wait_for(lambda: not any(p.is_running() for p in team))
+    assert Counts.from_trials(trials(url, "orphans")).finished == 3
+    assert execute([*arguments(wave_file, *VARY, epochs=15), *options, "--resume", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["complete"] + result["pruned"], result["lost"]) == (3, 0)
+    assert (place / "runs" / "sweep" / "model" / "config.json").is_file()
+
+
+def test_a_password_is_not_for_the_command_line(wave_file, place, capsys):
+    url = "postgresql://me:secret@localhost:1/x"
+    for command in (arguments(wave_file, *VARY), ["sweep", "status", "--study", "x"]):
+        assert execute([*command, "--storage", url]) == 2
+        err = capsys.readouterr().err
+        assert "a password on the command line can be seen by others" in err
+        assert "secret" not in err
