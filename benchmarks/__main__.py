@@ -10,6 +10,7 @@ from typing import Annotated
 from tyro.conf import subcommand
 
 from benchmarks.attack import Attack
+from benchmarks.endurance import Endurance
 from benchmarks.genomics import Genomics
 from benchmarks.gift_eval import GiftEval
 from benchmarks.harness import Harness
@@ -34,6 +35,7 @@ from titans_seq.program import run_program
 
 Command = (
     Annotated[Attack, subcommand("attack")]
+    | Annotated[Endurance, subcommand("endurance")]
     | Annotated[Genomics, subcommand("genomics")]
     | Annotated[GiftEval, subcommand("gift-eval")]
     | Annotated[Harness, subcommand("harness")]
