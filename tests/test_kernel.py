@@ -1,13 +1,16 @@
 """The kernel: the same with any number of threads and in float32, and clear errors where it cannot be built."""
 
+import os
+import shutil
+
 import pytest
 import torch
 
 from tests.memory.reference import random_inputs
 from titans_seq import MemoryConfig, NeuralMemory, kernel
 from titans_seq.cli import execute
-from titans_seq.errors import TitansSeqError
-from titans_seq.kernel import build
+from titans_seq.errors import TitansSeqError, TitansSeqWarning
+from titans_seq.kernel import build, trust
 from titans_seq.memory.functional import scan_chunks
 
 
@@ -108,9 +111,11 @@ def test_what_cannot_be_loaded_leaves_the_memory_running(monkeypatch, tmp_path):
     monkeypatch.setattr(build, "_load", lambda path: "damaged")
     monkeypatch.setenv(build.SWITCH, str(tmp_path))
     build._library().write_bytes(b"not a library")
+    trust.seal(build._library())
     build.kernel_ready.cache_clear()
     try:
-        assert not build.kernel_ready()
+        with pytest.warns(TitansSeqWarning, match="runs without its kernel: damaged"):
+            assert not build.kernel_ready()
         y, _ = NeuralMemory(MemoryConfig(dim=8, heads=2, chunk_size=4))(torch.randn(1, 5, 8))
         assert torch.isfinite(y).all()
         with pytest.raises(TitansSeqError, match=r"cannot be loaded \(damaged\)"):
@@ -129,3 +134,38 @@ def test_unreadable_cache(monkeypatch):
         assert not build.kernel_ready()
     finally:
         build.kernel_ready.cache_clear()
+
+
+def test_a_library_that_others_could_have_written_is_not_loaded(needs_kernel, monkeypatch, tmp_path):
+    """Nor one that is not what was built; a real one, copied."""
+    source = build._library()
+    folder = tmp_path / "kernel"
+    trust.make_private(folder)
+    for path in (source, trust.seal_path(source)):
+        shutil.copy2(path, folder / path.name)
+    library = folder / source.name
+    assert trust.distrust(library) is None
+    for path in (folder, library):
+        mode = path.stat().st_mode
+        path.chmod(mode | 0o020)
+        assert trust.distrust(library) == f"others can write to {path}"
+        path.chmod(mode)
+    with library.open("r+b") as file:
+        file.seek(library.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+    assert trust.distrust(library) == f"{library} is not what was built"
+    trust.seal_path(library).unlink()
+    assert trust.distrust(library) == f"{library} is not what was built"
+    if os.getuid() == 0:
+        os.chown(library, 65534, 65534)
+        assert trust.distrust(library) == f"{library} belongs to another user"
+
+
+def test_nothing_is_built_where_others_can_write(unloaded, monkeypatch):
+    unloaded.mkdir()
+    unloaded.chmod(0o777)
+    with pytest.raises(TitansSeqError, match=r"others can write to .*: name another folder in TITANS_SEQ_KERNEL"):
+        build.build_kernel()
+    assert list(unloaded.iterdir()) == []

@@ -7,13 +7,15 @@ import shlex
 import subprocess
 import tempfile
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from titans_seq.errors import TitansSeqError, reason
+from titans_seq.errors import TitansSeqError, TitansSeqWarning, reason
+from titans_seq.kernel.trust import distrust, exposure, make_private, seal
 
 SOURCES = tuple(sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".cpp", ".h")))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC")
@@ -27,19 +29,24 @@ def build_kernel(force: bool = False) -> float:
     A kernel that this process has loaded stays; one that is built anew serves the next process.
 
     Raises:
-        TitansSeqError: no compiler, or it failed, or its work cannot be written or loaded; or the kernel is off.
+        TitansSeqError: no compiler, or it failed, or its work cannot be written or loaded, or could be written by others;
+            or the kernel is off.
     """
     started = time.perf_counter()
     try:
         path = _library()
         if path is None:
             raise TitansSeqError(f"{SWITCH} is off")
-        if force or not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+        if force or not path.exists() or distrust(path) is not None:
+            make_private(path.parent)
+            if (problem := exposure(path.parent)) is not None:
+                raise TitansSeqError(f"{problem}: name another folder in {SWITCH}, or chmod go-w it")
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 made = Path(folder) / path.name
                 _compile(made)
+                made.chmod(0o755)
                 made.replace(path)
+            seal(path)
     except OSError as error:
         raise TitansSeqError(f"cannot write the kernel: {error.strerror or error} ({error.filename})") from error
     took = time.perf_counter() - started
@@ -51,10 +58,14 @@ def build_kernel(force: bool = False) -> float:
 
 @cache
 def kernel_ready() -> bool:
-    """Return whether the kernel is loaded; loads it if it has been built."""
+    """Return whether the kernel is loaded; loads it if it has been built, and nobody else can have written it."""
     try:
         path = _library()
-        return path is not None and path.exists() and _load(path) is None
+        if path is None or not path.exists():
+            return False
+        if (problem := _load(path)) is not None:
+            warnings.warn(f"the memory runs without its kernel: {problem}", TitansSeqWarning, stacklevel=2)
+        return problem is None
     except OSError:  # a cache, or sources, that this user cannot read
         return False
 
@@ -88,6 +99,8 @@ def _load(path: Path) -> str | None:
     """Make the operators known, unless they are; why that failed, or None."""
     if hasattr(torch.ops.titans_seq, "scan_forward"):
         return None
+    if (problem := distrust(path)) is not None:
+        return problem
     try:
         torch.ops.load_library(str(path))
     except OSError as error:
