@@ -19,6 +19,14 @@ from titans_seq.domains.registry import load_predictor
 from titans_seq.errors import TitansSeqError
 
 
+class WrongInput(MlflowException):  # type: ignore[misc]
+    """What cannot be answered, in one sentence that stays as it is: the server would put the whole table before it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "message" or name not in vars(self):
+            super().__setattr__(name, value)
+
+
 class ServedModel(PythonModel):  # type: ignore[misc]
     """A saved model of any kind behind MLflow's interface."""
 
@@ -35,7 +43,7 @@ class ServedModel(PythonModel):  # type: ignore[misc]
         try:
             return self.predictor.predict(self.predictor.from_table(model_input))
         except TitansSeqError as error:
-            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+            raise WrongInput(str(error), error_code=INVALID_PARAMETER_VALUE) from error
 
 
 set_model(ServedModel())

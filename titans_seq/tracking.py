@@ -13,12 +13,16 @@ from typing import Any
 
 from titans_seq.errors import TitansSeqWarning, TrackingError, reason, without_secrets
 from titans_seq.version import __version__
+from titans_seq.wheel import WHEEL, pinned_requirements, write_wheel
 
 DEFAULT_FILE = "mlflow.db"
 """Database in the working directory; `mlflow ui --backend-store-uri sqlite:///mlflow.db` there shows it."""
 
 OFF = "off"
 """The tracking URI that switches tracking off."""
+
+WHEELS = "wheels"
+"""Folder of a logged model that holds this package."""
 
 VERSION = "titans_seq.version"
 """Tag of every run."""
@@ -147,7 +151,7 @@ def _pack(
                 artifacts={"model": str(folder)},
                 signature=infer_signature(asked, answered),
                 input_example=asked,
-                pip_requirements=[f"titans-seq=={__version__}"],
+                pip_requirements=[f"{WHEELS}/{WHEEL}", *pinned_requirements()],
                 mlflow_model=Model(
                     artifact_path=entity.artifact_location,
                     model_uuid=entity.model_id,
@@ -155,6 +159,8 @@ def _pack(
                     model_id=entity.model_id,
                 ),
             )
+            (place / WHEELS).mkdir()
+            write_wheel(place / WHEELS)
     except Exception as error:
         return error
     return None

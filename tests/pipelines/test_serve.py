@@ -1,7 +1,11 @@
 """Logged models behind `mlflow models serve`, a real process, beside what `titans-seq predict` writes."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -68,7 +72,29 @@ def test_a_served_model_answers_as_predict_does(store, tmp_path, domain, request
             table.loc[3, "when"] = "never"
             status, answer = server.post("/invocations", json.dumps({"dataframe_split": table.to_dict("split")}))
             assert status == 400
-            assert "column 'when' does not hold times" in answer["message"]
+            assert answer["message"].startswith("column 'when' does not hold times")
+
+
+def test_what_is_logged_runs_where_nothing_is_installed(store, tmp_path, small_lm):
+    """The package comes along as a wheel, with the versions that it ran with."""
+    with track(store, "things", "language", {}) as run:
+        log_model(run, small_lm.save(tmp_path / "model"))
+    (wheel,) = tmp_path.rglob("*.whl")
+    first, *others = (wheel.parents[1] / "requirements.txt").read_text().split()
+    assert wheel.parents[1] / first == wheel
+    assert wheel.stat().st_size < 1.5e6
+    assert f"mlflow=={version('mlflow')}" in others
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", "elsewhere", str(wheel)]
+    subprocess.run(pip, check=True, cwd=tmp_path)
+    code = (
+        "import sys, pandas, titans_seq, mlflow.pyfunc; model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "print(titans_seq.__file__, len(model.predict(pandas.DataFrame({'text': ['to be']}))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(wheel.parents[1])], cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "elsewhere")},
+    )  # fmt: skip
+    assert done.stdout.split() == [str(tmp_path / "elsewhere" / "titans_seq" / "__init__.py"), "1"], done.stderr
 
 
 def same(found, expected):

@@ -29,7 +29,7 @@ def build_kernel(force: bool = False) -> float:
     A kernel that this process has loaded stays; one that is built anew serves the next process.
 
     Raises:
-        TitansSeqError: no compiler, or it failed, or its work cannot be written or loaded, or could be written by others;
+        TitansSeqError: no compiler, or it failed; its work cannot be written or loaded; others can write to its folder;
             or the kernel is off.
     """
     started = time.perf_counter()
