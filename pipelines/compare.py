@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from titans_seq.tracking import VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
 
 FILES = ("compare.csv", "compare.png")
 SEED = "random_state"
@@ -57,17 +60,24 @@ def compare_runs(
         DataError: there is no such experiment, run or metric, or there are no runs or no metrics.
         TrackingError: the server or database cannot be reached.
     """
+    return load_comparison(experiment, parent, metric, last, tracking_uri)[0]
+
+
+def load_comparison(
+    experiment: str | None, parent: str | None, metric: str | None, last: int | None, tracking_uri: str | None
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Return the table of `compare_runs`, and the metrics of each single run of a row, by the row's `run_id`."""
     if last is not None and last < 1:
         raise DataError(f"last must be at least 1, not {last}")
-    frame = merge_runs(search_runs(tracking_uri, experiment, parent, last))
+    frame, single = merge_runs(search_runs(tracking_uri, experiment, parent, last))
     if not metric_names(frame):
         raise DataError("the runs have no metrics")
     if metric is not None and metric not in metric_names(frame):
         raise DataError(f"no run has a metric {metric!r}; there are {', '.join(metric_names(frame))}")
     by = metric or (BEST if BEST in frame else None)
     if by is None:
-        return frame
-    return frame.sort_values(by, ascending=not by.endswith(HIGHER), kind="stable", ignore_index=True)
+        return frame, single
+    return frame.sort_values(by, ascending=not by.endswith(HIGHER), kind="stable", ignore_index=True), single
 
 
 def metric_names(frame: pd.DataFrame) -> list[str]:
@@ -80,8 +90,8 @@ def setting_names(frame: pd.DataFrame) -> list[str]:
     return list(frame.columns[: list(frame.columns).index(NAME)])
 
 
-def merge_runs(found: list[Any]) -> pd.DataFrame:
-    """Return MLflow runs, the newest first, as the table of `compare_runs`."""
+def merge_runs(found: list[Any]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Return MLflow runs, the newest first, as `load_comparison` does, rows in order of their newest run."""
     import pandas as pd
 
     settings = pd.DataFrame([_setting(run) for run in found]).fillna("")
@@ -89,13 +99,14 @@ def merge_runs(found: list[Any]) -> pd.DataFrame:
     differing = [str(c) for c in settings if settings[c].nunique() > 1]
     scores = pd.DataFrame([run.data.metrics for run in found])
     names = sorted(map(str, scores))
-    rows = []
+    rows, single = [], {}
     groups = settings.groupby(differing).indices.values() if differing else [range(len(found))]
     for members in sorted(groups, key=min):
         once = list({seeds[i]: i for i in reversed(members)}.values())[::-1]
         row: dict[str, Any] = {c: settings[c].iloc[once[0]] for c in differing}
         newest = found[once[0]].info
         row |= {NAME: newest.run_name, "run_id": newest.run_id, COUNT: len(once)}
+        single[newest.run_id] = scores.iloc[once]
         for name in names:
             row[name], row[name + STD] = mean_and_spread(scores[name].iloc[once])
         rows.append(row)
@@ -104,7 +115,7 @@ def merge_runs(found: list[Any]) -> pd.DataFrame:
         numbers = pd.to_numeric(frame[name], errors="coerce")
         if numbers.notna().all():
             frame[name] = numbers
-    return frame
+    return frame, single
 
 
 def _setting(run: Any) -> dict[str, str]:
@@ -133,19 +144,13 @@ class Compare(ResultOptions, TrackingOption):
         """Compare; return the rows."""
         from titans_seq.pipelines.output import claim_folder
 
-        frame = compare_runs(
-            self.experiment,
-            parent=self.parent,
-            metric=self.metric,
-            last=self.last,
-            tracking_uri=self.tracking_uri,
-        )
+        frame, single = load_comparison(self.experiment, self.parent, self.metric, self.last, self.tracking_uri)
         title = f"{self.experiment or self.parent}: {frame[COUNT].sum()} runs"
         shown = choose_metrics(frame, self.metric)
         if self.output is not None:
             claim_folder(self.output, FILES, self.force)
             write_text(self.output / FILES[0], frame.to_csv(index=False))
-            plot_comparison(self.output / FILES[1], frame, shown[0], title)
+            plot_comparison(self.output / FILES[1], frame, single, shown[0], title)
         if not self.json:
             print_comparison(frame, shown, title)
         return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
@@ -160,8 +165,14 @@ def choose_metrics(frame: pd.DataFrame, metric: str | None) -> list[str]:
     return list(dict.fromkeys(n for n in wanted if n in names)) or names[:6]
 
 
-def plot_comparison(path: Path, frame: pd.DataFrame, metric: str, title: str) -> None:
-    """Draw one metric: a point for each of the first settings, from the top, and bars for the spread over seeds."""
+def plot_comparison(
+    path: Path, frame: pd.DataFrame, single: Mapping[str, pd.DataFrame], metric: str, title: str
+) -> None:
+    """Draw one metric of the first settings, from the top: mean and spread over seeds, and each run as a small point.
+
+    Args:
+        single: metrics of the runs of a row, by its `run_id`.
+    """
     drawn = frame.head(DRAWN)
     names, places = setting_names(frame), range(len(drawn))
     rows = drawn.to_dict("records")
@@ -170,6 +181,9 @@ def plot_comparison(path: Path, frame: pd.DataFrame, metric: str, title: str) ->
     figure = new_figure(width, 1.5 + 0.3 * len(drawn))
     axes = figure.subplots()
     axes.errorbar(drawn[metric], places, xerr=drawn[metric + STD].fillna(0.0), fmt="o", capsize=3, markersize=5)
+    for place, row in enumerate(rows):
+        values = single[str(row["run_id"])][metric]
+        axes.plot(values, [place] * len(values), "o", color="black", markersize=3, alpha=0.6)
     axes.set_xlabel(f"{metric}, mean ± standard deviation" if (drawn[COUNT] > 1).any() else metric)
     axes.set_yticks(places, labels, fontsize=8)
     axes.invert_yaxis()
@@ -180,18 +194,46 @@ def plot_comparison(path: Path, frame: pd.DataFrame, metric: str, title: str) ->
 
 
 def print_comparison(frame: pd.DataFrame, shown: list[str], title: str) -> None:
-    """Print a row per setting, means with their standard deviations."""
+    """Print a row per setting, means with their standard deviations.
+
+    Where that is too wide, settings are numbered and listed below, and the last metrics are left out.
+    """
     from rich.console import Console
+
+    console = Console()
+    parameters = setting_names(frame) or [NAME]
+    settings = [{p: _short(row[p]) for p in parameters} for row in frame.to_dict("records")]
+    table = _table(frame, settings, shown, title)
+    if _width(console, table) <= console.width:
+        console.print(table)
+        return
+    numbered = [{"#": str(number)} for number in range(1, len(frame) + 1)]
+    count = len(shown)
+    while count > 1 and _width(console, _table(frame, numbered, shown[:count], title)) > console.width:
+        count -= 1
+    console.print(_table(frame, numbered, shown[:count], title))
+    if count < len(shown):
+        console.print(f"not shown: {', '.join(shown[count:])}", highlight=False)
+    for number, setting in enumerate(settings, 1):
+        console.print(f"{number}: {', '.join(f'{n}={v}' for n, v in setting.items())}", highlight=False, markup=False)
+
+
+def _table(frame: pd.DataFrame, labels: list[dict[str, str]], shown: list[str], title: str) -> Table:
+    """Return a row per setting: its labels, the number of runs, and metrics."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    parameters = setting_names(frame) or [NAME]
-    for name in [*parameters, COUNT, *shown]:
-        table.add_column(name, justify="left" if name in parameters else "right", overflow="fold")
-    for row in frame.to_dict("records"):
+    for name in [*labels[0], COUNT, *shown]:
+        table.add_column(name, justify="left" if name in labels[0] else "right", overflow="fold")
+    for label, row in zip(labels, frame.to_dict("records"), strict=True):
         scores = [_cell(row[name], row[name + STD]) for name in shown]
-        table.add_row(*(_short(row[p]) for p in parameters), str(row[COUNT]), *scores)
-    Console().print(table)
+        table.add_row(*label.values(), str(row[COUNT]), *scores)
+    return table
+
+
+def _width(console: Console, table: Table) -> int:
+    """Return the columns of the terminal that a table takes if nothing in it is folded."""
+    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
 
 
 def _short(value: Any) -> str:

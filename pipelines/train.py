@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from titans_seq.domains.registry import find_domain
-from titans_seq.domains.task import TaskOptions
+from titans_seq.domains.task import Task, TaskOptions
 from titans_seq.errors import DataError
 from titans_seq.files import write_json
 from titans_seq.pipelines.log import fit_and_log, log_results, log_scores, run_parameters
@@ -66,6 +66,12 @@ class TrainingCommand(ResultOptions, TrackingOption, TaskOptions):
         return run_training(self)
 
 
+def run_name(task: Task, model: Any) -> str:
+    """Return what a run is called: its data, and what tells it from runs beside it at a glance."""
+    parameters = model.get_params()
+    return f"{Path(task.name).stem} {parameters['variant']} seed {parameters['random_state']}"
+
+
 def run_training(options: TrainingCommand) -> dict[str, Any]:
     """Read, fit, compare with simple methods, write and track.
 
@@ -79,7 +85,7 @@ def run_training(options: TrainingCommand) -> dict[str, Any]:
     claim_folder(options.folder, files, options.force)
     with (
         hold_folder(options.folder),
-        track(options.tracking_uri, options.experiment, Path(task.name).stem, run_parameters(task, model)) as run,
+        track(options.tracking_uri, options.experiment, run_name(task, model), run_parameters(task, model)) as run,
     ):
         if not options.json:
             for title, rows in task.overview():

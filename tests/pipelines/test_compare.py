@@ -127,3 +127,23 @@ def test_a_run_of_another_experiment(store):
     uri, parent = store
     with pytest.raises(DataError, match="is not of experiment 'lm'"):
         compare_runs("lm", parent=parent, tracking_uri=uri)
+
+
+def test_a_comparison_is_readable_at_80_columns(tmp_path, monkeypatch, capsys):
+    """Six settings that differ in names as long as they are."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    for number in range(4):
+        parameters = {
+            "learning_rate": 10.0**-number, "memory_depth": number, "validation_fraction": number / 10,
+            "longest_half_life": 100 * number, "persistent_tokens": number, "memory_expansion": number,
+        }  # fmt: skip
+        for seed in range(3):
+            with track("sqlite:///m.db", "wide", "run", parameters | {"random_state": seed}) as run:
+                run.metrics({"best_val_loss": number + seed / 10, "test_accuracy": 0.5, "test_loss": 2 + seed})
+    assert execute(["runs", "compare", "--experiment", "wide", "--tracking-uri", "sqlite:///m.db"]) == 0
+    shown = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert "0.1 ± 0.1" in shown
+    assert "1: learning_rate=1, memory_depth=0, " in shown
+    assert "longest_half_life=300" in shown.replace("\n", "")
