@@ -2,9 +2,17 @@
 
 import re
 
+LONGEST = 500
+"""Characters of a message at the most: it may hold what a file says."""
+
 
 class TitansSeqError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package; a message is one line."""
+
+    def __init__(self, message: object = "") -> None:
+        text = " ".join(str(message).split("\n"))
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
+        super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}")
 
 
 class DataError(TitansSeqError, ValueError):

@@ -31,10 +31,10 @@ class Attempt:
     """Does it in an empty folder; returns what went wrong, or None. A clear error is no wrong."""
 
 
-def verdict(attempt: Attempt) -> str | None:
+def verdict(attempt: Attempt, seconds: float = SECONDS) -> str | None:
     """Return what an attack broke, or None if it was held off."""
     with tempfile.TemporaryDirectory() as scratch:
-        return run_apart(lambda: judge(attempt, Path(scratch)), SECONDS, BYTES)
+        return run_apart(lambda: judge(attempt, Path(scratch)), seconds, BYTES)
 
 
 def judge(attempt: Attempt, folder: Path) -> str | None:

@@ -22,13 +22,15 @@ def configurations(saved: Path) -> Iterator[Attempt]:
     """Yield attacks that change one value of a saved model's configuration, or leave it out."""
     for folder in sorted(saved.iterdir()):
         config = json.loads((folder / "config.json").read_text())
-        for path in _paths(config):
+        for path in paths(config):
             for value in HOSTILE:
-                yield _changed(folder, path, value)
-            yield _changed(folder, path, NOTHING)
+                yield changed(folder, path, value)
+            yield changed(folder, path, NOTHING)
 
 
-def _changed(folder: Path, path: Path_, value: Any) -> Attempt:
+def changed(folder: Path, path: Path_, value: Any) -> Attempt:
+    """Return the attack that changes a value of a saved model's configuration, or leaves it out: `NOTHING`."""
+
     def action(scratch: Path) -> str | None:
         model = Path(shutil.copytree(folder, scratch / "model"))
         config = json.loads((model / "config.json").read_text())
@@ -45,12 +47,12 @@ def _changed(folder: Path, path: Path_, value: Any) -> Attempt:
     return Attempt("a value of config.json", f"{folder.name}: {'.'.join(map(str, path))} = {value!r}", action)
 
 
-def _paths(value: Any, path: Path_ = ()) -> Iterator[Path_]:
+def paths(value: Any, path: Path_ = ()) -> Iterator[Path_]:
     """Yield the path of every value, of lists the first alone."""
     items = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
     for key, item in items:
         yield (*path, key)
-        yield from _paths(item, (*path, key))
+        yield from paths(item, (*path, key))
 
 
 def tensors(saved: Path) -> Iterator[Attempt]:

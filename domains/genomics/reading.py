@@ -38,5 +38,5 @@ def translate_read_errors(path: Path) -> Iterator[None]:
         raise DataError(f"cannot read {path}: it is not text ({error.reason} at byte {error.start})") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # Biopython's, on what it did not expect
         raise DataError(f"cannot read {path}: {reason(error)}") from error

@@ -185,7 +185,7 @@ def read_genbank_windows(path: Path, feature: str = "CDS", window: int = 300, st
         inside = np.zeros(len(text), dtype=bool)
         for item in record.features:
             types.add(item.type)
-            for part in item.location.parts if item.type == feature else ():
+            for part in item.location.parts if item.type == feature and item.location is not None else ():
                 inside[int(part.start) : int(part.end)] = True
         for start in range(0, len(text) - window + 1, stride):
             share = float(inside[start : start + window].mean())
