@@ -37,6 +37,26 @@ def test_another_configuration_is_named(file):
         load_state(file, replace(CONFIG, window=16))
     with pytest.raises(ModelError, match="another configuration"):
         load_state(file, MemoryConfig(dim=8))
+    others = replace(CONFIG, dim=16, layers=1, heads=4, chunk_size=8, window=16, memory_depth=1)
+    with pytest.raises(ModelError) as error:
+        load_state(file, others)
+    assert str(error.value) == (
+        f"{file} belongs to another configuration: chunk_size 4 instead of 8, dim 8 instead of 16, "
+        "layers 2 instead of 1, heads 2 instead of 4, window 8 instead of 16"
+    )
+
+
+def test_what_does_not_change_the_function_does_not_matter(file):
+    state = load_state(file, replace(CONFIG, checkpoint_tokens=64))
+    assert state.layers[0].memory.stream.fill.tolist() == [1, 1]
+
+
+def test_the_kind_of_configuration_is_told(file, tmp_path):
+    """Where all fields agree."""
+    header = {"format": "titans-seq-state", "version": VERSION, "kind": "Other", "config": json.dumps(asdict(CONFIG))}
+    save_file({"x": torch.zeros(1)}, tmp_path / "s", metadata=header)
+    with pytest.raises(ModelError, match=r"/s belongs to another configuration: Other$"):
+        load_state(tmp_path / "s", CONFIG)
 
 
 def test_a_state_that_does_not_fit_is_not_written(tmp_path):
@@ -68,9 +88,9 @@ def test_damaged_files(file, spoil):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ({}, "not a state of titans-seq"),
-        ({"format": "titans-seq-state", "version": "9"}, "has version '9'"),
-        ({"format": "titans-seq-state", "version": VERSION}, "not JSON"),
+        ({}, "/s is not a state of titans-seq$"),
+        ({"format": "titans-seq-state", "version": "9"}, f"/s has version '9', this one reads {VERSION}$"),
+        ({"format": "titans-seq-state", "version": VERSION}, "/s is damaged: its configuration is not JSON$"),
         ({"format": "titans-seq-state", "version": VERSION, "config": "[[]]"}, "configuration"),
     ],
 )
@@ -95,5 +115,19 @@ def test_right_header_wrong_tensors(file, tmp_path):
     spoiled = [tensors[name].float(), tensors[name] + 10**12, tensors[name] - 10**6, torch.tensor(1), tensors[name][:1]]
     for wrong in spoiled:
         save_file(tensors | {name: wrong}, tmp_path / "s", metadata=header)
-        with pytest.raises(ModelError, match="damaged"):
+        with pytest.raises(ModelError, match="/s is damaged: "):
             load_state(tmp_path / "s", CONFIG)
+    name = next(n for n in tensors if n.endswith("weights.0"))
+    wrongs = {
+        "of several precisions": tensors[name].double(),
+        "holds NaN, infinite or huge values": torch.full_like(tensors[name], torch.nan),
+        "torch.float16 where torch.float32 belongs": tensors[name].half(),
+    }
+    for message, wrong in wrongs.items():
+        others = {n: t.half() for n, t in tensors.items() if t.is_floating_point()} if "16" in message else {}
+        save_file(tensors | others | {name: wrong}, tmp_path / "s", metadata=header)
+        with pytest.raises(ModelError, match=f"/s is damaged: .*{message}$"):
+            load_state(tmp_path / "s", CONFIG)
+    wide = {n: t.double() if t.is_floating_point() else t for n, t in tensors.items()}
+    save_file(wide, tmp_path / "s", metadata=header)
+    assert load_state(tmp_path / "s", CONFIG).layers[0].memory.tail.dtype == torch.float64

@@ -128,15 +128,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not folder.exists():
         mend(folder)
     try:
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise ModelError(f"{path} is too large to be a model's configuration")
-        config = json.loads(path.read_text(encoding="utf-8"))
+        size = path.stat().st_size
+        config = json.loads(path.read_text(encoding="utf-8")) if size <= LARGEST_CONFIG else None
     except FileNotFoundError as error:
         raise ModelError(f"{folder} holds no saved model: {CONFIG} is missing") from error
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: it is not JSON") from error
+    if size > LARGEST_CONFIG:
+        raise ModelError(f"{path} is too large to be a model's configuration")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise ModelError(f"{folder} is not a model of {FORMAT}")
     if config.get("format_version") != FORMAT_VERSION:
