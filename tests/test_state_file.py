@@ -81,7 +81,7 @@ def test_a_state_that_does_not_fit_is_not_written(tmp_path):
 )
 def test_damaged_files(file, spoil):
     file.write_bytes(spoil(file.read_bytes()))
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match=r"state\.safetensors is damaged: "):
         load_state(file, CONFIG)
 
 

@@ -393,3 +393,32 @@ def test_long_runs_go_in_pieces(monkeypatch):
     torch.testing.assert_close(pieces, whole.detach(), rtol=0, atol=1e-10)
     for (name, a), (_, b) in zip(end.named_tensors(), state.named_tensors(), strict=True):
         torch.testing.assert_close(b, a.detach(), rtol=0, atol=1e-10, msg=name)
+
+
+@pytest.mark.parametrize("conv_kernel", [1, 4])
+def test_queries_in_pieces_and_reading_without_writing(conv_kernel):
+    """What MAC recalls with: the same queries as the memory's own, and an MLP of the weights that are given."""
+    torch.manual_seed(0)
+    config = MemoryConfig(dim=8, heads=2, depth=3, chunk_size=4, conv_kernel=conv_kernel)
+    memory = NeuralMemory(config).double()
+    if conv_kernel > 1:
+        torch.nn.init.normal_(memory.conv)  # a convolution that has learned nothing passes the newest token on
+    x = torch.randn(2, 9, 8, dtype=torch.float64)
+    empty = x.new_zeros(2, conv_kernel - 1, 8)
+    q, gate, tail = memory.query(x, empty)
+    parts, end = [], empty
+    for piece in (x[:, :1], x[:, 1:6], x[:, 6:]):
+        *part, end = memory.query(piece, end)
+        parts.append(part)
+    torch.testing.assert_close(torch.cat([p[0] for p in parts], 2), q)
+    torch.testing.assert_close(torch.cat([p[1] for p in parts], 1), gate)
+    torch.testing.assert_close(end, tail)
+    *_, ragged = memory.query(x, empty, torch.tensor([9, 6]))
+    torch.testing.assert_close(ragged[0], tail[0])
+    torch.testing.assert_close(ragged[1], memory.query(x[1:, :6], empty[1:])[2][0])
+
+    # with gates that write nothing, the memory answers with its first weights
+    torch.nn.init.constant_(memory.gates.bias, -1e3)
+    torch.nn.init.zeros_(memory.gates.weight)
+    first = [w.unsqueeze(0).expand(2, *w.shape) for w in memory.memory]
+    torch.testing.assert_close(memory.recall(q, gate, first), memory(x)[0])
