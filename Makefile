@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-quick lint docs docs-pictures check format bench-readme bench-recall-ablation bench-speed bench-harness \
+.PHONY: demo test test-quick test-lowest mutants lint docs docs-pictures check format bench-readme bench-recall-ablation bench-speed bench-harness \
 	example-surprise example-sweeps
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
@@ -15,6 +15,15 @@ test: $(STAMP)  ## run the tests, a process for each core
 
 test-quick: $(STAMP)  ## run the tests that need no servers, killed processes or whole runs
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test-lowest:  ## run the quick tests with the lowest versions that pyproject.toml allows, in an environment of its own
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable '.[dev]'
+	.venv-lowest/bin/python -m pytest $(PARALLEL) -m "not slow"
+
+mutants: $(STAMP)  ## change one thing at a time in states and saved models, and see whether a test notices
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'mutmut>=3.8'
+	$(BIN)/mutmut run
 
 lint: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
