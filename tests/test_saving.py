@@ -138,6 +138,14 @@ def test_a_network_much_larger_than_its_weights_is_not_built():
     assert len(built) < 100
 
 
+def test_a_file_that_is_cut_short_afterwards_changes_nothing(tmp_path):
+    """As a copy over a served model does; a mapped file would end the process."""
+    folder = save_folder(tmp_path / "model", "Thing", {}, {"w": torch.ones(100_000)})
+    _, tensors = load_folder(folder, "Thing")
+    (folder / "model.safetensors").write_bytes(b"")
+    assert tensors["w"].sum() == 100_000
+
+
 def test_a_model_that_a_killed_process_took_away_is_found(folder):
     left = folder.parent / ".model-abcdefgh.tmp"
     left.mkdir()

@@ -32,6 +32,13 @@ def test_round_trip_of_a_memory(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
 
 
+def test_a_file_that_is_cut_short_afterwards_changes_nothing(file):
+    state = load_state(file, CONFIG)
+    before = state.fork()
+    file.write_bytes(b"")
+    assert all(torch.equal(a, b) for a, b in zip(state.tensors(), before.tensors(), strict=True))
+
+
 def test_another_configuration_is_named(file):
     with pytest.raises(ModelError, match="another configuration: window 8 instead of 16"):
         load_state(file, replace(CONFIG, window=16))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from titans_seq.errors import ModelError, reason
@@ -73,7 +73,7 @@ def load_folder(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, An
     if config.get("kind") != kind:
         raise ModelError(f"{folder} holds a {config.get('kind')}, not a {kind}")
     try:
-        return config, load_file(folder / WEIGHTS)
+        return config, load((folder / WEIGHTS).read_bytes())  # a mapped file that is cut short would kill the process
     except FileNotFoundError as error:
         raise ModelError(f"{folder} is incomplete: {WEIGHTS} is missing") from error
     except (SafetensorError, OSError, ValueError, TypeError) as error:

@@ -54,7 +54,8 @@ def load_state(path: str | os.PathLike[str], config: Config) -> Any:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             _check_header(header, config, path)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # copies: a mapped file that is cut short would kill the process
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise ModelError(f"no such file: {path}") from error
     except (SafetensorError, OSError, ValueError) as error:

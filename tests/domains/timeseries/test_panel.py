@@ -79,7 +79,9 @@ def twice(frame):
         (wide().assign(made=pd.Timestamp("2024-01-01")), "'made' holds times, not numbers"),
         (
             wide().set_axis(
-                pd.DatetimeIndex([*wide().index[:-1].as_unit("us"), pd.Timestamp("9999-12-31").as_unit("us")])
+                pd.DatetimeIndex(
+                    np.append(wide().index[:-1].to_numpy("datetime64[us]"), np.datetime64("9999-12-31", "us"))
+                )
             ),
             "1678 to 2262",
         ),
