@@ -46,7 +46,7 @@ def refused(capsys, arguments, message):
     shown = capsys.readouterr()
     assert shown.out == ""
     *warnings, line = shown.err.strip().splitlines()
-    assert all(w.startswith("warning: ") for w in warnings)
+    assert all(w.startswith("warning: ") for w in warnings if w)
     assert line.startswith("error: ")
     assert message in line
     assert "Traceback" not in shown.err
