@@ -395,7 +395,7 @@ def test_long_runs_go_in_pieces(monkeypatch):
         torch.testing.assert_close(b, a.detach(), rtol=0, atol=1e-10, msg=name)
 
 
-@pytest.mark.parametrize("conv_kernel", [1, 4])
+@pytest.mark.parametrize("conv_kernel", [1, 2, 4])
 def test_queries_in_pieces_and_reading_without_writing(conv_kernel):
     """What MAC recalls with: the same queries as the memory's own, and an MLP of the weights that are given."""
     torch.manual_seed(0)
@@ -422,3 +422,28 @@ def test_queries_in_pieces_and_reading_without_writing(conv_kernel):
     torch.nn.init.zeros_(memory.gates.weight)
     first = [w.unsqueeze(0).expand(2, *w.shape) for w in memory.memory]
     torch.testing.assert_close(memory.recall(q, gate, first), memory(x)[0])
+
+
+@pytest.mark.parametrize("forget", [True, False])
+def test_where_forgetting_leads(forget, scan_path):
+    """With gates that write nothing and forget all: to the first memory, or to nothing; in whole and open chunks."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 9, 8)
+    answers = {}
+    for forget_to in ("initial", "zero"):
+        torch.manual_seed(1)
+        memory = NeuralMemory(MemoryConfig(dim=8, heads=2, chunk_size=4, forget_to=forget_to, forget=forget))
+        with torch.no_grad():
+            memory.gates.weight.zero_()
+            memory.gates.bias[:] = torch.tensor([-1e3, -1e3, 1e3]).repeat_interleave(2)
+            answers[forget_to] = memory(x)[0]
+            parts, state = [], None
+            for piece in x.split([3, 4, 2], 1):
+                y, state = memory(piece, state)
+                parts.append(y)
+            torch.testing.assert_close(torch.cat(parts, 1), answers[forget_to])
+    assert bool((answers["initial"].abs().amax((0, 2)) > 0).all())
+    if forget:
+        assert bool((answers["zero"] == 0).all())
+    else:
+        torch.testing.assert_close(answers["zero"], answers["initial"])

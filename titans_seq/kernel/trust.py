@@ -14,8 +14,8 @@ def distrust(library: Path) -> str | None:
     for path in (library.parent, library):
         if (problem := exposure(path)) is not None:
             return problem
-    seal = seal_path(library)
-    if not seal.is_file() or seal.read_text(encoding="utf-8").strip() != digest(library):
+    noted = seal_path(library)
+    if not noted.is_file() or noted.read_text(encoding="utf-8").strip() != digest(library):
         return f"{library} is not what was built"
     return None
 
