@@ -202,7 +202,11 @@ def _read_stream(
             raise ValueError(f"the linear memory's {name} is {tuple(getattr(moments, name).shape)}")
     seen = tensors["offsets"] + torch.tensor([s.steps for s in fitted.series])
     read = tensors["tokens"] * fitted.patch
-    if bool(((read < tensors["offsets"]) | (read >= seen)).any()) or fitted.written > int(seen.max()):
+    if (
+        tensors["tokens"].shape != (series,)
+        or bool(((read < tensors["offsets"]) | (read >= seen)).any())
+        or fitted.written > int(seen.max())
+    ):
         raise ValueError("the tokens read are not those of the steps known")
     backbone = None
     found = {n.removeprefix(BACKBONE): t for n, t in tensors.items() if n.startswith(BACKBONE)}

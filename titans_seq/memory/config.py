@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from titans_seq.validation import check_whole
+from titans_seq.validation import LARGEST, check_whole
 
 ActivationName = Literal["silu", "gelu"]
 ForgetTo = Literal["initial", "zero"]
@@ -116,8 +116,8 @@ class MemoryOptions:
             raise ValueError(f"initial_step must be below max_step ({self.max_step!r}), not {self.initial_step!r}")
         if self.induction and self.conv_kernel < 2:
             raise ValueError("induction needs a conv_kernel of at least 2")
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"clip must be positive or None, not {self.clip!r}")
+        if self.clip is not None and not 0 < self.clip <= LARGEST:
+            raise ValueError(f"clip must be positive, at most {LARGEST:g}, or None, not {self.clip!r}")
         if self.checkpoint_tokens is not None:
             check_whole(1, checkpoint_tokens=self.checkpoint_tokens)
         if self.online and depth != 1:
