@@ -11,6 +11,7 @@ from benchmarks.attacks import models, stored
 from benchmarks.attacks.deaths import kills
 from benchmarks.attacks.inputs import empty_inputs
 from benchmarks.attacks.sandbox import Attempt, judge, verdict
+from titans_seq.errors import ModelError
 
 HOSTILE = st.recursive(
     st.sampled_from(stored.HOSTILE) | st.integers() | st.floats() | st.text(max_size=20),
@@ -67,6 +68,14 @@ def test_sizes_are_refused_before_anything_is_built(saved, variant, field, value
     """In a process with little time and memory; `verdict` says "time" or "memory" where that did not do."""
     attempt = stored.changed(saved / f"language {variant}", ("parameters", field), value)
     assert verdict(attempt) is None
+
+
+def test_the_field_is_named(saved, tmp_path):
+    attempt = stored.changed(saved / "language mag", ("parameters", "persistent_tokens"), 10**9)
+    with pytest.raises(
+        ModelError, match=r"larger than allowed; the largest setting is persistent_tokens = 1000000000$"
+    ):
+        attempt.action(tmp_path)
 
 
 def test_input_that_says_nothing(saved, tmp_path):

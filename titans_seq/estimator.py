@@ -169,7 +169,8 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
             model = cls(**{name: getattr(parameters, name) for name in parameters.model_fields_set})
             weights = {n.removeprefix(NETWORK): t for n, t in tensors.items() if n.startswith(NETWORK)}
             others = {name: tensor for name, tensor in tensors.items() if not name.startswith(NETWORK)}
-            model.network_ = build_network(model.restore(read_section(cls.Fitted, config, "fitted"), others), weights)
+            build = model.restore(read_section(cls.Fitted, config, "fitted"), others)
+            model.network_ = build_network(build, weights, model.get_params(deep=False))
             model.history_ = History.from_stored(read_section(StoredHistory, config, "training"))
         return model
 

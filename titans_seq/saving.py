@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,8 +89,11 @@ def translate_load_errors(folder: str | os.PathLike[str]) -> Iterator[None]:
         raise ModelError(f"{folder} is damaged or was changed: {reason(error)}") from error
 
 
-def build_network(build: Callable[[], N], weights: dict[str, Tensor]) -> N:
+def build_network(build: Callable[[], N], weights: dict[str, Tensor], settings: Mapping[str, Any] | None = None) -> N:
     """Return the network of `build` with these tensors, in evaluation mode; nothing is allocated before they fit.
+
+    Args:
+        settings: what the network is built from; of one that is too large the message names the largest number.
 
     Raises:
         ValueError: names, shapes or dtypes are not those of the network, or values are none.
@@ -99,7 +102,10 @@ def build_network(build: Callable[[], N], weights: dict[str, Tensor]) -> N:
         with shapes_only(LARGER * sum(t.numel() for t in weights.values()) + SPARE):
             network = build()
     except ValueError as error:
-        raise ValueError(f"{CONFIG} and {WEIGHTS} do not fit together: {error}") from error
+        numbers = {n: v for n, v in (settings or {}).items() if isinstance(v, int | float) and n != "random_state"}
+        largest = max(numbers, key=numbers.__getitem__, default=None)
+        hint = "" if largest is None else f"; the largest setting is {largest} = {numbers[largest]!r}"
+        raise ValueError(f"{CONFIG} and {WEIGHTS} do not fit together: {error}{hint}") from error
     expected = {name: (tuple(t.shape), t.dtype) for name, t in network.state_dict().items()}
     found = {name: (tuple(t.shape), t.dtype) for name, t in weights.items()}
     if found != expected:
