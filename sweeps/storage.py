@@ -125,17 +125,17 @@ def wait_for_storage(storage: RDBStorage, call: Callable[[], T], on_away: Callab
             return call()
         except (StorageInternalError, SQLAlchemyError) as error:
             cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-            away = isinstance(cause, DISCONNECTED) and storage.engine.dialect.name != "sqlite"
+            if not isinstance(cause, DISCONNECTED) or storage.engine.dialect.name == "sqlite":
+                raise
             if began is None:
                 began = time.monotonic()
-                if away:
-                    warnings.warn(
-                        f"the storage does not answer ({reason(error.__cause__ or error)}): waiting up to "
-                        f"{PATIENCE / 60:.0f} minutes",
-                        TitansSeqWarning,
-                        stacklevel=2,
-                    )
-            if not away or time.monotonic() - began > PATIENCE:
+                warnings.warn(
+                    f"the storage does not answer ({reason(error.__cause__ or error)}): waiting up to "
+                    f"{PATIENCE / 60:.0f} minutes",
+                    TitansSeqWarning,
+                    stacklevel=2,
+                )
+            if time.monotonic() - began > PATIENCE:
                 raise
             if on_away is not None:
                 on_away()

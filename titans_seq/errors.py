@@ -10,8 +10,7 @@ class TitansSeqError(Exception):
     """Base of all errors of this package; a message is one line."""
 
     def __init__(self, message: object = "") -> None:
-        text = " ".join(str(message).split("\n"))
-        text = "".join(letter if letter.isprintable() else " " for letter in text)
+        text = "".join(letter if letter.isprintable() else " " for letter in str(message))
         super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}")
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from titans_seq.errors import ModelError, reason
-from titans_seq.files import mend, replace_folder, write_json
+from titans_seq.files import mend, replace_folder, to_json
 from titans_seq.shapes import shapes_only
 from titans_seq.validation import check_stored
 from titans_seq.version import __version__
@@ -49,9 +49,10 @@ def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any
         folder.parent.mkdir(parents=True, exist_ok=True)
         with replace_folder(folder) as fresh:
             fresh.chmod(0o755)
-            write_json(fresh / CONFIG, header | config)
+            (fresh / CONFIG).write_text(to_json(header | config, indent=2) + "\n", encoding="utf-8")
             save_file(copy_tensors(tensors.items()), fresh / WEIGHTS)
-            (fresh / WEIGHTS).chmod(0o644)
+            for file in (fresh / CONFIG, fresh / WEIGHTS):
+                file.chmod(0o644)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot write {folder}: {getattr(error, 'strerror', None) or error}") from error
     return folder

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from titans_seq.domains.genomics.alphabet import BASES
 from titans_seq.domains.genomics.classifier import TitansDNAClassifier
 from titans_seq.domains.genomics.records import read_sequences
 from titans_seq.domains.predictor import Predictor, read_column
 from titans_seq.errors import DataError
 
-KNOWN = "ACGTUacgtu"
+KNOWN = f"{BASES}U" + f"{BASES}U".lower()
 """Letters that say something."""
 
 
