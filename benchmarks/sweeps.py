@@ -85,7 +85,7 @@ class Sweeps(BenchmarkOptions):
         url, began = f"sqlite:///{place / 'sweeps.db'}", time.perf_counter()
         _program(
             "run", "--domain", "timeseries", "--vary", "learning_rate=1e-3:4e-3:log", "--set", *SETTINGS,
-            "--trials", str(self.trials), "--workers", str(workers), "--study", name, "--no-prune",
+            "--trials", str(self.trials), "--workers", str(workers), "--study", name, "--pruner", "NopPruner",
             "--storage", url, "--output", str(place / name), "--tracking-uri", f"sqlite:///{place / 'mlflow.db'}",
             place=place, **environment,
         )  # fmt: skip
@@ -121,7 +121,7 @@ class Sweeps(BenchmarkOptions):
             connection.execute("pragma synchronous = off")
 
         plan, _ = make_plan("timeseries", None, Space({}), {}, trials=self.long)
-        space = plan.ranges
+        space = plan.ranges or Space({})
         study = store_plan(storage, "long", plan)
         study.sampler = optuna.samplers.RandomSampler(seed=0)
         chosen = {name: space.values(name)[0] for name in space.parameters}

@@ -1,5 +1,6 @@
 """Settings as a user writes them on the command line: NAME=VALUE."""
 
+import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -7,8 +8,16 @@ from titans_seq.errors import DataError
 
 
 def parse_value(text: str) -> Any:
-    """Return a parameter's value: a number, true, false, None, or a word (such as the variant "none")."""
+    """Return a parameter's value: a number, true, false, None, a tuple, or a word (such as the variant "none")."""
     text = text.strip()
+    if text.startswith(("(", "[")):
+        try:
+            found = ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            found = None
+        if not isinstance(found, tuple | list):
+            raise DataError(f"a tuple reads (0.1, 0.5, 0.9), not {text!r:.80}")
+        return tuple(found)
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if text == "None":

@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from titans_seq.errors import SweepError, TitansSeqWarning
+from titans_seq.errors import SweepError, TitansSeqWarning, reason
 from titans_seq.sweeps.reconcile import worker_name
 
 PATIENCE = 60.0
@@ -23,24 +25,59 @@ RESTARTS = 10
 """Times that each worker may be killed."""
 
 
+@contextmanager
+def hand_over(search: Any) -> Iterator[tuple[list[str], Path | None]]:
+    """Yield what to run as a worker, and what to give it as standard input.
+
+    Args:
+        search: objects of this process, which its workers need; None: they read all they need from the storage.
+
+    Raises:
+        SweepError: an object cannot be handed over.
+    """
+    if search is None:
+        yield ["titans_seq.cli", "sweep", "worker"], None
+        return
+    import cloudpickle
+
+    try:
+        parcel = cloudpickle.dumps(sys.path) + cloudpickle.dumps(search)
+    except Exception as error:
+        raise SweepError(f"with workers, all objects must go to other processes: {reason(error)}") from error
+    with tempfile.TemporaryDirectory() as folder:  # readable by this user alone, and gone when the sweep is
+        path = Path(folder) / "search"
+        path.write_bytes(parcel)
+        yield ["titans_seq.sweeps.handed"], path
+
+
 class WorkerPool:
     """Processes of one command line, each with a log of its own.
 
     Args:
-        command: behind `titans-seq`.
+        command: behind `python -m`.
         logs: folder of the logs; those of an earlier pool are replaced.
+        parcel: file that each process is given as standard input.
+        warned: warnings that were shown already.
     """
 
-    def __init__(self, command: list[str], environment: dict[str, str], logs: Path, size: int) -> None:
-        self.command = [sys.executable, "-P", "-m", "titans_seq.cli", *command]
+    def __init__(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        logs: Path,
+        size: int,
+        parcel: Path | None = None,
+        warned: set[str] | None = None,
+    ) -> None:
+        self.command, self.parcel = [sys.executable, "-P", "-m", *command], parcel
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.environment = {"OMP_NUM_THREADS": str(max(1, cores // size))} | dict(os.environ) | environment
         self.logs, self.size, self.restarts = logs, size, RESTARTS * size
         self.processes: list[subprocess.Popen[bytes]] = []
         self.names: set[str] = set()
         """Names of the processes in their trials, also of those that were replaced."""
-        self.warned: set[str] = set()
-        """Warnings of workers that were passed on."""
+        self.warned: set[str] = warned or set()
+        """Warnings that were shown, those of workers among them."""
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -75,11 +112,10 @@ class WorkerPool:
         return any(p.poll() is None for p in self.processes)
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
-        with self._log(number).open("ab") as log:
+        with self._log(number).open("ab") as log, Path(self.parcel or os.devnull).open("rb") as given:
             process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
-                start_new_session=True,
-            )  # fmt: skip
+                self.command, stdin=given, stdout=log, stderr=log, env=self.environment, start_new_session=True
+            )
         self.names.add(worker_name(process.pid))
         return process
 
@@ -98,9 +134,10 @@ class WorkerPool:
     def _pass_warnings_on(self, number: int) -> None:
         """Repeat the warnings of a worker, each once."""
         for line in self._lines(number):
-            if line.startswith("warning: ") and line not in self.warned:
-                self.warned.add(line)
-                warnings.warn(line.removeprefix("warning: "), TitansSeqWarning, stacklevel=2)
+            said = line.removeprefix("warning: ")
+            if said != line and said not in self.warned:
+                self.warned.add(said)
+                warnings.warn(said, TitansSeqWarning, stacklevel=2)
 
     def _stop(self) -> None:
         """Tell all to end; kill those that do not."""

@@ -25,6 +25,8 @@ ERROR = "error"
 """User attribute of a trial whose estimator raised: it is not tried again."""
 WORKER = "worker"
 """User attribute of a trial that a worker has taken; set under the lock, right behind the first sign of life."""
+INTERRUPTED = "interrupted"
+"""User attribute of a trial whose worker was told to end: that is no attempt."""
 RETRY_OF = "retry_of"
 """User attribute: number of the trial whose parameters are tried again."""
 ATTEMPT = "attempt"
@@ -102,10 +104,10 @@ def reconcile(study: Study, max_retries: int) -> list[FrozenTrial]:
         and ERROR not in t.user_attrs
         and trial_parameters(t)
         and t.number not in retried
-        and t.user_attrs.get(ATTEMPT, 0) < max_retries
+        and (INTERRUPTED in t.user_attrs or t.user_attrs.get(ATTEMPT, 0) < max_retries)
     ]
     for trial in lost:
-        attempt = trial.user_attrs.get(ATTEMPT, 0) + 1
+        attempt = trial.user_attrs.get(ATTEMPT, 0) + (INTERRUPTED not in trial.user_attrs)
         study.enqueue_trial(trial_parameters(trial), user_attrs={RETRY_OF: trial.number, ATTEMPT: attempt})
     return list(study.get_trials(deepcopy=False)) if lost else list(trials)
 

@@ -1,8 +1,8 @@
-"""What a sweep varies: estimator parameters and their ranges, as Optuna's distributions."""
+"""What a sweep varies: estimator parameters and their ranges, as Optuna's distributions, or a function of a trial."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from optuna.distributions import (
 
 from titans_seq.errors import DataError
 from titans_seq.pipelines.settings import parse_value, split_pairs
+
+SpaceFunction = Callable[[Any], Mapping[str, Any]]
+"""Takes a trial, calls its `suggest_...`, and returns parameters of the estimator: for those that depend on others."""
 
 SHORT = 64
 """Whole numbers of a range that are all tried before a sweep begins."""
@@ -56,9 +59,26 @@ class Space:
         return cls(parameters)
 
     @classmethod
-    def from_ranges(cls, ranges: Mapping[str, str]) -> Space:
-        """Read ranges as a domain of the registry names them."""
-        return cls.parse([f"{name}={values}" for name, values in ranges.items()])
+    def from_ranges(cls, ranges: Mapping[str, Any]) -> Space:
+        """Read what a mapping gives by name: Optuna's distributions, lists of choices, or texts as `parse` reads them.
+
+        Raises:
+            DataError: a range cannot be understood, or is empty.
+        """
+        parameters: dict[str, BaseDistribution] = {}
+        for name, given in ranges.items():
+            if isinstance(given, BaseDistribution):
+                parameters[name] = given
+            elif isinstance(given, list):
+                parameters[name] = _categorical(f"{name}={given}", given)
+            elif isinstance(given, str):
+                parameters |= cls.parse([f"{name}={given}"]).parameters
+            else:
+                raise DataError(
+                    f"{name} must be a distribution of Optuna, a list of choices, or a text such as '1:8', "
+                    f"not {given!r:.80}"
+                )
+        return cls(parameters)
 
     def values(self, name: str) -> list[Any]:
         """Return what a parameter may be: all choices, all whole numbers of a short range, or both ends."""
@@ -80,9 +100,16 @@ class Space:
 
 
 def _choices(text: str, values: str) -> BaseDistribution:
-    options = [parse_value(part) for part in values.split(",")]
-    if "" in options or len(set(map(repr, options))) < len(options):
+    return _categorical(text, [parse_value(part) for part in values.split(",")])
+
+
+def _categorical(text: str, options: list[Any]) -> BaseDistribution:
+    if not options or "" in options or len(set(map(repr, options))) < len(options):
         raise DataError(f"choices must differ and none may be empty: {text!r}")
+    if len(options) == 1:
+        raise DataError(f"one value is nothing to search: --set {text} fixes it")
+    if not all(option is None or isinstance(option, bool | int | float | str) for option in options):
+        raise DataError(f"choices must be numbers, words, true, false or None: {text!r}")
     return CategoricalDistribution(options)
 
 
@@ -94,6 +121,8 @@ def _range(text: str, values: str) -> BaseDistribution:
     log = len(parts) == 3
     if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high)):
         raise DataError(f"both ends of a range must be numbers: {text!r}")
+    if low == high:
+        raise DataError(f"one value is nothing to search: --set {text.partition('=')[0]}={low} fixes it")
     if not low < high or not abs(low) < WHOLE_LIMIT or not abs(high) < WHOLE_LIMIT:
         raise DataError(f"a range must rise from a finite number to a higher one: {text!r}")
     if log and low <= 0:

@@ -15,7 +15,7 @@ import optuna
 import sqlalchemy
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from titans_seq.errors import DataError, StorageError, TitansSeqWarning, reason, without_secrets
 
@@ -31,7 +31,7 @@ DEFAULT_FILE = "sweeps.db"
 
 PATIENCE, RETRY = 600.0, 1.0
 """Seconds that a server that is away is waited for, and between two attempts to reach it."""
-DISCONNECTED = (OperationalError, InterfaceError)
+DISCONNECTED = (OperationalError, InterfaceError, PendingRollbackError)
 """What a server that is away, or goes away, causes."""
 
 WAIT = 60
@@ -127,6 +127,7 @@ def wait_for_storage(storage: RDBStorage, call: Callable[[], T], on_away: Callab
             cause = error.__cause__ if isinstance(error, StorageInternalError) else error
             if not isinstance(cause, DISCONNECTED) or storage.engine.dialect.name == "sqlite":
                 raise
+            storage.remove_session()  # it is in the middle of a transaction that will never end
             if began is None:
                 began = time.monotonic()
                 warnings.warn(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from titans_seq.errors import DataError, StorageError, SweepError
 from titans_seq.sweeps.plan import Plan
+from titans_seq.sweeps.samplers import OWN, build_pruner
 
 PLAN = "plan"
 """User attribute of a study: its plan."""
@@ -51,7 +54,9 @@ def find_resumable(storage: RDBStorage, name: str, plan: Plan, resume: bool) -> 
 def store_plan(storage: RDBStorage, name: str, plan: Plan, study: Study | None = None) -> Study:
     """Return a new study, or an earlier one, that holds its plan."""
     if study is None:
-        study = optuna.create_study(study_name=name, storage=storage)
+        directions = [direction for _, direction in plan.objectives]
+        study = optuna.create_study(study_name=name, storage=storage, directions=directions)
+        name_objectives(study, plan)
     elif trials := study.get_trials(deepcopy=False):
         study.set_user_attr(FORGIVEN, max(t.number for t in trials) + 1)
     study.set_user_attr(PLAN, plan.to_dict())
@@ -61,6 +66,13 @@ def store_plan(storage: RDBStorage, name: str, plan: Plan, study: Study | None =
 def _unfinished(study: Study) -> bool:
     """Return whether whoever made a study died before its plan stood in it."""
     return PLAN not in study.user_attrs and not study.get_trials(deepcopy=False)
+
+
+def name_objectives(study: Study, plan: Plan) -> None:
+    """Tell Optuna, its tables and its dashboard what the values of a trial are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([name for name, _ in plan.objectives])
 
 
 def load_study(storage: RDBStorage, name: str) -> Study:
@@ -74,7 +86,9 @@ def load_study(storage: RDBStorage, name: str) -> Study:
     except KeyError as error:
         names = ", ".join(optuna.get_all_study_names(storage))
         raise StorageError(f"there is no study {name!r}; there is {names or 'none'}") from error
-    study.pruner = build_pruner(read_plan(study))
+    plan = read_plan(study)
+    if plan.pruner != OWN:
+        study.pruner = build_pruner(plan.pruner)
     return study
 
 
@@ -88,8 +102,3 @@ def read_plan(study: Study) -> Plan:
     if not isinstance(stored, dict):
         raise StorageError(f"study {study.study_name!r} was made by another program")
     return Plan.from_dict(stored)
-
-
-def build_pruner(plan: Plan) -> optuna.pruners.BasePruner:
-    """Return the pruner of a plan; it begins after five trials, and never gives up a trial in its first epoch."""
-    return optuna.pruners.MedianPruner(5, 1) if plan.prune else optuna.pruners.NopPruner()

@@ -16,14 +16,22 @@ import numpy as np
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from titans_seq.domains.task import Task
-from titans_seq.errors import ModelError, SweepError, TitansSeqError, TitansSeqWarning, TrackingError, reason
-from titans_seq.pipelines.log import fit_and_log, run_parameters
+from titans_seq.errors import DataError, ModelError, SweepError, TitansSeqError, TitansSeqWarning, TrackingError, reason
+from titans_seq.estimator import TitansEstimator
 from titans_seq.sweeps.plan import Plan
-from titans_seq.sweeps.reconcile import ERROR, WORKER, Counts, failures_in_a_row, reconcile, worker_name
+from titans_seq.sweeps.reconcile import (
+    ERROR,
+    INTERRUPTED,
+    WORKER,
+    Counts,
+    failures_in_a_row,
+    reconcile,
+    worker_name,
+)
+from titans_seq.sweeps.search import Search
 from titans_seq.sweeps.storage import lock_study, translate_storage_errors, wait_for_storage
 from titans_seq.sweeps.study import FORGIVEN, read_plan
 from titans_seq.tracking import OFF, Run, track
@@ -35,6 +43,8 @@ RUN = "mlflow_run"
 """User attribute of a trial: its run."""
 FIT_SECONDS = "fit_seconds"
 """User attribute of a trial: time that its estimator trained."""
+GIVEN_UP = "given_up"
+"""User attribute of a pruned trial: by which pruner, and when."""
 
 
 @dataclass
@@ -44,10 +54,12 @@ class Worker:
     study: Study
     storage: RDBStorage
     plan: Plan
-    task: Task
+    search: Search
     folder: Path | None = None
     """Where the best models go, as FOLDER/NUMBER."""
     tracking_uri: str | None = OFF
+    on_trial: Callable[[], object] = lambda: None
+    """Called after each trial."""
     _silent: float = -math.inf
     """When the storage last did not take a sign of life."""
 
@@ -68,6 +80,7 @@ class Worker:
             while (trial := self._patiently(self._next)) is not None:
                 if isinstance(trial, Trial):
                     self._work(trial)
+                    self.on_trial()
                 else:
                     time.sleep(min(1.0, self.plan.heartbeat / 2))
 
@@ -94,23 +107,27 @@ class Worker:
     def _ask(self, count: int) -> Trial:
         # A sampler of its own for each trial: what is tried does not depend on how often workers were restarted.
         seed = int(np.random.SeedSequence([self.plan.seed, count]).generate_state(1)[0])
-        self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        self.study.sampler = self.search.sampler_for(self.plan, seed)
+        ranges = self.plan.ranges
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna would have heartbeats with its own loop only
-            trial = self.study.ask(dict(self.plan.ranges.parameters))
+            trial = self.study.ask(None if ranges is None else dict(ranges.parameters))
         self.storage.record_heartbeat(trial._trial_id)
         trial.set_user_attr(WORKER, worker_name())
         return trial
 
     def _work(self, trial: Trial) -> None:
         """Train a trial and tell its result; errors of the estimator are the trial's, not the worker's."""
-        state, value = TrialState.FAIL, None
+        state, values = TrialState.FAIL, None
         try:
             with self._heartbeat(trial):
-                value = self._train(trial)
+                values = self._train(trial)
             state = TrialState.COMPLETE
         except optuna.TrialPruned:
             state = TrialState.PRUNED
+        except (KeyboardInterrupt, SystemExit):
+            _try(lambda: self._patiently(lambda: trial.set_user_attr(INTERRUPTED, True)))
+            raise
         except optuna.exceptions.UpdateFinishedTrialError:
             warnings.warn(
                 f"trial {trial.number} was taken for dead and given to another worker", TitansSeqWarning, stacklevel=2
@@ -121,7 +138,7 @@ class Worker:
             said = reason(error) if isinstance(error, TitansSeqError) else f"{type(error).__name__}: {reason(error)}"
             _try(lambda: self._patiently(lambda: trial.set_user_attr(ERROR, said)))
         finally:
-            self._tell(trial, state, value)
+            self._tell(trial, state, values)
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """Return what a call of the storage returns, when it is there."""
@@ -130,40 +147,59 @@ class Worker:
     def _note_silence(self) -> None:
         self._silent = time.monotonic()
 
-    def _tell(self, trial: Trial, state: TrialState, value: float | None) -> None:
+    def _tell(self, trial: Trial, state: TrialState, values: list[float] | None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _try(lambda: self._patiently(lambda: self.study.tell(trial, value, state, skip_if_finished=True)))
+            _try(lambda: self._patiently(lambda: self.study.tell(trial, values, state, skip_if_finished=True)))
 
-    def _train(self, trial: Trial) -> float:
-        """Return the lowest validation loss of a trial; raise TrialPruned if it was given up."""
-        model = self.task.build(self.plan.parameters(self._patiently(lambda: trial.params)))
-        pruned = False
+    def _train(self, trial: Trial) -> list[float]:
+        """Return the values of a trial; raise TrialPruned if it was given up."""
+        trainable, pruned = self.search.trainable, False
+        chosen = self._patiently(lambda: self.search.parameters(trial))
+        model = trainable.build(self.plan.parameters(chosen))
+        columns: dict[str, Any] = {}
         with ExitStack() as stack:
-            run = self._run(stack, trial, run_parameters(self.task, model))
+            run = self._run(stack, trial, trainable.describe(model))
+            seen: list[float] = []
 
-            def after_epoch(fitted: Any) -> None:
-                *before, loss = fitted.history_.validation_loss
-                if math.isfinite(loss):
-                    self._patiently(lambda: trial.report(loss, len(before)))
-                    if self.plan.prune and self._patiently(trial.should_prune):
-                        raise optuna.TrialPruned
+            def report(value: float) -> None:
+                seen.append(value)
+                if not math.isfinite(value) or not self.plan.has_one_objective:
+                    return
+                self._patiently(lambda: trial.report(value, len(seen) - 1))
+                if self._patiently(trial.should_prune):
+                    said = f"{type(self.study.pruner).__name__} at step {len(seen) - 1}"
+                    self._patiently(lambda: trial.set_user_attr(GIVEN_UP, said))
+                    raise optuna.TrialPruned
 
             try:
-                fit_and_log(run, self.task, model, after_epoch=after_epoch)
+                columns = trainable.train(run, model, report)
             except optuna.TrialPruned:
                 pruned = True
-            self._patiently(lambda: trial.set_user_attr(FIT_SECONDS, model.history_.seconds))
+            seconds = columns.get(FIT_SECONDS, getattr(getattr(model, "history_", None), "seconds", None))
+            for name, value in (columns | ({} if seconds is None else {FIT_SECONDS: seconds})).items():
+                self._set(trial, name, value)
             run.tag("pruned", str(pruned).lower())
         if pruned:
             raise optuna.TrialPruned
-        best = float(min(filter(math.isfinite, model.history_.validation_loss)))
-        if self.folder is not None and best <= self._patiently(lambda: best_value(self.study)):
+        values = trainable.values(model, columns)
+        if not all(map(math.isfinite, values)):
+            raise DataError(f"an objective is not finite: {values}")
+        self._keep(trial, model, values)
+        return values
+
+    def _set(self, trial: Trial, name: str, value: Any) -> None:
+        self._patiently(lambda: trial.set_user_attr(name, value))
+
+    def _keep(self, trial: Trial, model: Any, values: list[float]) -> None:
+        """Keep the model of a trial that may be the best."""
+        if self.folder is None or not isinstance(model, TitansEstimator) or not hasattr(model, "network_"):
+            return
+        if is_better(self.plan, values[0], self._patiently(lambda: best_value(self.study, self.plan))):
             try:
                 model.save(self.folder / str(trial.number))
             except ModelError as error:
                 warnings.warn(f"the model of trial {trial.number} is not kept: {error}", TitansSeqWarning, stacklevel=2)
-        return best
 
     def _run(self, stack: ExitStack, trial: Trial, parameters: dict[str, Any]) -> Run:
         """Begin a run of its own, a child of the study's; without a server the work goes on untracked."""
@@ -177,7 +213,7 @@ class Worker:
             return stack.enter_context(track(OFF, name, name, {}))
         if run.run_id is not None:
             self._patiently(lambda: trial.set_user_attr(RUN, run.run_id))
-            run.data(self.task.frame, self.task.name)
+            self.search.trainable.log_data(run)
         return run
 
     @contextmanager
@@ -201,12 +237,27 @@ class Worker:
             thread.join()
 
 
-def best_value(study: Study) -> float:
-    """Return the lowest validation loss so far; infinite before there is one."""
-    try:
-        return float(study.best_value)
-    except ValueError:
-        return math.inf
+def best_value(study: Study, plan: Plan) -> float | None:
+    """Return the best value so far of the first objective; None before there is one."""
+    if plan.has_one_objective:
+        try:
+            return float(study.best_value)
+        except ValueError:
+            return None
+    best = best_trial(study, plan)
+    return None if best is None else float(best.values[0])
+
+
+def best_trial(study: Study, plan: Plan) -> FrozenTrial | None:
+    """Return the complete trial that is best by the first objective, ties by the next ones; None if there is none."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    signs = [-1.0 if direction == "maximize" else 1.0 for _, direction in plan.objectives]
+    return min(trials, key=lambda t: [s * v for s, v in zip(signs, t.values, strict=True)], default=None)
+
+
+def is_better(plan: Plan, value: float, best: float | None) -> bool:
+    """Return whether a value of the first objective is at least as good as the best so far."""
+    return best is None or (value >= best if plan.objectives[0][1] == "maximize" else value <= best)
 
 
 def _try(call: Callable[[], object]) -> None:

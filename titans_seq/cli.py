@@ -20,8 +20,7 @@ from titans_seq.pipelines.runs import ListRuns
 from titans_seq.pipelines.scan import Scan
 from titans_seq.pipelines.surprise import Surprise
 from titans_seq.program import run_program
-from titans_seq.sweeps.commands import SweepBest, SweepStatus, SweepWorker
-from titans_seq.sweeps.run import SweepRun
+from titans_seq.sweeps.commands import SweepBest, SweepReport, SweepRun, SweepStatus, SweepWorker
 
 command = tyro.conf.subcommand
 
@@ -64,6 +63,7 @@ class Sweep:
         | Annotated[SweepWorker, command("worker", prefix_name=False)]
         | Annotated[SweepStatus, command("status", prefix_name=False)]
         | Annotated[SweepBest, command("best", prefix_name=False)]
+        | Annotated[SweepReport, command("report", prefix_name=False)]
     ]
 
     def run(self) -> Any:

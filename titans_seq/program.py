@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tyro
@@ -28,12 +28,27 @@ def run_program(commands: Any, name: str, arguments: list[str]) -> int:
             as `what`.
         name: name of the program.
     """
+    return run_guarded(lambda: _run(commands, name, arguments))
+
+
+def run_guarded(work: Callable[[], object]) -> int:
+    """Do some work and return its exit code; warnings and errors become a line each."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", TitansSeqWarning)
         warnings.showwarning = _print_warning
         with _terminate_as_ctrl_c():
-            return _run(commands, name, arguments)
+            try:
+                work()
+            except (UsageError, TitansSeqError) as error:
+                print("error: " + " ".join(str(error).split()), file=sys.stderr)
+                return 2
+            except KeyboardInterrupt:
+                print("interrupted", file=sys.stderr)
+                return 130
+            except BrokenPipeError:
+                return 1
+            return 0
 
 
 @contextlib.contextmanager
@@ -48,21 +63,11 @@ def _terminate_as_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, handler)
 
 
-def _run(commands: Any, name: str, arguments: list[str]) -> int:
-    try:
-        chosen = parse_arguments(commands, name, arguments)
-        result = chosen.run()
-    except (UsageError, TitansSeqError) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 1
+def _run(commands: Any, name: str, arguments: list[str]) -> None:
+    chosen = parse_arguments(commands, name, arguments)
+    result = chosen.run()
     if result is not None and getattr(getattr(chosen, "what", chosen), "json", False):
         print(to_json(result))
-    return 0
 
 
 class UsageError(Exception):

@@ -100,18 +100,25 @@ class TitansForecaster(
         learn: bool | None
         steps_per_epoch: int
 
-    def fit(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> Self:
+    def fit(
+        self,
+        y: pd.DataFrame,
+        X: pd.DataFrame | None = None,
+        on_epoch: Callable[[Self, bool], object] | None = None,
+    ) -> Self:
         """Learn from the history.
 
         Args:
             y: wide (DatetimeIndex x channels) or long (`unique_id`, `ds`, channels).
             X: covariates in the same layout, on the same steps; NaN, or no row, where missing.
+            on_epoch: called after each epoch with this model, fitted as far as it is, and whether the epoch was the
+                best so far.
 
         Raises:
             DataError: a frame or a parameter cannot be used; the message says why.
             KeyboardInterrupt: after Ctrl-C; the model is then fitted with the best weights so far, if there are any.
         """
-        return self.fit_panel(to_panel(y), X=X)
+        return self.fit_panel(to_panel(y), on_epoch, X=X)
 
     def fit_panel(
         self,
@@ -125,8 +132,7 @@ class TitansForecaster(
         """Fit to a panel.
 
         Args:
-            on_epoch: called after each epoch with this model, fitted as far as it is, and whether the epoch was the
-                best so far.
+            on_epoch: see `fit`.
             X: see `fit`.
             covariates: the covariates that `read_covariates` read from X, and their values; None reads them
                 here.

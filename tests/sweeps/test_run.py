@@ -79,9 +79,12 @@ def test_the_winner_is_this_studys_own(wave_file, place):
     """A folder may hold the models of other studies, of other trials of the same number."""
     from titans_seq.domains.timeseries import TitansForecaster
     from titans_seq.pipelines.settings import parse_settings
+    from titans_seq.sweeps.objectives import find_objectives
     from titans_seq.sweeps.plan import make_plan
-    from titans_seq.sweeps.run import _load_winner
+    from titans_seq.sweeps.run import load_winner
+    from titans_seq.sweeps.search import Search
     from titans_seq.sweeps.space import Space
+    from titans_seq.sweeps.trainable import TaskTrainable
 
     fixed = parse_settings([*SMALL, "max_epochs=1"])
     plan, task = make_plan("timeseries", wave_file, Space({}), {"horizon": 8}, fixed=fixed)
@@ -93,11 +96,12 @@ def test_the_winner_is_this_studys_own(wave_file, place):
         "parameters": plan.parameters({"learning_rate": 5e-3}),
         "val_loss": own.history_.validation_loss[0],
     }
+    search = Search(TaskTrainable(task, find_objectives(None, validated=False)))
     other.save(place / "0")
     with pytest.warns(UserWarning, match="it is trained again"):
-        assert _load_winner(place, task, best).history_.validation_loss == own.history_.validation_loss
+        assert load_winner(place, search, best).history_.validation_loss == own.history_.validation_loss
     own.save(place / "0")
-    assert isinstance(_load_winner(place, task, best), TitansForecaster)
+    assert isinstance(load_winner(place, search, best), TitansForecaster)
 
 
 def test_what_is_tried_depends_on_the_seed_alone(wave_file, place):
