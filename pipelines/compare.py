@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from titans_seq.errors import DataError
 from titans_seq.files import write_text
 from titans_seq.pipelines.options import ResultOptions, TrackingOption
+from titans_seq.pipelines.pairs import compare_groups
 from titans_seq.pipelines.runs import search_runs
 from titans_seq.plotting import new_figure, save_figure
 from titans_seq.spread import mean_and_spread
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-FILES = ("compare.csv", "compare.png")
+FILES = ("compare.csv", "compare.png", "compare.html")
 SEED = "random_state"
 COUNT, NAME, STD = "runs", "run", " std"
 """Columns: how many runs a row stands for, the name of the newest; and what the name of a spread ends in."""
@@ -60,16 +61,16 @@ def compare_runs(
         DataError: there is no such experiment, run or metric, or there are no runs or no metrics.
         TrackingError: the server or database cannot be reached.
     """
-    return load_comparison(experiment, parent, metric, last, tracking_uri)[0]
+    return tabulate(search_runs(tracking_uri, experiment, parent, last), metric)[0]
 
 
-def load_comparison(
-    experiment: str | None, parent: str | None, metric: str | None, last: int | None, tracking_uri: str | None
-) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Return the table of `compare_runs`, and the metrics of each single run of a row, by the row's `run_id`."""
-    if last is not None and last < 1:
-        raise DataError(f"last must be at least 1, not {last}")
-    frame, single = merge_runs(search_runs(tracking_uri, experiment, parent, last))
+def tabulate(found: list[Any], metric: str | None) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Return the table of `compare_runs`, and the metrics of each single run of a row, by the row's `run_id`.
+
+    Args:
+        found: MLflow's runs, the newest first.
+    """
+    frame, single = merge_runs(found)
     if not metric_names(frame):
         raise DataError("the runs have no metrics")
     if metric is not None and metric not in metric_names(frame):
@@ -91,7 +92,7 @@ def setting_names(frame: pd.DataFrame) -> list[str]:
 
 
 def merge_runs(found: list[Any]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Return MLflow runs, the newest first, as `load_comparison` does, rows in order of their newest run."""
+    """Return MLflow runs, the newest first, as `tabulate` does, rows in order of their newest run."""
     import pandas as pd
 
     settings = pd.DataFrame([_setting(run) for run in found]).fillna("")
@@ -137,23 +138,38 @@ class Compare(ResultOptions, TrackingOption):
     """Metric to sort by and to draw; the best validation loss if not given."""
     last: int | None = None
     """Only that many runs, the newest."""
+    between: tuple[str, str] | None = None
+    """Two groups, each as NAME=VALUE or NAME=VALUE,NAME=VALUE, whose runs are tested in pairs that agree in all else,
+    such as the seed."""
     output: Path | None = None
-    """Folder for compare.csv and compare.png; none writes nothing."""
+    """Folder for compare.csv, compare.png and compare.html; none writes nothing."""
 
-    def run(self) -> list[dict[str, Any]]:
-        """Compare; return the rows."""
+    def run(self) -> Any:
+        """Compare; return the rows; with `between` a dict of `settings`, which are these, and `paired`, the test."""
+        from titans_seq.pipelines.compare_page import write_comparison
         from titans_seq.pipelines.output import claim_folder
 
-        frame, single = load_comparison(self.experiment, self.parent, self.metric, self.last, self.tracking_uri)
+        found = search_runs(self.tracking_uri, self.experiment, self.parent, self.last)
+        frame, single = tabulate(found, self.metric)
         title = f"{self.experiment or self.parent}: {frame[COUNT].sum()} runs"
         shown = choose_metrics(frame, self.metric)
+        paired = None if self.between is None else compare_groups(found, self.between, shown[0])
         if self.output is not None:
             claim_folder(self.output, FILES, self.force)
             write_text(self.output / FILES[0], frame.to_csv(index=False))
             plot_comparison(self.output / FILES[1], frame, single, shown[0], title)
+            cells = [
+                {"": str(number)} | _settings(frame, row) | {name: _cell(row[name], row[name + STD]) for name in shown}
+                for number, row in enumerate(frame.to_dict("records"), 1)
+            ]
+            labels = [_label(frame, row) for row in frame.to_dict("records")]
+            write_comparison(self.output / FILES[2], title, cells, frame, single, shown, labels, paired)
         if not self.json:
             print_comparison(frame, shown, title)
-        return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+            if paired is not None:
+                print(paired.sentence)
+        rows = [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+        return rows if paired is None else {"settings": rows, "paired": paired.to_dict()}
 
 
 def choose_metrics(frame: pd.DataFrame, metric: str | None) -> list[str]:
@@ -174,9 +190,9 @@ def plot_comparison(
         single: metrics of the runs of a row, by its `run_id`.
     """
     drawn = frame.head(DRAWN)
-    names, places = setting_names(frame), range(len(drawn))
+    places = range(len(drawn))
     rows = drawn.to_dict("records")
-    labels = [", ".join(f"{n}={_short(row[n])}" for n in names) or str(row[NAME]) for row in rows]
+    labels = [_label(frame, row) for row in rows]
     width = 7 + 0.06 * max(map(len, labels))
     figure = new_figure(width, 1.5 + 0.3 * len(drawn))
     axes = figure.subplots()
@@ -201,8 +217,7 @@ def print_comparison(frame: pd.DataFrame, shown: list[str], title: str) -> None:
     from rich.console import Console
 
     console = Console()
-    parameters = setting_names(frame) or [NAME]
-    settings = [{p: _short(row[p]) for p in parameters} for row in frame.to_dict("records")]
+    settings = [_settings(frame, row) for row in frame.to_dict("records")]
     table = _table(frame, settings, shown, title)
     if _width(console, table) <= console.width:
         console.print(table)
@@ -229,6 +244,17 @@ def _table(frame: pd.DataFrame, labels: list[dict[str, str]], shown: list[str], 
         scores = [_cell(row[name], row[name + STD]) for name in shown]
         table.add_row(*label.values(), str(row[COUNT]), *scores)
     return table
+
+
+def _settings(frame: pd.DataFrame, row: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the parameters of a row that differ from those of others, or its name."""
+    return {name: _short(row[name]) for name in setting_names(frame) or [NAME]}
+
+
+def _label(frame: pd.DataFrame, row: Mapping[Any, Any]) -> str:
+    """Return the settings of a row in a line."""
+    names = setting_names(frame)
+    return ", ".join(f"{name}={_short(row[name])}" for name in names) or str(row[NAME])
 
 
 def _width(console: Console, table: Table) -> int:

@@ -67,13 +67,15 @@ def log_scores(run: Run, scores: Mapping[str, Mapping[str, float]]) -> None:
         run.metrics({f"{prefix}_{score}": value for score, value in values.items() if score != "seconds"})
 
 
-def log_results(run: Run, folder: Path, files: Iterable[str]) -> None:
-    """Log files of a folder; `model` is logged so that `mlflow models serve` can answer with it."""
+def log_results(run: Run, folder: Path, files: Iterable[str]) -> str | None:
+    """Log files of a folder; `model` is logged so that `mlflow models serve` can answer with it: return its URI."""
+    uri = None
     for name in files:
         if name == "model":
-            log_model(run, folder / name)
+            uri = log_model(run, folder / name)
         else:
             run.artifact(folder / name)
+    return uri
 
 
 def log_model(run: Run, folder: Path) -> str | None:

@@ -25,3 +25,14 @@ class TrackingOption:
 
     tracking_uri: str | None = None
     """MLflow server or database; the variable MLFLOW_TRACKING_URI, or mlflow.db here, if not given; `off` for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Where independent pieces of work are done."""
+
+    engine: str | None = None
+    """dask, for worker processes of this machine, or the tcp://HOST:PORT of a Dask scheduler; none means this process
+    alone. The results are the same."""
+    workers: int = 2
+    """Processes of the engine dask."""

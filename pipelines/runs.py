@@ -40,9 +40,11 @@ def search_runs(uri: str | None, experiment: str | None, parent: str | None, las
     A run that others belong to is left out: it sums them up.
 
     Raises:
-        DataError: there is no such experiment or run, or it has no runs.
+        DataError: there is no such experiment or run, it has no runs, or `last` is below 1.
         TrackingError: the server or database cannot be reached.
     """
+    if last is not None and last < 1:
+        raise DataError(f"last must be at least 1, not {last}")
     found = ask_server(uri, lambda client: _search(client, experiment, parent))[:last]
     if not found:
         raise DataError(f"run {parent!r} has no children" if parent else f"experiment {experiment!r} has no runs")

@@ -5,22 +5,26 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titans_seq.engine import open_engine
 from titans_seq.errors import DataError
 from titans_seq.files import write_atomically
-from titans_seq.pipelines.options import ResultOptions
+from titans_seq.pipelines.options import EngineOptions, ResultOptions
 from titans_seq.pipelines.output import claim_file
+from titans_seq.pipelines.saved import SavedModel
 from titans_seq.progress import byte_progress
 
 if TYPE_CHECKING:
     from titans_seq.domains.genomics.classifier import TitansDNAClassifier
     from titans_seq.domains.genomics.scan import WindowScores
+    from titans_seq.domains.genomics.stream import RecordWindows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scan(ResultOptions):
+class Scan(ResultOptions, EngineOptions):
     """Score windows along a FASTA file and write those that are hits, or a profile (bedGraph)."""
 
     model: Path
@@ -46,13 +50,15 @@ class Scan(ResultOptions):
             ModelError: there is no such model.
         """
         from titans_seq.domains.genomics.classifier import TitansDNAClassifier
-        from titans_seq.domains.genomics.scan import find_hits, scan, tile_records
+        from titans_seq.domains.genomics.scan import find_hits, tile_records
+        from titans_seq.domains.genomics.stream import cut_windows, read_stretches
         from titans_seq.domains.genomics.tracks import format_header, format_hit, track_format
 
         started = time.perf_counter()
         kind = track_format(self.out)
         if not 0 <= self.threshold <= 1:
             raise DataError(f"threshold must lie from 0 to 1, not {self.threshold}")
+        saved = SavedModel.find(self.model)
         model = TitansDNAClassifier.load(self.model)
         label, window = self._choose_label(model), self._choose_window(model)
         if not self.genome.is_file():
@@ -65,9 +71,11 @@ class Scan(ResultOptions):
             write_atomically(self.out) as temporary,
             temporary.open("w", encoding="utf-8") as file,
             byte_progress(self.genome, "scanning", sys.stderr.isatty() and not self.json) as on_bytes,
+            open_engine(self.engine, self.workers) as apply,
         ):
             file.write(format_header(kind, name))
-            scores = _count(scan(model, self.genome, window, self.stride, label, on_bytes), counts)
+            windows = cut_windows(read_stretches(self.genome, on_bytes), window, self.stride)
+            scores = _count(apply(partial(_score, saved, label), windows), counts)
             for hit in tile_records(scores) if kind == "bedgraph" else find_hits(scores, self.threshold):
                 lines += 1
                 file.write(format_hit(kind, hit, name, lines))
@@ -102,6 +110,13 @@ class Scan(ResultOptions):
         if not 1 <= self.stride <= window:
             raise DataError(f"stride must lie from 1 to the window of {window} letters, not {self.stride}")
         return window
+
+
+def _score(model: SavedModel, label: int, windows: "RecordWindows") -> "WindowScores":
+    """Return the scores of some windows, in whichever process."""
+    from titans_seq.domains.genomics.scan import score_windows
+
+    return score_windows(model.predictor().model, label, windows)  # type: ignore[attr-defined]
 
 
 def _count(scores: Iterator["WindowScores"], counts: Counter[str]) -> Iterator["WindowScores"]:

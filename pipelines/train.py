@@ -12,6 +12,7 @@ from titans_seq.files import write_json
 from titans_seq.pipelines.log import fit_and_log, log_results, log_scores, run_parameters
 from titans_seq.pipelines.options import ResultOptions, TrackingOption
 from titans_seq.pipelines.output import claim_folder, hold_folder, plain_table, score_table
+from titans_seq.pipelines.saved import check_registered_name, register_model
 from titans_seq.pipelines.settings import parse_settings
 from titans_seq.tracking import track
 
@@ -37,6 +38,8 @@ class TrainingCommand(ResultOptions, TrackingOption, TaskOptions):
     """Training time of each model at the most."""
     set: tuple[str, ...] = ()
     """Any other parameter of the estimator, as NAME=VALUE; several are separated by blanks."""
+    register: str | None = None
+    """Name, or NAME@ALIAS, that the model gets in MLflow's registry; none registers nothing."""
 
     @property
     def folder(self) -> Path:
@@ -82,6 +85,7 @@ def run_training(options: TrainingCommand) -> dict[str, Any]:
     task = find_domain(options.domain).load_task()(options)
     model = task.build(options.parameters())
     files = (*task.files, "metrics.json", "model")
+    check_registered_name(options.register, options.tracking_uri)
     claim_folder(options.folder, files, options.force)
     with (
         hold_folder(options.folder),
@@ -98,9 +102,10 @@ def run_training(options: TrainingCommand) -> dict[str, Any]:
         write_json(options.folder / "metrics.json", metrics)
         run.metrics(task.sizes())
         log_scores(run, report.scores)
-        log_results(run, options.folder, files)
+        model_uri = log_results(run, options.folder, files)
+        registered = options.register and register_model(model_uri, options.register, run)
     if not options.json:
         names = ", ".join(name for name in files if name != "model")
-        note = f"{names} and the model are in {options.folder}"
+        note = f"{names} and the model are in {options.folder}" + (f", and as {registered}" if registered else "")
         score_table(report.title, report.scores, note, report.higher_is_better)
     return metrics

@@ -55,6 +55,8 @@ class SweepRun(ResultOptions, TrackingOption, TaskOptions):
     """Seconds between signs of life of a trial; after three without, it counts as dead."""
     output: Path = Path("runs/sweep")
     """Folder for the results."""
+    register: str | None = None
+    """Name, or NAME@ALIAS, that the best model gets in MLflow's registry; none registers nothing."""
 
     def run(self) -> dict[str, Any]:
         """Search; return the content of metrics.json."""
@@ -67,7 +69,7 @@ class SweepRun(ResultOptions, TrackingOption, TaskOptions):
         check_public(self.storage)
         same = (
             "trials", "workers", "objectives", "sampler", "pruner", "study", "resume", "force", "tracking_uri",
-            "max_failures", "max_retries", "heartbeat", "seed", "output", "horizon", "test_fraction",
+            "max_failures", "max_retries", "heartbeat", "seed", "output", "horizon", "test_fraction", "register",
         )  # fmt: skip
         found = sweep(
             self.domain,

@@ -69,7 +69,8 @@ def _sections(study: Study, plan: Plan, result: dict[str, Any]) -> Iterator[Sect
         rows = _aligned([_row(t, plan) for t in front[:SHOWN]])
         yield Section(title="Pareto front", text=text, rows=rows, plot=plot, width=320)
     if complete:
-        yield Section(title="History", plot=draw.plot_optimization_history(study, **options), width=320)
+        history = {"target_name": name} if plan.has_one_objective else options  # with a target no line shows the best
+        yield Section(title="History", plot=draw.plot_optimization_history(study, **history), width=320)
     if result["importances"]:
         text = (
             f"Share of the variance of {name} that each parameter explains (fANOVA, {len(complete)} complete trials). "
@@ -86,6 +87,7 @@ def _sections(study: Study, plan: Plan, result: dict[str, Any]) -> Iterator[Sect
         plot = draw.plot_intermediate_values(study)
         plot.update_layout(showlegend=False)
         plot.update_xaxes(title_text="epoch or split")
+        plot.update_yaxes(title_text=name)
         yield Section(title="Learning curves", plot=plot, width=320)
     timed = [t for t in trials if FIT_SECONDS in t.user_attrs]
     if timed:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
-from titans_seq.errors import ModelError, TitansSeqWarning
+from titans_seq.errors import DataError, ModelError, TitansSeqWarning
 from titans_seq.estimator import TitansEstimator
 from titans_seq.pipelines.log import log_results, log_scores
 from titans_seq.pipelines.output import claim_folder, hold_folder
+from titans_seq.pipelines.saved import check_registered_name, register_model
 from titans_seq.progress import progress_bar
 from titans_seq.sweeps.plan import Plan
 from titans_seq.sweeps.pool import WorkerPool, hand_over
@@ -58,6 +59,7 @@ class Sweep:
     output: Path | None = None
     force: bool = False
     tracking_uri: str | None = OFF
+    register: str | None = None
     shown: bool = False
     told: frozenset[str] = frozenset()
 
@@ -71,6 +73,9 @@ class Sweep:
             KeyboardInterrupt: Ctrl-C before a trial was complete; trials at hand are free for the next run.
         """
         check_name(self.name)
+        check_registered_name(self.register, self.tracking_uri)
+        if self.register is not None and self.output is None:
+            raise DataError("to be registered, a model needs an output folder")
         if self.output is not None:
             claim_folder(self.output, FILES, self.force or self.resume)
         with self._folder() as folder:
@@ -146,7 +151,9 @@ class Sweep:
             log_scores(run, {"titans": result.get("test", {})})
         run.metrics({name: result[name] for name in ("complete", "pruned", "failed", "lost", "fit_seconds")})
         if self.output is not None:
-            log_results(run, self.output, [file for file in FILES if (self.output / file).exists()])
+            model_uri = log_results(run, self.output, [file for file in FILES if (self.output / file).exists()])
+            if self.register is not None and best is not None:
+                register_model(model_uri, self.register, run)
         return model
 
     def _work_here(self, study: Study, storage: RDBStorage, scratch: Path, run: Run) -> None:

@@ -113,7 +113,8 @@ def sweep(
     resume: bool = False,
     output: Path | str | None = None,
     force: bool = False,
-    tracking_uri: str = OFF,
+    tracking_uri: str | None = OFF,
+    register: str | None = None,
     max_failures: int = 5,
     max_retries: int = 3,
     heartbeat: int = 10,
@@ -150,7 +151,8 @@ def sweep(
         resume: go on with a study of that name.
         output: folder for metrics.json, trials.csv, pictures, report.html and the model.
         force: overwrite earlier results there.
-        tracking_uri: an MLflow server or database.
+        tracking_uri: an MLflow server or database; None: MLFLOW_TRACKING_URI, or mlflow.db here.
+        register: name, or NAME@ALIAS, that the best model gets in MLflow's registry.
         max_failures: failed trials in a row that end the study.
         max_retries: times that the parameters of a killed trial are tried again.
         heartbeat: seconds between signs of life of a trial; after three without, it counts as dead.
@@ -227,6 +229,7 @@ def sweep(
             None if output is None else Path(output),
             force,
             tracking_uri,
+            register,
             shown,
             frozenset(str(warning.message) for warning in said),
         )

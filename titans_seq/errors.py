@@ -30,6 +30,10 @@ class TrainingError(TitansSeqError, RuntimeError):
     """Training could not go on."""
 
 
+class EngineError(TitansSeqError, ConnectionError):
+    """A cluster cannot be reached, or lost its work."""
+
+
 class TrackingError(TitansSeqError, ConnectionError):
     """The tracking server or database cannot be used."""
 

@@ -106,6 +106,20 @@ class Run:
             return None
         return f"models:/{entity.model_id}"
 
+    def register(self, model_uri: str, name: str, alias: str) -> str:
+        """Register a logged model under a name, as its newest version, and return that; any error is MLflow's own."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = self._client.create_model_version(name, model_uri, self.run_id)
+        if alias:
+            self._client.set_registered_model_alias(name, alias, found.version)
+        return str(found.version)
+
     def data(self, frame: Any, name: str) -> None:
         """Log a frame's digest, schema and size; not its content."""
         if self._client is None:

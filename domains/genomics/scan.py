@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from titans_seq.domains.genomics.alphabet import UNKNOWN, reverse_complement
 from titans_seq.domains.genomics.classifier import TitansDNAClassifier
-from titans_seq.domains.genomics.stream import cut_windows, read_stretches
+from titans_seq.domains.genomics.stream import RecordWindows, cut_windows, read_stretches
 from titans_seq.domains.genomics.tracks import Hit
 
 MAX_UNKNOWN = 0.5
@@ -52,14 +52,19 @@ def scan(
         DataError: the file cannot be read as FASTA.
     """
     for windows in cut_windows(read_stretches(genome, on_bytes), window, stride):
-        is_scored = (windows.codes == UNKNOWN).mean(1) <= MAX_UNKNOWN
-        strands = [windows.codes] if model.strand == "both" else [windows.codes, reverse_complement(windows.codes)]
-        scores = [np.full(len(is_scored), np.nan) for _ in strands]
-        if is_scored.any():
-            for values, codes in zip(scores, strands, strict=True):
-                values[is_scored] = model.predict_proba(np.ascontiguousarray(codes[is_scored]))[:, label]
-        reverse = scores[1] if len(scores) > 1 else None
-        yield WindowScores(windows.name, windows.starts, windows.codes.shape[1], scores[0], reverse)
+        yield score_windows(model, label, windows)
+
+
+def score_windows(model: TitansDNAClassifier, label: int, windows: RecordWindows) -> WindowScores:
+    """Return the probabilities of a class in some windows, on both strands."""
+    is_scored = (windows.codes == UNKNOWN).mean(1) <= MAX_UNKNOWN
+    strands = [windows.codes] if model.strand == "both" else [windows.codes, reverse_complement(windows.codes)]
+    scores = [np.full(len(is_scored), np.nan) for _ in strands]
+    if is_scored.any():
+        for values, codes in zip(scores, strands, strict=True):
+            values[is_scored] = model.predict_proba(np.ascontiguousarray(codes[is_scored]))[:, label]
+    reverse = scores[1] if len(scores) > 1 else None
+    return WindowScores(windows.name, windows.starts, windows.codes.shape[1], scores[0], reverse)
 
 
 def find_hits(scores: Iterable[WindowScores], threshold: float) -> Iterator[Hit]:
