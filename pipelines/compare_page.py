@@ -34,8 +34,7 @@ def write_comparison(
         metrics: to draw.
         labels: of the rows.
     """
-    sections = [] if paired is None else [Section(title="Paired test", text=paired.sentence)]
-    sections.append(Section(title="Settings", rows=rows))
+    sections = [Section(title="Settings", rows=rows)]
     for metric in metrics:
         plot = _plot(frame, single, metric, labels)
         sections.append(Section(title=metric, plot=plot, width=340))

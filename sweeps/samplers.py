@@ -59,8 +59,15 @@ def build_sampler(name: str, seed: int, space: Space | None) -> BaseSampler:
         if space is None:
             raise DataError("a GridSampler needs ranges: a function of a trial has none")
         grid = {key: space.values(key) for key in space.parameters}
-        return optuna.samplers.GridSampler(grid, seed=0)  # the grid's order, the same for every trial
+        return _Grid(grid, seed=0)  # the grid's order, the same for every trial
     return _build(BaseSampler, name, seed)
+
+
+class _Grid(optuna.samplers.GridSampler):  # type: ignore[misc]
+    """A grid that ends no loop of Optuna's, as there is none; when it is done, points are tried again."""
+
+    def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
+        """Do nothing."""
 
 
 def build_pruner(name: str) -> BasePruner:

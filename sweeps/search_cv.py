@@ -109,6 +109,7 @@ class TitansSearchCV(BaseSearchCV):  # type: ignore[misc]
         name = name_of(self.sampler, BaseSampler, SAMPLER)
         metric = f"mean_test_{self.refit if isinstance(self.refit, str) else 'score'}"
         done, side_by_side = 0, max(1, effective_n_jobs(self.n_jobs))
+        scored, failure = False, None
         while done < self.n_trials:
             trials, chosen = [], []
             for number in range(done, min(done + side_by_side, self.n_trials)):
@@ -121,18 +122,29 @@ class TitansSearchCV(BaseSearchCV):  # type: ignore[misc]
             except KeyboardInterrupt:
                 for trial in trials:
                     study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                if not done:
+                if not scored:
                     raise
                 self._interrupted = True
                 warnings.warn(
                     f"interrupted after {done} candidates: the best of them counts", TitansSeqWarning, stacklevel=3
                 )
                 return
+            except ValueError as error:
+                if "fits failed" not in str(error) or self.error_score == "raise":
+                    raise
+                for trial in trials:  # a search goes on without them, as long as others can be fitted
+                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                done, failure = done + len(trials), error
+                warnings.warn(f"no fit of {chosen} ended: {_last_line(error)}", TitansSeqWarning, stacklevel=3)
+                continue
+            scored = True
             found = scores.get(metric, scores[next(k for k in scores if k.startswith("mean_test_"))])
             for trial, value in zip(trials, found[-len(trials) :], strict=True):
                 failed = not np.isfinite(value)
                 study.tell(trial, None if failed else float(value), optuna.trial.TrialState.FAIL if failed else None)
             done += len(trials)
+        if not scored and failure is not None:
+            raise failure
 
     def _create_study(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -140,4 +152,9 @@ class TitansSearchCV(BaseSearchCV):  # type: ignore[misc]
             return optuna.create_study(direction="maximize")
         from titans_seq.sweeps.storage import open_storage
 
-        return optuna.create_study(direction="maximize", storage=open_storage(self.storage, fresh=True))
+        return optuna.create_study(direction="maximize", storage=open_storage(self.storage, None, fresh=True))
+
+
+def _last_line(error: Exception) -> str:
+    """Return what scikit-learn's report on failed fits ends with: the error itself."""
+    return [line for line in str(error).splitlines() if line.strip()][-1]

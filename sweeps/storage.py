@@ -72,11 +72,12 @@ def check_public(url: str | None) -> None:
         )
 
 
-def open_storage(url: str | None, heartbeat: int = 10, fresh: bool = False) -> RDBStorage:
+def open_storage(url: str | None, heartbeat: int | None = 10, fresh: bool = False) -> RDBStorage:
     """Return the storage behind a URL.
 
     Args:
-        heartbeat: seconds between two signs of life of a trial; without one for three times as long it is dead.
+        heartbeat: seconds between two signs of life of a trial; without one for three times as long it is dead. None:
+            nobody watches.
         fresh: make the database if it does not exist.
 
     Raises:
@@ -96,7 +97,7 @@ def open_storage(url: str | None, heartbeat: int = 10, fresh: bool = False) -> R
                 place.render_as_string(hide_password=False),
                 engine_kwargs={"connect_args": connection, "poolclass": sqlalchemy.NullPool},
                 heartbeat_interval=heartbeat,
-                grace_period=3 * heartbeat,
+                grace_period=None if heartbeat is None else 3 * heartbeat,
             )
         if not sqlite:
             sqlalchemy.event.listen(storage.engine, "connect", _in_utc)

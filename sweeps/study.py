@@ -10,7 +10,6 @@ from optuna.study import Study
 
 from titans_seq.errors import DataError, StorageError, SweepError
 from titans_seq.sweeps.plan import Plan
-from titans_seq.sweeps.samplers import OWN, build_pruner
 
 PLAN = "plan"
 """User attribute of a study: its plan."""
@@ -86,9 +85,6 @@ def load_study(storage: RDBStorage, name: str) -> Study:
     except KeyError as error:
         names = ", ".join(optuna.get_all_study_names(storage))
         raise StorageError(f"there is no study {name!r}; there is {names or 'none'}") from error
-    plan = read_plan(study)
-    if plan.pruner != OWN:
-        study.pruner = build_pruner(plan.pruner)
     return study
 
 

@@ -16,6 +16,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from sklearn.base import clone
 
+from titans_seq.domains.registry import find_domain
 from titans_seq.errors import DataError
 from titans_seq.files import digest
 from titans_seq.sweeps.objectives import check_titans, find_objectives
@@ -198,6 +199,9 @@ def sweep(
     if isinstance(what, str):
         if cv is not None or scoring is not None or groups is not None:
             raise DataError("cv, scoring and groups need an estimator, not the name of a domain")
+        find_domain(what)
+        if data is not None and not isinstance(data, str | Path):
+            raise DataError(f"the domain {what} reads a file: data must be its path, not {type(data).__name__}")
         path = None if data is None else Path(data)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")

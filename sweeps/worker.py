@@ -31,6 +31,7 @@ from titans_seq.sweeps.reconcile import (
     reconcile,
     worker_name,
 )
+from titans_seq.sweeps.samplers import build_pruner
 from titans_seq.sweeps.search import Search
 from titans_seq.sweeps.storage import lock_study, translate_storage_errors, wait_for_storage
 from titans_seq.sweeps.study import FORGIVEN, read_plan
@@ -62,6 +63,9 @@ class Worker:
     """Called after each trial."""
     _silent: float = -math.inf
     """When the storage last did not take a sign of life."""
+
+    def __post_init__(self) -> None:
+        self.study.pruner = self.search.pruner or build_pruner(self.plan.pruner)
 
     def run(self) -> None:
         """Work on trial after trial.
