@@ -10,6 +10,7 @@ from typing import Annotated
 from tyro.conf import subcommand
 
 from benchmarks.attack import Attack
+from benchmarks.defaults import Defaults
 from benchmarks.endurance import Endurance
 from benchmarks.genomics import Genomics
 from benchmarks.gift_eval import GiftEval
@@ -24,6 +25,7 @@ from benchmarks.rereading import Rereading
 from benchmarks.scaling import Scaling
 from benchmarks.scan import Scan
 from benchmarks.score import Score
+from benchmarks.serving import Serving
 from benchmarks.sizes import Sizes
 from benchmarks.speed import Speed
 from benchmarks.stability import Stability
@@ -35,6 +37,7 @@ from titans_seq.program import run_program
 
 Command = (
     Annotated[Attack, subcommand("attack")]
+    | Annotated[Defaults, subcommand("defaults")]
     | Annotated[Endurance, subcommand("endurance")]
     | Annotated[Genomics, subcommand("genomics")]
     | Annotated[GiftEval, subcommand("gift-eval")]
@@ -48,6 +51,7 @@ Command = (
     | Annotated[Scaling, subcommand("scaling")]
     | Annotated[Scan, subcommand("scan")]
     | Annotated[Score, subcommand("score")]
+    | Annotated[Serving, subcommand("serving")]
     | Annotated[Sizes, subcommand("sizes")]
     | Annotated[Speed, subcommand("speed")]
     | Annotated[Stability, subcommand("stability")]

@@ -6,15 +6,10 @@ reads and writes for hours. Time is processor time, which other work on the mach
 
 import json
 import os
-import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -23,6 +18,7 @@ from typing import Any
 from benchmarks.environment import describe
 from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
+from benchmarks.served import served
 from titans_seq.pipelines.output import plain_table
 
 PARTS = 20
@@ -168,7 +164,7 @@ def _ask(count: int, folder: Path, seed: int) -> dict[str, Any]:
         os.chdir(here)
     table = series(100, 460).reset_index().astype({"when": str})
     question = json.dumps({"dataframe_split": table.to_dict(orient="split", index=False)}).encode()
-    with _served(str(uri), store, folder) as (address, process):
+    with served(str(uri), store, folder) as (address, process):
         tree = [process, *process.children(recursive=True)]
         request = urllib.request.Request(address, question, {"Content-Type": "application/json"})
 
@@ -183,39 +179,6 @@ def _ask(count: int, folder: Path, seed: int) -> dict[str, Any]:
             return sum(sum(p.cpu_times()[:2]) for p in tree)
 
         return _measure(calls, seconds, lambda: sum(p.memory_info().rss for p in tree))
-
-
-@contextmanager
-def _served(uri: str, store: str, folder: Path) -> Iterator[tuple[str, Any]]:
-    """Serve a model by MLflow's own server; yield the address for questions, and the process."""
-    import psutil
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
-    command = [shutil.which("mlflow", path=str(Path(sys.executable).parent)) or "mlflow", "models", "serve", "-m", uri]
-    ours = {"MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
-    ours["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # where uvicorn is
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [*command, "--env-manager", "local", "--host", "127.0.0.1", "--port", port],
-            stdout=log, stderr=log, start_new_session=True,
-            env=os.environ | ours | {"PYTHONPATH": paths},
-        )  # fmt: skip
-    process = psutil.Process(server.pid)
-    try:
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                    break
-            except OSError:
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/invocations", process
-    finally:
-        for child in [*process.children(recursive=True), process]:
-            child.kill()
-        server.wait()
 
 
 def describe_figures(result: dict[str, Any]) -> list[Figure]:

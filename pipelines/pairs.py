@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,8 +65,6 @@ def compare_groups(found: list[Any], groups: tuple[str, str], metric: str) -> Pa
     Raises:
         DataError: a group has no runs, there are fewer than two pairs, or the groups are the same.
     """
-    from scipy import stats
-
     wanted = [_settings(group) for group in groups]
     names = set(wanted[0]) | set(wanted[1])
     if wanted[0] == wanted[1]:
@@ -81,26 +79,35 @@ def compare_groups(found: list[Any], groups: tuple[str, str], metric: str) -> Pa
             f"{len(shared)} of {len(sides[0])} runs with {groups[0]} and {len(sides[1])} with {groups[1]} agree in all "
             "else, the seed among it: at least 2 pairs are needed"
         )
-    first, second = (np.array([side[key] for key in shared]) for side in sides)
-    differences = second - first
-    count, mean = len(differences), float(differences.mean())
-    error = float(differences.std(ddof=1)) / math.sqrt(count)
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
-    same = not differences.any()
+    first, second = ([side[key] for key in shared] for side in sides)
     return PairedTest(
         metric=metric,
         first=groups[0],
         second=groups[1],
-        pairs=count,
-        unpaired=len(sides[0]) + len(sides[1]) - 2 * count,
-        first_mean=float(first.mean()),
-        second_mean=float(second.mean()),
-        difference=mean,
-        low=mean - reach,
-        high=mean + reach,
-        t_test=1.0 if same else 0.0 if error == 0 else float(2 * stats.t.sf(abs(mean) / error, count - 1)),
-        wilcoxon=1.0 if same else float(stats.wilcoxon(differences).pvalue),
+        unpaired=len(sides[0]) + len(sides[1]) - 2 * len(shared),
+        **difference(first, second),
     )
+
+
+def difference(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+    """Return what two or more pairs of values say of the difference: the fields of `PairedTest` of those names."""
+    from scipy import stats
+
+    differences = np.asarray(second, dtype=float) - np.asarray(first, dtype=float)
+    count, mean = len(differences), float(differences.mean())
+    error = float(differences.std(ddof=1)) / math.sqrt(count)
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    same = not differences.any()
+    return {
+        "pairs": count,
+        "first_mean": float(np.mean(first)),
+        "second_mean": float(np.mean(second)),
+        "difference": mean,
+        "low": mean - reach,
+        "high": mean + reach,
+        "t_test": 1.0 if same else 0.0 if error == 0 else float(2 * stats.t.sf(abs(mean) / error, count - 1)),
+        "wilcoxon": 1.0 if same else float(stats.wilcoxon(differences).pvalue),
+    }
 
 
 def _settings(group: str) -> dict[str, str]:

@@ -178,3 +178,28 @@ def test_training_step(tmp_path, capsys):
         assert 0 < shares["products"] < 1
         assert shares["rest"] < 1
     assert result["models"]["language model"]["peer_seconds"] > 0
+
+
+def test_defaults(waves, tmp_path, capsys):
+    waves.to_csv(tmp_path / "waves.csv")
+    small = ["layers=1", "heads=1", "patch=8", "steps_per_epoch=5", "context=48", "max_epochs=1"]
+    options = ["--domain", "timeseries", "--data", str(tmp_path / "waves.csv"), "--horizon", "8", "--set", *small]
+    more = ["--settings", "dim=8,chunk_size=4", "dim=16", "--seeds", "2", "--output", str(tmp_path), "--json"]
+    assert execute(["defaults", *options, *more]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["settings"]) == {"defaults", "dim=8,chunk_size=4", "dim=16"}
+    means = {name: sum(row["val_loss"]) for name, row in result["settings"].items()}
+    assert result["chosen"] == min(means, key=means.get)
+    assert set(result["test"]) == {"defaults", result["chosen"]}
+    assert result["settings"]["dim=16"]["against_defaults"]["pairs"] == 2
+    assert execute(["defaults", *options, "--settings", "width=8"]) == 2
+    assert "has no parameter 'width'" in capsys.readouterr().err
+
+
+def test_serving(tmp_path, capsys):
+    options = ["--domains", "genomics", "--requests", "20", "--clients", "2", "--output", str(tmp_path), "--json"]
+    assert execute(["serving", *options]) == 0
+    row = json.loads(capsys.readouterr().out)["domains"]["genomics"]
+    assert row["median_ms_without_server"] > 0
+    assert 0 < row["median_ms"] <= row["p95_ms"]
+    assert row["per_second_of_clients"] > 0
