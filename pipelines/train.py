@@ -1,8 +1,12 @@
 """What the commands that train have in common: options, and the way from data to a model, scores and a tracked run."""
 
+import os
 import sys
-from dataclasses import dataclass, fields
+from contextlib import redirect_stdout
+from dataclasses import dataclass, fields, replace
+from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from titans_seq.domains.registry import find_domain
@@ -14,7 +18,7 @@ from titans_seq.pipelines.options import ResultOptions, TrackingOption
 from titans_seq.pipelines.output import claim_folder, hold_folder, plain_table, score_table
 from titans_seq.pipelines.saved import check_registered_name, register_model
 from titans_seq.pipelines.settings import parse_settings
-from titans_seq.tracking import track
+from titans_seq.tracking import OFF, track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +68,20 @@ class TrainingCommand(ResultOptions, TrackingOption, TaskOptions):
         own = {"random_state": self.seed, "verbose": sys.stderr.isatty() and not self.json}
         return own | chosen | settings
 
-    def run(self) -> dict[str, Any]:
-        """Train; return the content of metrics.json."""
-        return run_training(self)
+    def run(self) -> dict[str, Any] | None:
+        """Train; return the content of metrics.json, or None in all but the first process of torchrun."""
+        if os.environ.get("RANK", "0") == "0":
+            return run_training(self)
+        with TemporaryDirectory() as folder, redirect_stdout(StringIO()):
+            silent: dict[str, Any] = {
+                "output": Path(folder),
+                "tracking_uri": OFF,
+                "register": None,
+                "json": True,
+                "force": True,
+            }
+            run_training(replace(self, **silent))
+        return None
 
 
 def run_name(task: Task, model: Any) -> str:

@@ -193,5 +193,26 @@ def test_shares_add_up_to_the_batch(rows, count):
     assert sum(len(part) for part, weight in parts if weight) == rows
 
 
+def test_a_command_trains_one_model_and_writes_it_once(tmp_path):
+    """`titans-seq classify` on two processes: files, table and run of the first alone, and one process's scores."""
+    rng = np.random.default_rng(0)
+    rows = ["".join(rng.choice(list("GGCA" if k % 2 else "AATC"), 40)) + f",{k % 2}" for k in range(80)]
+    (tmp_path / "dna.csv").write_text("sequence,label\n" + "\n".join(rows) + "\n")
+    settings = ["--set", "dim=8", "heads=1", "motifs=8", "max_epochs=2", "batch_size=10"]
+    command = ["-m", "titans_seq.cli", "classify", "--data", "dna.csv", *settings, "--tracking-uri", "off"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    scores, printed = [], []
+    for output, before in (("one", []), ("two", launch)):
+        done = subprocess.run(
+            [sys.executable, *before, *command, "--output", output],
+            cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        scores.append(json.loads((tmp_path / output / "metrics.json").read_text())["models"]["titans"])
+        printed.append(done.stdout.count("k-mer regression"))
+    assert printed == [1, 1]
+    assert scores[0]["auroc"] == pytest.approx(scores[1]["auroc"], abs=0.1)
+    assert {p.name for p in (tmp_path / "one").iterdir()} == {p.name for p in (tmp_path / "two").iterdir()}
+
+
 if __name__ == "__main__":
     main(sys.argv[1])
