@@ -150,7 +150,7 @@ class SweepBest(StudyOptions, ResultOptions):
     """The best trial of a study so far, and which parameters matter."""
 
     output: Path | None = None
-    """Folder for metrics.json, trials.csv, history.png, importances.png and report.html; none writes nothing."""
+    """Folder for metrics.json, trials.csv, pictures and report.html; none writes nothing."""
 
     def run(self) -> dict[str, Any]:
         """Report; return the content of metrics.json."""

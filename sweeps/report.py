@@ -25,8 +25,10 @@ from titans_seq.sweeps.worker import FIT_SECONDS, GIVEN_UP, best_trial
 if TYPE_CHECKING:
     import pandas as pd
 
-FILES = ("metrics.json", "trials.csv", "history.png", "importances.png", "report.html", "model")
+FILES = ("metrics.json", "trials.csv", "history.png", "importances.png", "slices.png", "report.html", "model")
 """What `sweep run` writes."""
+SIDE_BY_SIDE, FEW = 5, 6
+"""Parameters in a row of a picture, and values up to which each has a place of its own."""
 LEAST = 4
 """Complete trials below which importances say nothing."""
 
@@ -38,7 +40,9 @@ def summarize_counts(storage: RDBStorage, study: Study, plan: Plan) -> dict[str,
     return {
         "study": study.study_name,
         "domain": plan.domain or plan.estimator,
-        "data": plan.data or ("embedded" if plan.domain else f"in memory, {plan.data_digest[:12]}"),
+        "data": Path(plan.data).name
+        if plan.data
+        else ("embedded" if plan.domain else f"in memory, {plan.data_digest[:12]}"),
         "trials": plan.trials,
         **asdict(counts),
         "sampler": plan.sampler,
@@ -95,10 +99,11 @@ def trials_frame(study: Study, plan: Plan) -> pd.DataFrame:
 
 
 def write_report(folder: Path, study: Study, plan: Plan, result: dict[str, Any]) -> None:
-    """Write metrics.json, trials.csv, history.png, report.html and, with enough trials, importances.png."""
+    """Write metrics.json, trials.csv, history.png, slices.png, report.html and, with enough trials, importances.png."""
     write_text(folder / "trials.csv", trials_frame(study, plan).to_csv(index=False))
     if result["complete"]:
         _plot_history(folder / "history.png", study, plan)
+        _plot_slices(folder / "slices.png", study, plan)
     if result["importances"]:
         _plot_importances(folder / "importances.png", result["importances"], study.study_name)
     write_page(folder / "report.html", study, plan, result)
@@ -170,6 +175,35 @@ def _plot_history(path: Path, study: Study, plan: Plan) -> None:
     axes.legend()
     axes.set_title(study.study_name, loc="left", fontsize=10)
     save_figure(figure, path)
+
+
+def _plot_slices(path: Path, study: Study, plan: Plan) -> None:
+    """Draw the first objective over each parameter; late trials are darker."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    names = list(dict.fromkeys(name for t in trials for name in t.params))
+    rows = -(-len(names) // SIDE_BY_SIDE)
+    figure = new_figure(2.4 * min(SIDE_BY_SIDE, len(names)), 0.5 + 2.2 * rows)
+    drawn = figure.subplots(rows, min(SIDE_BY_SIDE, len(names)), sharey=True, squeeze=False).ravel()
+    for axes, name in zip(drawn, names, strict=False):
+        own = [t for t in trials if name in t.params]
+        given = [t.params[name] for t in own]
+        choices = sorted({str(value) for value in given}, key=lambda word: (len(word), word))
+        is_word = not all(isinstance(value, int | float) for value in given) or len(choices) <= FEW
+        places = [choices.index(str(value)) for value in given] if is_word else given
+        axes.scatter(places, [t.values[0] for t in own], c=[t.number for t in own], cmap="Blues", vmin=-10, s=14)
+        if is_word:
+            axes.set_xticks(range(len(choices)), choices)
+            axes.margins(x=0.3)
+        elif min(given) > 0 and max(given) > 20 * min(given):
+            axes.set_xscale("log")
+        axes.set_xlabel(name, fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.3)
+    for axes in drawn[len(names) :]:
+        axes.set_axis_off()
+    for first in drawn[:: min(SIDE_BY_SIDE, len(names))]:
+        first.set_ylabel(plan.objectives[0][0].replace("_", " "), fontsize=9)
+    save_figure(figure, path, study.study_name)
 
 
 def _plot_importances(path: Path, shares: dict[str, float], title: str) -> None:
