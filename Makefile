@@ -5,7 +5,7 @@ STAMP := .venv/installed
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-quick test-lowest mutants lint docs docs-pictures check format bench-readme bench-recall-ablation bench-speed bench-harness \
-	example-surprise example-sweeps
+	example-surprise what-matters
 
 demo: $(STAMP)  ## forecast the embedded weather, compared and tracked, into runs/demo
 	$(BIN)/titans-seq forecast --horizon 24 --max-epochs 3 --output runs/demo --force
@@ -71,16 +71,17 @@ example-surprise: $(STAMP)  ## lines of Shakespeare planted in wikitext-2, read 
 	mkdir -p benchmarks/results/surprise
 	cp runs/surprise/metrics.json runs/surprise/surprise.png benchmarks/results/surprise/
 
-example-sweeps: $(STAMP)  ## one sweep per domain on the embedded data, into benchmarks/results/sweeps
-	$(call sweep,timeseries,layers=1 max_epochs=1)
-	$(call sweep,genomics,max_epochs=5)
-	$(call sweep,language,layers=2 epoch_steps=60 max_epochs=3 carry=true)
+what-matters: $(STAMP)  ## the three sweeps of docs/what-matters.md, two hours on two cores, into runs/what-matters-DOMAIN
+	$(call sweep,genomics,$$($(BIN)/titans-seq data path gue-core-promoter-all),max_epochs=3 max_minutes=2.5,4$(comma)8$(comma)16$(comma)32,16$(comma)32$(comma)64,1e-3:1e-2)
+	$(call sweep,timeseries,$$($(BIN)/titans-seq data path ETTm1),max_epochs=2 max_minutes=1.5,4$(comma)8$(comma)16$(comma)32,16$(comma)32$(comma)64,5e-4:8e-3,--horizon 96)
+	$(call sweep,language,$$($(BIN)/titans-seq data path wikitext2-train),layers=2 epoch_steps=60 max_epochs=3 max_minutes=1.5 validation_fraction=0.005,8$(comma)16$(comma)32$(comma)64,64$(comma)96$(comma)128,1e-3:1e-2)
 
+comma := ,
 define sweep
-	$(BIN)/titans-seq sweep run --domain $(1) --set $(2) --trials 10 --workers 2 --study example-$(1) --resume --force \
-		--storage sqlite:///runs/examples.db --output runs/example-$(1) --tracking-uri sqlite:///runs/examples-mlflow.db
-	mkdir -p benchmarks/results/sweeps/$(1)
-	cd runs/example-$(1) && cp metrics.json trials.csv history.png importances.png ../../benchmarks/results/sweeps/$(1)/
+	$(BIN)/titans-seq sweep run --domain $(1) --data $(2) --set $(3) $(7) --trials 60 --workers 2 --pruner NopPruner \
+		--vary variant=lmm,mac,mag,mal memory_depth=1:3 momentum=true,false forget=true,false initial_step=0.003:0.3:log \
+		max_step=0.35:1.0 chunk_size=$(4) dim=$(5) learning_rate=$(6):log --resume --force --tracking-uri off \
+		--study what-matters-$(1) --storage sqlite:///runs/what-matters.db --output runs/what-matters-$(1)
 
 endef
 

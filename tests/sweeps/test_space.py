@@ -70,7 +70,11 @@ def test_values():
     given = ["1", "1.5", "1e-3", "true", "False", "None", "none", "lmm"]
     assert [parse_value(v) for v in given] == [1, 1.5, 1e-3, True, False, None, "none", "lmm"]
     assert parse_settings(["dim=8", "dropout=0.1"]) == {"dim": 8, "dropout": 0.1}
-    for wrong in (["dim"], ["dim="], ["=8"], ["dim=1", "dim=2"]):
+    assert parse_settings(["quantiles=(0.1, 0.5)", "target=['a', 'b']"]) == {
+        "quantiles": (0.1, 0.5),
+        "target": ("a", "b"),
+    }
+    for wrong in (["dim"], ["dim="], ["=8"], ["dim=1", "dim=2"], ["q=(0.1"], ["q=(f())"], ["q=(1)"], ["q=('a')"]):
         with pytest.raises(DataError):
             parse_settings(wrong)
 
