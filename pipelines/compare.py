@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from titans_seq.errors import DataError
 from titans_seq.files import write_text
+from titans_seq.pipelines.compare_table import COUNT, NAME, STD, cell_text, print_comparison, row_label, row_settings
 from titans_seq.pipelines.options import ResultOptions, TrackingOption
 from titans_seq.pipelines.pairs import compare_groups
 from titans_seq.pipelines.runs import search_runs
@@ -19,13 +19,9 @@ from titans_seq.tracking import VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
-    from rich.table import Table
 
 FILES = ("compare.csv", "compare.png", "compare.html")
 SEED = "random_state"
-COUNT, NAME, STD = "runs", "run", " std"
-"""Columns: how many runs a row stands for, the name of the newest; and what the name of a spread ends in."""
 BEST = "best_val_loss"
 HIGHER = ("accuracy", "auprc", "auroc", "mcc")
 """Scores of which more is better, by what their names end in."""
@@ -84,11 +80,6 @@ def tabulate(found: list[Any], metric: str | None) -> tuple[pd.DataFrame, dict[s
 def metric_names(frame: pd.DataFrame) -> list[str]:
     """Return the names of the metrics of a comparison."""
     return [c.removesuffix(STD) for c in frame.columns if c.endswith(STD)]
-
-
-def setting_names(frame: pd.DataFrame) -> list[str]:
-    """Return the names of the parameters that differ."""
-    return list(frame.columns[: list(frame.columns).index(NAME)])
 
 
 def merge_runs(found: list[Any]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
@@ -159,10 +150,12 @@ class Compare(ResultOptions, TrackingOption):
             write_text(self.output / FILES[0], frame.to_csv(index=False))
             plot_comparison(self.output / FILES[1], frame, single, shown[0], title)
             cells = [
-                {"": str(number)} | _settings(frame, row) | {name: _cell(row[name], row[name + STD]) for name in shown}
+                {"": str(number)}
+                | row_settings(frame, row)
+                | {name: cell_text(row[name], row[name + STD]) for name in shown}
                 for number, row in enumerate(frame.to_dict("records"), 1)
             ]
-            labels = [_label(frame, row) for row in frame.to_dict("records")]
+            labels = [row_label(frame, row) for row in frame.to_dict("records")]
             write_comparison(self.output / FILES[2], title, cells, frame, single, shown, labels, paired)
         if not self.json:
             print_comparison(frame, shown, title)
@@ -192,7 +185,7 @@ def plot_comparison(
     drawn = frame.head(DRAWN)
     places = range(len(drawn))
     rows = drawn.to_dict("records")
-    labels = [_label(frame, row) for row in rows]
+    labels = [row_label(frame, row) for row in rows]
     width = 7 + 0.06 * max(map(len, labels))
     figure = new_figure(width, 1.5 + 0.3 * len(drawn))
     axes = figure.subplots()
@@ -207,66 +200,3 @@ def plot_comparison(
     left_out = f", the first {DRAWN} of {len(frame)} settings" if len(frame) > DRAWN else ""
     axes.set_title(title + left_out, loc="left", fontsize=10)
     save_figure(figure, path)
-
-
-def print_comparison(frame: pd.DataFrame, shown: list[str], title: str) -> None:
-    """Print a row per setting, means with their standard deviations.
-
-    Where that is too wide, settings are numbered and listed below, and the last metrics are left out.
-    """
-    from rich.console import Console
-
-    console = Console()
-    settings = [_settings(frame, row) for row in frame.to_dict("records")]
-    table = _table(frame, settings, shown, title)
-    if _width(console, table) <= console.width:
-        console.print(table)
-        return
-    numbered = [{"#": str(number)} for number in range(1, len(frame) + 1)]
-    count = len(shown)
-    while count > 1 and _width(console, _table(frame, numbered, shown[:count], title)) > console.width:
-        count -= 1
-    console.print(_table(frame, numbered, shown[:count], title))
-    if count < len(shown):
-        console.print(f"not shown: {', '.join(shown[count:])}", highlight=False)
-    for number, setting in enumerate(settings, 1):
-        console.print(f"{number}: {', '.join(f'{n}={v}' for n, v in setting.items())}", highlight=False, markup=False)
-
-
-def _table(frame: pd.DataFrame, labels: list[dict[str, str]], shown: list[str], title: str) -> Table:
-    """Return a row per setting: its labels, the number of runs, and metrics."""
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for name in [*labels[0], COUNT, *shown]:
-        table.add_column(name, justify="left" if name in labels[0] else "right", overflow="fold")
-    for label, row in zip(labels, frame.to_dict("records"), strict=True):
-        scores = [_cell(row[name], row[name + STD]) for name in shown]
-        table.add_row(*label.values(), str(row[COUNT]), *scores)
-    return table
-
-
-def _settings(frame: pd.DataFrame, row: Mapping[Any, Any]) -> dict[str, str]:
-    """Return the parameters of a row that differ from those of others, or its name."""
-    return {name: _short(row[name]) for name in setting_names(frame) or [NAME]}
-
-
-def _label(frame: pd.DataFrame, row: Mapping[Any, Any]) -> str:
-    """Return the settings of a row in a line."""
-    names = setting_names(frame)
-    return ", ".join(f"{name}={_short(row[name])}" for name in names) or str(row[NAME])
-
-
-def _width(console: Console, table: Table) -> int:
-    """Return the columns of the terminal that a table takes if nothing in it is folded."""
-    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _cell(mean: float, spread: float) -> str:
-    if math.isnan(spread):
-        return "" if math.isnan(mean) else f"{mean:.4g}"
-    return f"{mean:.4g} ± {0 if spread < 1e-9 * abs(mean) else spread:.2g}"

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titans_seq.page import Section, write_html
+from titans_seq.pipelines.compare_table import STD
 from titans_seq.pipelines.pairs import PairedTest
 
 if TYPE_CHECKING:
     import pandas as pd
-
-STD = " std"
 
 
 def write_comparison(

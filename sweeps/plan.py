@@ -78,6 +78,13 @@ class Plan:
         return None if self.space is None else Space.from_dict(self.space)
 
     @property
+    def data_name(self) -> str:
+        """What the data are called in reports."""
+        if self.data is not None:
+            return Path(self.data).name
+        return "embedded" if self.domain else f"in memory, {self.data_digest[:12]}"
+
+    @property
     def is_open(self) -> bool:
         """Whether any process that reads the plan can work on the study."""
         own = OWN in (self.sampler, self.pruner) or any(name not in OBJECTIVES for name, _ in self.objectives)

@@ -16,11 +16,12 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from titans_seq.files import write_json, write_text
 from titans_seq.pipelines.output import plain_table
 from titans_seq.plotting import new_figure, save_figure
+from titans_seq.sweeps.best import best_trial
 from titans_seq.sweeps.page import write_page
 from titans_seq.sweeps.plan import Plan
 from titans_seq.sweeps.reconcile import ERROR, RETRY_OF, WORKER, Counts
 from titans_seq.sweeps.space import SpaceFunction
-from titans_seq.sweeps.worker import FIT_SECONDS, GIVEN_UP, best_trial
+from titans_seq.sweeps.worker import FIT_SECONDS, GIVEN_UP
 
 if TYPE_CHECKING:
     import pandas as pd

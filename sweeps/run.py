@@ -22,6 +22,7 @@ from titans_seq.pipelines.log import log_results, log_scores
 from titans_seq.pipelines.output import claim_folder, hold_folder
 from titans_seq.pipelines.saved import check_registered_name, register_model
 from titans_seq.progress import progress_bar
+from titans_seq.sweeps.best import best_value
 from titans_seq.sweeps.plan import Plan
 from titans_seq.sweeps.pool import WorkerPool, hand_over
 from titans_seq.sweeps.reconcile import ERROR, Counts, release_trials, worker_name
@@ -30,7 +31,7 @@ from titans_seq.sweeps.search import Search
 from titans_seq.sweeps.storage import VARIABLE, lock_study, open_storage, wait_for_storage
 from titans_seq.sweeps.study import check_name, find_resumable, store_plan
 from titans_seq.sweeps.trainable import TaskTrainable
-from titans_seq.sweeps.worker import PARENT, RUN, Worker, best_value
+from titans_seq.sweeps.worker import PARENT, RUN, Worker
 from titans_seq.tracking import OFF, Run, track
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Sweep:
         began = time.perf_counter()
         parameters = {
             "domain": plan.domain or plan.estimator,
-            "data": plan.data or plan.data_digest[:12],
+            "data": plan.data_name,
             "random_state": plan.seed,
             "trials": plan.trials,
         }

@@ -6,12 +6,10 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
-import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from sklearn.base import clone
@@ -20,75 +18,15 @@ from titans_seq.domains.registry import find_domain
 from titans_seq.errors import DataError
 from titans_seq.files import digest
 from titans_seq.sweeps.objectives import check_titans, find_objectives
-from titans_seq.sweeps.page import write_page
 from titans_seq.sweeps.plan import Plan, make_plan
-from titans_seq.sweeps.report import trials_frame
+from titans_seq.sweeps.result import SweepResult, copy_to_memory
 from titans_seq.sweeps.run import Sweep
 from titans_seq.sweeps.samplers import NONE, PRUNER, SAMPLER, build_pruner, build_sampler, name_of
 from titans_seq.sweeps.search import Search
 from titans_seq.sweeps.space import Space, SpaceFunction
 from titans_seq.sweeps.storage import resolve_url, translate_storage_errors
-from titans_seq.sweeps.study import name_objectives
 from titans_seq.sweeps.trainable import EstimatorTrainable, TaskTrainable, make_splits
 from titans_seq.tracking import OFF
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from optuna.study import Study
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """What a sweep found."""
-
-    study: Study
-    """Optuna's study, in memory."""
-    summary: dict[str, Any]
-    """Counts, seconds, the best trial, importances and scores on held-back data, as plain values."""
-    best_estimator_: Any
-    """The best model; None if no trial is complete, or without `refit`."""
-    plan: Plan
-    """What was searched, and how."""
-
-    @property
-    def best_params_(self) -> dict[str, Any]:
-        """Parameters of the best trial that vary, by the first objective.
-
-        Raises:
-            DataError: no trial is complete.
-        """
-        if self.summary["best"] is None:
-            raise DataError("no trial is complete")
-        return dict(self.summary["best"]["varied"])
-
-    @property
-    def best_value_(self) -> float:
-        """Value of the first objective of the best trial; raises DataError if no trial is complete."""
-        self.best_params_  # noqa: B018  for its error
-        return float(self.summary["best"][self.plan.objectives[0][0]])
-
-    @property
-    def trials(self) -> pd.DataFrame:
-        """A row per trial: number, state, objectives, parameters, seconds, and scores of splits."""
-        return trials_frame(self.study, self.plan)
-
-    @property
-    def pareto(self) -> pd.DataFrame:
-        """The complete trials that no other beats in all objectives at once, the best by the first one on top."""
-        name, direction = self.plan.objectives[0]
-        numbers = {t.number for t in self.study.best_trials}
-        frame = self.trials
-        front = frame[frame["number"].isin(numbers)]
-        return front.sort_values(name, ascending=direction == "minimize", ignore_index=True)
-
-    @property
-    def importances(self) -> dict[str, float]:
-        """Share of the first objective's variance that each parameter explains (fANOVA)."""
-        return dict(self.summary["importances"])
-
-    def report(self, path: Path | str) -> Path:
-        """Write the report, one HTML page that needs nothing else, and return its path."""
-        return write_page(Path(path), self.study, self.plan, self.summary)
 
 
 def sweep(
@@ -238,7 +176,7 @@ def sweep(
             frozenset(str(warning.message) for warning in said),
         )
         found, summary, model = planned.run()
-        return SweepResult(_in_memory(found, plan), summary, model, plan)
+        return SweepResult(copy_to_memory(found, plan), summary, model, plan)
 
 
 def _plan_estimator(
@@ -287,13 +225,3 @@ def _check_names(plan: Plan) -> None:
         build_sampler(plan.sampler, 0, plan.ranges)
     if plan.pruner != "own":
         build_pruner(plan.pruner)
-
-
-def _in_memory(study: Study, plan: Plan) -> Study:
-    """Return a copy of a study that needs no storage."""
-    copy = optuna.create_study(study_name=study.study_name, directions=study.directions)
-    copy.add_trials(study.get_trials())
-    for key, value in study.user_attrs.items():
-        copy.set_user_attr(key, value)
-    name_objectives(copy, plan)
-    return copy

@@ -10,7 +10,8 @@ import pytest
 
 from titans_seq.cli import execute
 from titans_seq.errors import DataError
-from titans_seq.pipelines.compare import compare_runs, setting_names
+from titans_seq.pipelines.compare import compare_runs
+from titans_seq.pipelines.compare_table import setting_names
 from titans_seq.tracking import track
 
 LOSSES = {(16, 0): 0.5, (16, 1): 0.7, (16, 2): 0.6, (32, 0): 0.4, (32, 1): 0.45}

@@ -1,0 +1,31 @@
+"""The best trial of a study, by its first objective."""
+
+from __future__ import annotations
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from titans_seq.sweeps.plan import Plan
+
+
+def best_value(study: Study, plan: Plan) -> float | None:
+    """Return the best value so far of the first objective; None before there is one."""
+    if plan.has_one_objective:
+        try:
+            return float(study.best_value)
+        except ValueError:
+            return None
+    best = best_trial(study, plan)
+    return None if best is None else float(best.values[0])
+
+
+def best_trial(study: Study, plan: Plan) -> FrozenTrial | None:
+    """Return the complete trial that is best by the first objective, ties by the next ones; None if there is none."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    signs = [-1.0 if direction == "maximize" else 1.0 for _, direction in plan.objectives]
+    return min(trials, key=lambda t: [s * v for s, v in zip(signs, t.values, strict=True)], default=None)
+
+
+def is_better(plan: Plan, value: float, best: float | None) -> bool:
+    """Return whether a value of the first objective is at least as good as the best so far."""
+    return best is None or (value >= best if plan.objectives[0][1] == "maximize" else value <= best)
