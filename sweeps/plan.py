@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from titans_seq.domains.registry import FIXED, find_domain
 from titans_seq.domains.task import Task
 from titans_seq.errors import DataError, SweepError
@@ -119,15 +121,16 @@ class Plan:
         own = {} if self.domain is None else {"random_state": self.seed}
         return own | dict(self.fixed) | dict(chosen)
 
-    def check(self, build: Callable[[dict[str, Any]], object]) -> None:
-        """Raise DataError unless an estimator takes every combination of values, or a thousand drawn from many.
+    def check(self, build: Callable[[dict[str, Any]], object], most: int = 1000) -> None:
+        """Raise DataError unless an estimator takes every combination of values, or some drawn from many.
 
         Args:
             build: raises DataError for parameters that cannot be used.
+            most: combinations that are drawn.
         """
         if (space := self.ranges) is None:
             return
-        names, most = list(space.parameters), 1000
+        names = list(space.parameters)
         choices = [space.values(name) for name in names]
         if math.prod(map(len, choices)) <= most:
             combinations: Iterable[tuple[Any, ...]] = itertools.product(*choices)
@@ -145,7 +148,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as a study keeps them: lists, where there were tuples."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=_to_plain))
         return plain
 
     @classmethod
@@ -163,6 +166,13 @@ class Plan:
         """Return the names of what another plan of the same study must not change, but does."""
         mine, its = self.to_dict(), other.to_dict()
         return [name for name in mine if name not in GOALS and mine[name] != its[name]]
+
+
+def _to_plain(value: Any) -> Any:
+    """Return NumPy's scalars as Python's; nothing else that JSON does not know can stand in a study."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise DataError(f"what is the same in every trial must be plain values, not {value!r:.80}")
 
 
 def make_plan(

@@ -154,7 +154,7 @@ def sweep(
         plan, trainable = _plan_estimator(what, data, ranges, fixed or {}, common, chosen, cv, scoring, groups)
     for warning in said:
         warnings.warn(warning.message, stacklevel=2)
-    plan.check(trainable.build)
+    plan.check(trainable.build, 1000 if plan.domain else 1)  # only a domain's task knows values, others names
     _check_names(plan)
     name = (plan.domain or str(plan.estimator).lower()) if study is None else study
     shown = sys.stderr.isatty() if verbose is None else verbose

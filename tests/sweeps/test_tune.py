@@ -227,6 +227,7 @@ def test_ctrl_c_returns_what_was_found(workers, place):
         ({"workers": 0}, "workers must be at least 1"),
         ({"horizon": 3}, "sweep has no option 'horizon'"),
         ({"fixed": {"width": 3}}, "no parameter 'width'"),
+        ({"what": "genomics", "data": None, "fixed": {"class_weight": object()}}, "must be plain values"),
         ({"register": "a/b"}, "a registered name reads"),
         ({"register": "a"}, "--tracking-uri is off"),
     ],
