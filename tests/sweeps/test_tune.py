@@ -198,6 +198,7 @@ def test_ctrl_c_returns_what_was_found(workers, place):
     assert "interrupted after" in err
 
 
+@pytest.mark.filterwarnings("ignore:.*training sequences stand in")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
