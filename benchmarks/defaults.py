@@ -80,10 +80,11 @@ class Defaults(BenchmarkOptions):
                 for name, found in models.items()
             },
             "chosen": chosen,
+            "command": self._command(),
             "test": tests,
             **describe(),
         }
-        write_result(self.output, f"defaults-{self.domain}", result)
+        write_result(self.output, f"defaults-{self.domain}-{self.data.stem.lower()}", result)
         if not self.json:
             rows = {
                 name: {
@@ -98,6 +99,13 @@ class Defaults(BenchmarkOptions):
             for name, scores in tests.items():
                 print(f"{name}: " + ", ".join(f"test {key} {_cell([s[key] for s in scores])}" for key in scores[0]))
         return result
+
+    def _command(self) -> str:
+        """Return what was run, without where the data are on this machine."""
+        words = ["python -m benchmarks defaults", f"--domain {self.domain}", f"--data {self.data.name}"]
+        words += [] if self.horizon is None else [f"--horizon {self.horizon}"]
+        words += [] if not self.set else ["--set", *self.set]
+        return " ".join([*words, "--settings", *self.settings])
 
 
 def _cell(values: list[float]) -> str:

@@ -63,6 +63,8 @@ def module_name(benchmark: str) -> str:
 
 def command(result: dict[str, Any]) -> str:
     """Return the command that measured a result."""
+    if "command" in result:
+        return str(result["command"])
     benchmark = str(result["benchmark"])
     if benchmark.startswith("recall-ablation"):
         return "make bench-recall-ablation"
