@@ -150,6 +150,11 @@ def find_domain(name: str) -> Domain:
     return domains[name]
 
 
+def domain_of(kind: str) -> Domain | None:
+    """Return the domain whose estimator's class has that name; None if there is none."""
+    return next((domain for domain in all_domains().values() if domain.kind == kind), None)
+
+
 def load_predictor(folder: Path) -> Predictor:
     """Return a saved model of any kind, ready to answer.
 
@@ -159,10 +164,10 @@ def load_predictor(folder: Path) -> Predictor:
     from titans_seq.saving import read_config
 
     kind = str(read_config(folder).get("kind"))
-    domains = {domain.kind: domain for domain in all_domains().values()}
-    if kind not in domains:
-        raise ModelError(f"{folder} holds a {kind}; known are {', '.join(domains)}")
-    return domains[kind].load_predictor()(folder)
+    domain = domain_of(kind)
+    if domain is None:
+        raise ModelError(f"{folder} holds a {kind}; known are {', '.join(d.kind for d in all_domains().values())}")
+    return domain.load_predictor()(folder)
 
 
 def load_object(path: str) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from titans_seq.domains.registry import FIXED, find_domain
+from titans_seq.domains.registry import FIXED, domain_of, find_domain
 from titans_seq.domains.task import Task
 from titans_seq.errors import DataError, SweepError
 from titans_seq.sweeps.objectives import LOSS, OBJECTIVES
@@ -62,7 +62,9 @@ class Plan:
     """Seconds between two signs of life of a trial; after three without, it counts as dead."""
 
     def __post_init__(self) -> None:
-        fixed = (*FIXED, *(() if self.domain is None else find_domain(self.domain).fixed))
+        known = domain_of(self.estimator or "") if self.domain is None else find_domain(self.domain)
+        is_loss = self.objectives[0][0] == LOSS
+        fixed = (*FIXED, *(known.fixed if known is not None and (self.domain or is_loss) else ()))
         for name in ("trials", "max_failures", "heartbeat"):
             if getattr(self, name) < 1:
                 raise DataError(f"{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")

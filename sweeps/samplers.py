@@ -93,5 +93,5 @@ def _names(kind: type) -> dict[str, type]:
     return {
         name: value
         for name, value in sorted(found.items())
-        if isinstance(value, type) and issubclass(value, kind) and value is not kind
+        if isinstance(value, type) and issubclass(value, kind) and not inspect.isabstract(value)
     }

@@ -14,7 +14,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from sklearn.base import clone
 
-from titans_seq.domains.registry import find_domain
+from titans_seq.domains.registry import domain_of, find_domain
 from titans_seq.errors import DataError
 from titans_seq.files import digest
 from titans_seq.sweeps.objectives import check_titans, find_objectives
@@ -68,7 +68,7 @@ def sweep(
         data: what `fit` takes: one object, or a tuple of them such as (X, y); of a domain, a path, or None for the
             embedded data.
         space: parameter -> distribution of Optuna, list of choices, or text as "1:8" and "1e-4:1e-2:log"; or a function
-            of a trial that returns a dict of parameters. None: a domain's own.
+            of a trial that returns a dict of parameters. None: the domain's own.
         trials: finished trials, complete or pruned, of the whole study.
         workers: 1 works in this process; more are processes of their own, replaced when something kills them.
         isolate: give a single worker a process of its own too.
@@ -196,7 +196,10 @@ def _plan_estimator(
     if data is None:
         raise DataError("data are needed: what fit takes")
     if ranges is not None and not ranges.parameters:
-        raise DataError("a space is needed: parameters and what each may be")
+        own = domain_of(type(estimator).__name__)
+        if own is None:
+            raise DataError("a space is needed: parameters and what each may be")
+        ranges = Space.from_ranges({name: text for name, text in own.space.items() if name not in fixed})
     known = estimator.get_params()
     if unknown := set(fixed) - set(known):
         raise DataError(f"{type(estimator).__name__} has no parameter {min(unknown)!r:.80}; see get_params()")

@@ -55,6 +55,11 @@ def test_an_estimator_and_its_data():
     assert again.best_estimator_ is None
 
 
+def test_the_domains_own_space_is_the_default():
+    found = sweep(DNA, (X, Y), trials=1, fixed={"heads": 1}, refit=False)
+    assert {"variant", "memory_depth", "chunk_size", "momentum", "forget", "dim"} <= set(found.best_params_)
+
+
 def test_a_forecaster_reads_a_frame_and_a_language_model_a_text():
     from titans_seq import TitansLM
 
@@ -202,7 +207,8 @@ def test_ctrl_c_returns_what_was_found(workers, place):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"space": {}}, "a space is needed"),
+        ({"what": LogisticRegression(), "space": {}, "cv": 2}, "a space is needed"),
+        ({"space": {"label_smoothing": "0.0:0.5"}}, "it can be set, not varied"),
         ({"space": {"width": [1, 2]}}, "no parameter 'width'"),
         ({"space": {"dim": 8}}, "must be a distribution"),
         ({"space": {"dim": [8]}}, "one value is nothing to search"),
