@@ -52,8 +52,12 @@ class Serving(BenchmarkOptions):
         }  # fmt: skip
         write_result(self.output, "serving", result)
         if not self.json:
-            cells = {domain: {key: f"{value:.4g}" for key, value in row.items()} for domain, row in rows.items()}
-            plain_table("milliseconds, and answers a second", cells)
+            heads = ("rows", "median", "95 %", "a second", "many", "a second, many", "no server")
+            cells = {
+                domain: {head: f"{value:.3g}" for head, value in zip(heads, row.values(), strict=True)}
+                for domain, row in rows.items()
+            }
+            plain_table(f"milliseconds, and answers a second; many: {self.clients} clients at once", cells)
         return result
 
     def _measure(self, domain: str) -> dict[str, float]:
@@ -125,7 +129,7 @@ def describe_figures(result: dict[str, Any]) -> list[Figure]:
     """Return the figures of a result for benchmarks/README.md."""
     return [
         Figure(
-            f"{domain}, served by MLflow: median milliseconds of an answer of {row['question_rows']:.0f} rows (95 % "
+            f"{domain}, served by MLflow: median milliseconds of an answer to {row['question_rows']:,.0f} rows (95 % "
             f"within {row['p95_ms']:.1f}); {row['per_second']:.0f} answers a second to one client, "
             f"{row['per_second_of_clients']:.0f} to {result['clients']} at once",
             f"{row['median_ms']:.1f}",
