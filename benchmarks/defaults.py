@@ -20,6 +20,8 @@ from titans_seq.progress import show_progress
 from titans_seq.spread import mean_and_spread
 
 DEFAULTS = "defaults"
+SHOWN = ("mse", "mcc", "bits_per_byte")
+"""Test scores that are worth a figure; all are in the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,7 @@ def describe_figures(result: dict[str, Any]) -> list[Figure]:
     best = min((name for name in rows if name != DEFAULTS), key=lambda name: statistics.mean(rows[name]["val_loss"]))
     figures = [
         Figure(
-            f"{what}validation loss by defaults, and by the best of {len(rows) - 1} settings from a sweep ({best})",
+            f"{what}validation loss by defaults, and by the best other setting of {len(rows) - 1} ({best})",
             _cell(own["val_loss"]),
             _cell(rows[best]["val_loss"]),
         )
@@ -134,6 +136,6 @@ def describe_figures(result: dict[str, Any]) -> list[Figure]:
             _cell([test[score] for test in result["test"][chosen]]),
         )
         for score in result["test"][chosen][0]
-        if chosen != DEFAULTS
+        if chosen != DEFAULTS and score in SHOWN
     ]
     return figures
