@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -151,7 +152,7 @@ def test_samplers_and_pruners_of_ones_own(place, capsys):
 def test_a_domain_by_its_name(wave_file, place):
     small = {"layers": 1, "heads": 1, "dim": 8, "max_epochs": 1, "steps_per_epoch": 3}
     found = sweep("timeseries", wave_file, {"chunk_size": [4, 8]}, trials=2, horizon=8, fixed=small, output="out")
-    assert set(found.summary["test"]) == {"mse", "mae", "mase"} or found.summary["test"]
+    assert 0 < found.summary["test"]["mse"] < 2
     assert {p.name for p in (place / "out").iterdir()} >= {"metrics.json", "trials.csv", "report.html", "model"}
     assert found.plan.is_open
 
@@ -184,7 +185,7 @@ def test_ctrl_c_returns_what_was_found(workers, place):
     from titans_seq.sweeps.storage import open_storage
 
     open_storage(url, fresh=True)
-    root = str(__import__("pathlib").Path(__file__).parents[2])
+    root = str(Path(__file__).parents[2])
     (place / "script.py").write_text(INTERRUPTED.format(root=root, workers=workers, url=url))
     process = subprocess.Popen(
         [sys.executable, "script.py"], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
