@@ -101,7 +101,7 @@ def test_a_genome_is_scanned_as_by_one_process(place):
     model.save(place / "model")
     records = ["".join(rng.choice(list("ACGTN"), 300 + 7000 * number)) for number in range(6)]
     (place / "contigs.fa").write_text("".join(f">contig{k}\n{record}\n" for k, record in enumerate(records)))
-    for kind in ("bed", "bedgraph", "gff3"):
+    for kind in ("bedgraph", "gff3"):
         written = []
         for engine in ((), ("--engine", "dask")):
             options = ["--genome", "contigs.fa", "--out", f"out.{kind}", "--stride", "20", "--force", *engine]
