@@ -13,6 +13,7 @@ from benchmarks.environment import describe
 from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_options, write_result
 from titans_seq.errors import DataError
+from titans_seq.pipelines.compare_table import cell_text
 from titans_seq.pipelines.output import plain_table
 from titans_seq.pipelines.pairs import difference
 from titans_seq.pipelines.settings import parse_settings
@@ -111,8 +112,7 @@ class Defaults(BenchmarkOptions):
 
 
 def _cell(values: list[float]) -> str:
-    mean, spread = mean_and_spread(values)
-    return f"{mean:.4g}" if len(values) == 1 else f"{mean:.4g} ± {spread:.2g}"
+    return cell_text(*mean_and_spread(values))
 
 
 def describe_figures(result: dict[str, Any]) -> list[Figure]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from titans_seq.pipelines.output import short_text
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
@@ -59,22 +61,18 @@ def _table(frame: pd.DataFrame, labels: list[dict[str, str]], shown: list[str], 
 
 def row_settings(frame: pd.DataFrame, row: Mapping[Any, Any]) -> dict[str, str]:
     """Return the parameters of a row that differ from those of others, or its name."""
-    return {name: _short(row[name]) for name in setting_names(frame) or [NAME]}
+    return {name: short_text(row[name]) for name in setting_names(frame) or [NAME]}
 
 
 def row_label(frame: pd.DataFrame, row: Mapping[Any, Any]) -> str:
     """Return the settings of a row in a line."""
     names = setting_names(frame)
-    return ", ".join(f"{name}={_short(row[name])}" for name in names) or str(row[NAME])
+    return ", ".join(f"{name}={short_text(row[name])}" for name in names) or str(row[NAME])
 
 
 def _width(console: Console, table: Table) -> int:
     """Return the columns of the terminal that a table takes if nothing in it is folded."""
     return console.measure(table, options=console.options.update(max_width=10_000)).maximum
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def cell_text(mean: float, spread: float) -> str:

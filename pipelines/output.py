@@ -120,3 +120,8 @@ def plain_table(title: str, rows: Mapping[str, Mapping[str, str]]) -> None:
     for label, cells in rows.items():
         table.add_row(escape(label), *map(escape, cells.values()))
     Console().print(table)
+
+
+def short_text(value: object) -> str:
+    """Return a value for a cell: numbers with a point in 4 digits, all else as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

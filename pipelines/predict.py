@@ -35,8 +35,6 @@ class Predict(ResultOptions, EngineOptions, TrackingOption):
         Raises:
             DataError: wrong input. Of several files the others are answered nevertheless.
         """
-        from titans_seq.saving import read_config
-
         with local_model(self.model, self.tracking_uri) as folder:
             model = SavedModel.find(folder)
             model.predictor()
@@ -54,7 +52,6 @@ class Predict(ResultOptions, EngineOptions, TrackingOption):
                             continue
                         write_text(out, found.csv)
                         rows[str(out)] = found.rows
-            kind = read_config(folder)["kind"]
         if wrong:
             first = next(iter(wrong))
             if len(files) == 1:
@@ -65,7 +62,7 @@ class Predict(ResultOptions, EngineOptions, TrackingOption):
             print(f"{written}{':' if len(files) == 1 else ''} {sum(rows.values()):,} rows")
         return {
             "model": str(self.model),
-            "kind": kind,
+            "kind": model.kind,
             "data": str(self.data[0]) if len(self.data) == 1 else [str(path) for path in self.data],
             "out": str(self.out),
             "rows": sum(rows.values()),

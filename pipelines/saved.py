@@ -20,6 +20,8 @@ class SavedModel:
     """A model on a disk that all processes see, and what tells it from one that takes its place."""
 
     folder: str
+    kind: str
+    """Class of its estimator."""
     stamp: str
 
     @classmethod
@@ -31,9 +33,9 @@ class SavedModel:
         """
         from titans_seq.saving import CONFIG, read_config
 
-        read_config(folder)
+        kind = str(read_config(folder).get("kind"))
         found = (folder / CONFIG).stat()
-        return cls(str(folder.resolve()), f"{found.st_ino} {found.st_mtime_ns}")
+        return cls(str(folder.resolve()), kind, f"{found.st_ino} {found.st_mtime_ns}")
 
     def predictor(self) -> Predictor:
         """Return its predictor, loaded at the first call.

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,6 @@ class Scan(ResultOptions, EngineOptions):
             DataError: the input is wrong; nothing has been written then.
             ModelError: there is no such model.
         """
-        from titans_seq.domains.genomics.classifier import TitansDNAClassifier
         from titans_seq.domains.genomics.scan import find_hits, tile_records
         from titans_seq.domains.genomics.stream import cut_windows, read_stretches
         from titans_seq.domains.genomics.tracks import format_header, format_hit, track_format
@@ -59,7 +58,7 @@ class Scan(ResultOptions, EngineOptions):
         if not 0 <= self.threshold <= 1:
             raise DataError(f"threshold must lie from 0 to 1, not {self.threshold}")
         saved = SavedModel.find(self.model)
-        model = TitansDNAClassifier.load(self.model)
+        model = _load(saved)
         label, window = self._choose_label(model), self._choose_window(model)
         if not self.genome.is_file():
             raise DataError(f"no such file: {self.genome}")
@@ -112,11 +111,19 @@ class Scan(ResultOptions, EngineOptions):
         return window
 
 
+@lru_cache(maxsize=1)
+def _load(saved: SavedModel) -> "TitansDNAClassifier":
+    """Return a saved classifier; each process loads it once."""
+    from titans_seq.domains.genomics.classifier import TitansDNAClassifier
+
+    return TitansDNAClassifier.load(saved.folder)
+
+
 def _score(model: SavedModel, label: int, windows: "RecordWindows") -> "WindowScores":
     """Return the scores of some windows, in whichever process."""
     from titans_seq.domains.genomics.scan import score_windows
 
-    return score_windows(model.predictor().model, label, windows)  # type: ignore[attr-defined]
+    return score_windows(_load(model), label, windows)
 
 
 def _count(scores: Iterator["WindowScores"], counts: Counter[str]) -> Iterator["WindowScores"]:

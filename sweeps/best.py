@@ -22,8 +22,13 @@ def best_value(study: Study, plan: Plan) -> float | None:
 def best_trial(study: Study, plan: Plan) -> FrozenTrial | None:
     """Return the complete trial that is best by the first objective, ties by the next ones; None if there is none."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return min(trials, key=lambda trial: rank(trial, plan), default=None)
+
+
+def rank(trial: FrozenTrial, plan: Plan) -> list[float]:
+    """Return what sorts complete trials, the best first."""
     signs = [-1.0 if direction == "maximize" else 1.0 for _, direction in plan.objectives]
-    return min(trials, key=lambda t: [s * v for s, v in zip(signs, t.values, strict=True)], default=None)
+    return [sign * value for sign, value in zip(signs, trial.values, strict=True)]
 
 
 def is_better(plan: Plan, value: float, best: float | None) -> bool:

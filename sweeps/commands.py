@@ -195,13 +195,9 @@ class SweepReport(StudyOptions, ResultOptions):
 
 
 def _open_study(options: StudyOptions) -> tuple[Study, RDBStorage, Plan]:
-    """Return a study, its storage with the study's own heartbeat, and its plan."""
-    from titans_seq.sweeps.storage import check_public, open_storage
-    from titans_seq.sweeps.study import load_study, read_plan
+    """Return the study that the options name, its storage and its plan."""
+    from titans_seq.sweeps.storage import check_public
+    from titans_seq.sweeps.study import open_study
 
     check_public(options.storage)
-    storage = open_storage(options.storage)
-    study = load_study(storage, options.study)
-    plan = read_plan(study)
-    storage.heartbeat_interval, storage.grace_period = plan.heartbeat, 3 * plan.heartbeat
-    return study, storage, plan
+    return open_study(options.storage, options.study)

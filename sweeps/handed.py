@@ -24,16 +24,13 @@ class Handed:
 
     def run(self) -> None:
         """Work until the study is done."""
-        from titans_seq.sweeps.storage import VARIABLE, open_storage
-        from titans_seq.sweeps.study import load_study, read_plan
+        from titans_seq.sweeps.storage import VARIABLE
+        from titans_seq.sweeps.study import open_study
         from titans_seq.sweeps.worker import Worker
 
         sys.path[:] = pickle.load(sys.stdin.buffer)
         search = pickle.load(sys.stdin.buffer)
-        storage = open_storage(os.environ[VARIABLE])
-        study = load_study(storage, self.study)
-        plan = read_plan(study)
-        storage.heartbeat_interval, storage.grace_period = plan.heartbeat, 3 * plan.heartbeat
+        study, storage, plan = open_study(os.environ[VARIABLE], self.study)
         Worker(study, storage, plan, search, self.output, os.environ["MLFLOW_TRACKING_URI"]).run()
 
 

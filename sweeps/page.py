@@ -12,6 +12,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from titans_seq.page import Section, write_html
+from titans_seq.pipelines.output import short_text
+from titans_seq.sweeps.best import rank
 from titans_seq.sweeps.plan import Plan
 from titans_seq.sweeps.reconcile import ERROR
 from titans_seq.sweeps.worker import FIT_SECONDS, GIVEN_UP
@@ -49,19 +51,18 @@ def _sections(study: Study, plan: Plan, result: dict[str, Any]) -> Iterator[Sect
     """Yield the parts of the report that the trials give."""
     trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state is TrialState.COMPLETE]
-    name, direction = plan.objectives[0]
+    name = plan.objectives[0][0]
     target: Callable[[FrozenTrial], float] = lambda t: t.values[0]  # noqa: E731
     options = {"target": target, "target_name": name}
     draw = optuna.visualization
     many = [p for p in _parameters(complete) if len({repr(t.params[p]) for t in complete if p in t.params}) > 1]
     if complete:
-        sign = -1.0 if direction == "maximize" else 1.0
-        ranked = sorted(complete, key=lambda t: sign * t.values[0])[:SHOWN]
+        ranked = sorted(complete, key=lambda t: rank(t, plan))[:SHOWN]
         yield Section(title="Best trials", rows=_aligned([_row(t, plan) for t in ranked]))
         text, code = _winner(plan, result)
         yield Section(title="How to load the winner", text=text, code=code)
     if not plan.has_one_objective and complete:
-        front = sorted(study.best_trials, key=lambda t: sign * t.values[0])
+        front = sorted(study.best_trials, key=lambda t: rank(t, plan))
         plot = None
         if len(plan.objectives) <= MOST_AXES:
             plot = draw.plot_pareto_front(study, target_names=[n for n, _ in plan.objectives])
@@ -111,7 +112,7 @@ def _parameters(trials: list[FrozenTrial]) -> list[str]:
 
 def _said(best: dict[str, Any], plan: Plan) -> str:
     values = ", ".join(f"{name.replace('_', ' ')} {best[name]:.4g}" for name, _ in plan.objectives)
-    return f"{values}, with " + ", ".join(f"{name}={_short(value)}" for name, value in best["varied"].items())
+    return f"{values}, with " + ", ".join(f"{name}={short_text(value)}" for name, value in best["varied"].items())
 
 
 def _row(trial: FrozenTrial, plan: Plan) -> dict[str, str]:
@@ -122,17 +123,13 @@ def _row(trial: FrozenTrial, plan: Plan) -> dict[str, str]:
 
 
 def _cells(trial: FrozenTrial) -> dict[str, str]:
-    return {name: _short(value) for name, value in trial.params.items()}
+    return {name: short_text(value) for name, value in trial.params.items()}
 
 
 def _aligned(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """Return rows that all have all columns."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return [{name: row.get(name, "") for name in names} for row in rows]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _winner(plan: Plan, result: dict[str, Any]) -> tuple[str, str]:

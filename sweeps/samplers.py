@@ -6,6 +6,7 @@ import inspect
 import warnings
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
@@ -45,11 +46,12 @@ def name_of(given: Any, kind: type, usual: str) -> str:
     return str(given)
 
 
-def build_sampler(name: str, seed: int, space: Space | None) -> BaseSampler:
-    """Return a sampler by name.
+def build_sampler(name: str, seed: int, number: int, space: Space | None) -> BaseSampler:
+    """Return the sampler of one trial by name: what is tried does not depend on how often workers were restarted.
 
     Args:
-        seed: of its draws.
+        seed: of the search.
+        number: of the trial.
         space: what varies; None if a function says.
 
     Raises:
@@ -60,7 +62,7 @@ def build_sampler(name: str, seed: int, space: Space | None) -> BaseSampler:
             raise DataError("a GridSampler needs ranges: a function of a trial has none")
         grid = {key: space.values(key) for key in space.parameters}
         return _Grid(grid, seed=0)  # the grid's order, the same for every trial
-    return _build(BaseSampler, name, seed)
+    return _build(BaseSampler, name, int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
 
 
 class _Grid(optuna.samplers.GridSampler):  # type: ignore[misc]

@@ -41,10 +41,10 @@ class Search:
         task = plan.open()
         return cls(TaskTrainable(task, find_objectives([name for name, _ in plan.objectives], validated=False)))
 
-    def sampler_for(self, plan: Plan, seed: int) -> BaseSampler:
+    def sampler_for(self, plan: Plan, number: int) -> BaseSampler:
         """Return the sampler of a trial."""
         if self.sampler is None:
-            return build_sampler(plan.sampler, seed, plan.ranges)
+            return build_sampler(plan.sampler, plan.seed, number, plan.ranges)
         return self.sampler
 
     def parameters(self, trial: BaseTrial) -> dict[str, Any]:

@@ -113,8 +113,8 @@ class TitansSearchCV(BaseSearchCV):  # type: ignore[misc]
         while done < self.n_trials:
             trials, chosen = [], []
             for number in range(done, min(done + side_by_side, self.n_trials)):
-                seed = int(np.random.SeedSequence([self.random_state, number]).generate_state(1)[0])
-                study.sampler = self.sampler if name == OWN else build_sampler(name, seed, space)
+                own = self.sampler if name == OWN else build_sampler(name, self.random_state, number, space)
+                study.sampler = own
                 trials.append(study.ask(ranges))
                 chosen.append(call_space(self.space, trials[-1]) if callable(self.space) else trials[-1].params)
             try:

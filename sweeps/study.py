@@ -10,6 +10,7 @@ from optuna.study import Study
 
 from titans_seq.errors import DataError, StorageError, SweepError
 from titans_seq.sweeps.plan import Plan
+from titans_seq.sweeps.storage import open_storage
 
 PLAN = "plan"
 """User attribute of a study: its plan."""
@@ -86,6 +87,19 @@ def load_study(storage: RDBStorage, name: str) -> Study:
         names = ", ".join(optuna.get_all_study_names(storage))
         raise StorageError(f"there is no study {name!r}; there is {names or 'none'}") from error
     return study
+
+
+def open_study(url: str | None, name: str) -> tuple[Study, RDBStorage, Plan]:
+    """Return a study by the URL of its storage and its name, the storage with the study's own heartbeat, and its plan.
+
+    Raises:
+        StorageError: the storage cannot be used, or has no such study.
+    """
+    storage = open_storage(url)
+    study = load_study(storage, name)
+    plan = read_plan(study)
+    storage.heartbeat_interval, storage.grace_period = plan.heartbeat, 3 * plan.heartbeat
+    return study, storage, plan
 
 
 def read_plan(study: Study) -> Plan:

@@ -21,7 +21,7 @@ from titans_seq.sweeps.objectives import check_titans, find_objectives
 from titans_seq.sweeps.plan import Plan, make_plan
 from titans_seq.sweeps.result import SweepResult, copy_to_memory
 from titans_seq.sweeps.run import Sweep
-from titans_seq.sweeps.samplers import NONE, PRUNER, SAMPLER, build_pruner, build_sampler, name_of
+from titans_seq.sweeps.samplers import NONE, OWN, PRUNER, SAMPLER, build_pruner, build_sampler, name_of
 from titans_seq.sweeps.search import Search
 from titans_seq.sweeps.space import Space, SpaceFunction
 from titans_seq.sweeps.storage import resolve_url, translate_storage_errors
@@ -224,7 +224,7 @@ def _plan_estimator(
 
 def _check_names(plan: Plan) -> None:
     """Raise DataError unless sampler and pruner can be made of their names."""
-    if plan.sampler != "own":
-        build_sampler(plan.sampler, 0, plan.ranges)
-    if plan.pruner != "own":
+    if plan.sampler != OWN:
+        build_sampler(plan.sampler, plan.seed, 0, plan.ranges)
+    if plan.pruner != OWN:
         build_pruner(plan.pruner)

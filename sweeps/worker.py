@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
@@ -110,9 +109,7 @@ class Worker:
             return self._ask(len(trials))
 
     def _ask(self, count: int) -> Trial:
-        # A sampler of its own for each trial: what is tried does not depend on how often workers were restarted.
-        seed = int(np.random.SeedSequence([self.plan.seed, count]).generate_state(1)[0])
-        self.study.sampler = self.search.sampler_for(self.plan, seed)
+        self.study.sampler = self.search.sampler_for(self.plan, count)
         ranges = self.plan.ranges
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna would have heartbeats with its own loop only
