@@ -46,7 +46,7 @@ class Counts:
     failed: int
     """Ended by an error."""
     lost: int
-    """Ended with their worker; their parameters were tried again, unless too often."""
+    """Ended with the worker that had taken them; their parameters were tried again, unless too often."""
 
     @property
     def finished(self) -> int:
@@ -81,7 +81,7 @@ class Counts:
             running=states["RUNNING"],
             waiting=states["WAITING"],
             failed=failed,
-            lost=len(gone) - failed,
+            lost=sum(WORKER in t.user_attrs and ERROR not in t.user_attrs for t in gone),
         )
 
 
