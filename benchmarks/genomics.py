@@ -186,7 +186,7 @@ def load(dataset: str) -> dict[str, tuple[Any, Any]]:
     from titans_seq.datasets import fetch
     from titans_seq.domains.genomics.datasets import DATASETS
     from titans_seq.domains.genomics.encoder import SequenceEncoder
-    from titans_seq.domains.genomics.records import read_labelled
+    from titans_seq.domains.genomics.labelled import read_labelled
 
     path = fetch(dataset, DATASETS)
     files = {"all": path} if path.is_file() else {name: path / f"{name}.csv" for name in ("train", "dev", "test")}

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from titans_seq.domains.genomics.records import read_labelled, read_sequences
+from titans_seq.domains.genomics.labelled import read_labelled
+from titans_seq.domains.genomics.records import read_sequences
 from titans_seq.domains.language.text import read_text
 from titans_seq.domains.timeseries.panel import to_panel
 from titans_seq.domains.timeseries.table import read_table

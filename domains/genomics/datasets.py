@@ -74,8 +74,9 @@ def load_chloroplast(window: int = 300, stride: int = 300) -> tuple[list[str], l
     Returns:
         sequences, and for each "CDS" (coding) or "no CDS". Source: NC_000932, public sequence.
     """
-    from titans_seq.domains.genomics.records import read_labelled
+    from titans_seq.domains.genomics.cuts import Cuts
+    from titans_seq.domains.genomics.labelled import read_labelled
     from titans_seq.domains.genomics.splits import EMBEDDED
 
-    records = read_labelled(EMBEDDED, window=window, stride=stride)
+    records = read_labelled(EMBEDDED, Cuts(window=window, stride=stride))
     return list(records.sequences), list(records.labels)

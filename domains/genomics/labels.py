@@ -75,6 +75,17 @@ def classes_from_stored(stored: StoredClasses) -> NDArray[Any]:
     return classes
 
 
+def required_class(classes: NDArray[Any], label: Any) -> int:
+    """Return the number of the class that was named, among classes (K,); nothing is guessed.
+
+    Raises:
+        DataError: none was named, or there is no such class.
+    """
+    if label is None:
+        raise DataError(f"--label must name the class to look for, one of: {', '.join(map(str, classes.tolist()))}")
+    return class_index(classes, label)
+
+
 def class_index(classes: NDArray[Any], label: Any, logits: NDArray[np.float64] | None = None) -> int:
     """Return the number of a class, named by its value or its text.
 

@@ -1,23 +1,21 @@
-"""Sequences from files, with classes or without: FASTA, GenBank, CSV and TSV, plain or gzip.
+"""Sequences from files, with classes or without: FASTA, GenBank, CSV and TSV, plain or gzip."""
 
-Axes: L letters of a record.
-"""
-
-import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from titans_seq.domains.genomics.alphabet import decode
 from titans_seq.domains.genomics.reading import open_text
 from titans_seq.errors import DataError
 
 FASTA = (".fa", ".fasta", ".fna", ".ffn", ".fas")
 GENBANK = (".gb", ".gbk", ".gbff", ".genbank")
+GFF3 = (".gff3", ".gff")
+BED = (".bed", ".narrowpeak", ".broadpeak")
 TABLES = (".csv", ".tsv", ".txt", ".tab")
 SEQUENCE_COLUMNS = ("sequence", "seq", "dna", "text")
 LABEL_COLUMNS = ("label", "class", "target", "y")
@@ -31,29 +29,17 @@ class LabelledSequences:
     labels: list[Any]
     names: list[str]
     groups: list[str]
-    """What must not be torn apart in a split: the stretch of a record that a window was cut from; else the name."""
+    """What must not be torn apart in a split: the contig or the stretch of it that a window was cut from; else the
+    name."""
+    contigs: list[str] = field(default_factory=list)
+    """The contig of each window; empty where they come from no genome."""
 
 
-def read_labelled(path: str | Path, feature: str = "CDS", window: int = 300, stride: int = 300) -> LabelledSequences:
-    """Return the sequences and classes of a table (columns sequence and label) or of a GenBank file.
+def sequence_suffix(path: Path, known: tuple[str, ...] = FASTA + GENBANK + TABLES) -> str:
+    """Return the suffix of a file of sequences, in lower case, without .gz.
 
     Args:
-        feature, window, stride: see `read_genbank_windows`.
-
-    Raises:
-        DataError: the file is missing, damaged, of another kind, or has no labels.
-    """
-    path = Path(path)
-    suffix = sequence_suffix(path)
-    if suffix in GENBANK:
-        return read_genbank_windows(path, feature, window, stride)
-    if suffix in FASTA:
-        raise DataError(f"{path} is FASTA, which has no labels: a table with columns sequence and label is needed")
-    return read_table(path)
-
-
-def sequence_suffix(path: Path) -> str:
-    """Return the suffix of a file of sequences, in lower case, without .gz.
+        known: the suffixes that can be read.
 
     Raises:
         DataError: the file is missing, a folder, or of another kind.
@@ -63,9 +49,10 @@ def sequence_suffix(path: Path) -> str:
     if path.is_dir():
         raise DataError(f"{path} is a folder, a file is needed")
     suffix = Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
-    if suffix not in FASTA + GENBANK + TABLES:
-        known = ", ".join(FASTA + GENBANK + TABLES)
-        raise DataError(f"{path}: {suffix or 'no suffix'} is no kind of sequence file; one of {known}, or .gz of it")
+    if suffix not in known:
+        raise DataError(
+            f"{path}: {suffix or 'no suffix'} is no kind of sequence file; one of {', '.join(known)}, or .gz of it"
+        )
     return suffix
 
 
@@ -86,7 +73,9 @@ def read_sequences(path: str | Path) -> tuple[list[str], list[str]]:
     if suffix in FASTA:
         pairs = list(read_fasta(path))
     else:
-        pairs = [(record.id, sequence) for record, sequence in _read_genbank(path)]
+        from titans_seq.domains.genomics.annotations import read_genbank
+
+        pairs = [(contig.name, decode(contig.fetch(0, contig.length))) for contig in read_genbank(path)]
     if not pairs:
         raise DataError(f"{path} has no records")
     return [name for name, _ in pairs], [sequence for _, sequence in pairs]
@@ -152,53 +141,3 @@ def read_fasta(path: Path) -> Iterator[tuple[str, str]]:
                 raise DataError(f"{path}: record {name!r} has no letters")
             seen.add(name)
             yield name, sequence
-
-
-def _read_genbank(path: Path) -> Iterator[tuple[Any, str]]:
-    """Yield the records of a GenBank file, as Biopython has them, and their letters."""
-    from Bio import BiopythonWarning, SeqIO
-
-    with open_text(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", BiopythonWarning)
-        for record in SeqIO.parse(file, "genbank"):  # type: ignore[no-untyped-call]
-            yield record, str(record.seq)
-
-
-def read_genbank_windows(path: Path, feature: str = "CDS", window: int = 300, stride: int = 300) -> LabelledSequences:
-    """Cut the records of a GenBank file into windows, labelled by whether most of a window lies in such a feature.
-
-    Windows that lie between a fifth and four fifths inside are left out: they are neither.
-
-    Args:
-        feature: type of the features.
-        window: letters of a window.
-        stride: letters from one window to the next.
-
-    Raises:
-        DataError: there is no record, no such feature, or no record as long as a window.
-    """
-    if window < 1 or stride < 1:
-        raise DataError(f"window and stride must be at least 1, not {window} and {stride}")
-    cut = LabelledSequences([], [], [], [])
-    types: set[str] = set()
-    for record, text in _read_genbank(path):
-        inside = np.zeros(len(text), dtype=bool)
-        for item in record.features:
-            types.add(item.type)
-            for part in item.location.parts if item.type == feature and item.location is not None else ():
-                inside[int(part.start) : int(part.end)] = True
-        for start in range(0, len(text) - window + 1, stride):
-            share = float(inside[start : start + window].mean())
-            if 0.2 < share < 0.8:
-                continue
-            cut.sequences.append(text[start : start + window])
-            cut.labels.append(feature if share >= 0.8 else f"no {feature}")
-            cut.names.append(f"{record.id}:{start + 1}-{start + window}")
-            cut.groups.append(f"{record.id}:{start // (10 * window)}")
-    if not types:
-        raise DataError(f"{path} has no records with features")
-    if feature not in types:
-        raise DataError(f"{path} has no feature {feature!r}; it has {', '.join(sorted(types))}")
-    if not cut.sequences:
-        raise DataError(f"{path} has no record as long as a window of {window}")
-    return cut

@@ -1,7 +1,7 @@
 """Labelled sequences as train, dev and test: from a folder of three tables, or one file that is split here."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
 from titans_seq.domains.genomics.alphabet import Rows
+from titans_seq.domains.genomics.cuts import Cuts
 from titans_seq.domains.genomics.encoder import encode_sequences
 from titans_seq.domains.genomics.fitting import check_lengths
+from titans_seq.domains.genomics.labelled import read_labelled
 from titans_seq.domains.genomics.labels import check_labels
 from titans_seq.domains.genomics.leaks import LeakReport, find_leaks
-from titans_seq.domains.genomics.records import LabelledSequences, read_labelled
+from titans_seq.domains.genomics.records import LabelledSequences
 from titans_seq.errors import DataError, TitansSeqWarning
 
 EMBEDDED = Path(__file__).with_name("NC_000932.gb.gz")
@@ -60,7 +62,9 @@ class Splits:
     """Sequences of train that were left out, known from dev or test."""
 
 
-def load_splits(path: Path, seed: int, test_fraction: float, feature: str, window: int, stride: int) -> Splits:
+def load_splits(
+    path: Path, seed: int, test_fraction: float, cuts: Cuts | None = None, test_contigs: Sequence[str] = ()
+) -> Splits:
     """Read a folder (train, dev and test tables; dev may be missing) or one file, and keep the splits apart.
 
     Sequences of train that stand in dev or test, on either strand, are left out with a warning. Where the split is
@@ -69,15 +73,18 @@ def load_splits(path: Path, seed: int, test_fraction: float, feature: str, windo
     Args:
         seed: seed of the split, below 2**32.
         test_fraction: share of a file that becomes test; a tenth becomes dev.
-        feature, window, stride: see `records.read_genbank_windows`.
+        cuts: how windows are cut from a genome.
+        test_contigs: contigs that become test; none: a share of all.
 
     Raises:
         DataError: files are missing or cannot be used, or there are too few sequences of a class to split.
     """
     if path.is_dir():
+        if test_contigs or (cuts and cuts.genome):
+            raise DataError(f"{path} is a folder of tables: it has no contigs, and no genome")
         parts, is_own_split = _read_folder(path, seed), False
     else:
-        parts, is_own_split = _split_file(path, seed, test_fraction, feature, window, stride), True
+        parts, is_own_split = _split_file(path, seed, test_fraction, cuts, test_contigs), True
     leaks = find_leaks({name: (part.rows, part.labels) for name, part in parts.items()})
     is_known = leaks.is_duplicate["train"] | (leaks.is_overlapping["train"] if is_own_split else False)
     if is_known.any():
@@ -114,16 +121,33 @@ def _read_folder(folder: Path, seed: int) -> dict[str, Split]:
 
 
 def _split_file(
-    path: Path, seed: int, test_fraction: float, feature: str, window: int, stride: int
+    path: Path, seed: int, test_fraction: float, cuts: Cuts | None, test_contigs: Sequence[str]
 ) -> dict[str, Split]:
-    records = read_labelled(path, feature=feature, window=window, stride=stride)
+    records = read_labelled(path, cuts, seed)
     whole = _encode(records)
-    if is_sorted_by_class(records.labels):
+    if is_sorted_by_class(records.labels) and not records.contigs:
         _warn(f"the rows of {path.name} stand sorted by class: they are shuffled before they are split")
     _, groups = np.unique(np.array(records.groups), return_inverse=True)
-    rest, test = _split_indices(whole.labels, groups, test_fraction, seed)
-    train, dev = _split_indices(whole.labels[rest], groups[rest], 0.1 / (1 - test_fraction), seed)
+    if test_contigs:
+        rest, test = _by_contig(records.contigs, test_contigs, path)
+    else:
+        rest, test = _split_indices(whole.labels, groups, test_fraction, seed)
+    train, dev = _split_indices(whole.labels[rest], groups[rest], 0.1 * len(whole) / len(rest), seed)
     return {"train": whole.take(rest[train]), "dev": whole.take(rest[dev]), "test": whole.take(test)}
+
+
+def _by_contig(
+    contigs: Sequence[str], wanted: Sequence[str], path: Path
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of the sequences that lie on other contigs than those, and of those that lie on them."""
+    unknown = sorted(set(wanted) - set(contigs))
+    if unknown:
+        known = ", ".join(sorted(set(contigs))[:10]) or "none"
+        raise DataError(f"{path} has nothing on the contigs {', '.join(unknown)} that should be test; it has {known}")
+    is_test = np.isin(np.array(contigs), list(wanted))
+    if is_test.all():
+        raise DataError(f"{path} has nothing but the contigs that should be test")
+    return np.flatnonzero(~is_test), np.flatnonzero(is_test)
 
 
 def is_sorted_by_class(labels: Iterable[str]) -> bool:

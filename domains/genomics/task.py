@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titans_seq.domains.genomics.cuts import Cuts
 from titans_seq.domains.task import OnEpoch, Report, Task, TaskOptions
 from titans_seq.files import digest, write_text
 
@@ -15,20 +16,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationOptions(TaskOptions):
+class ClassificationOptions(Cuts, TaskOptions):
     """Which sequences to read, and how to cut and split them."""
 
     data: Path | None = None
-    """Table (columns sequence and label) or GenBank file that is split here, or a folder of train, dev and test
-    tables; none means coding against other windows of a chloroplast genome."""
-    feature: str = "CDS"
-    """GenBank: windows in features of this type against those outside."""
-    window: int = 300
-    """GenBank: letters of a window."""
-    stride: int = 100
-    """GenBank: letters from one window to the next."""
+    """Table (columns sequence and label), GenBank, BED or GFF3 file that is split here, or a folder of train, dev and
+    test tables; none means coding against other windows of a chloroplast genome."""
     test_fraction: float = 0.2
     """Share of a single file that is held back to compare the models; half as much decides when to stop."""
+    test_contigs: tuple[str, ...] = ()
+    """Contigs that are held back instead of a share; several are separated by blanks."""
 
 
 class ClassificationTask(Task):
@@ -46,8 +43,8 @@ class ClassificationTask(Task):
 
         self.options = options
         source = options.data or EMBEDDED
-        cuts = options.feature, options.window, options.stride
-        self.splits = load_splits(source, options.seed % 2**32, options.test_fraction, *cuts)
+        seed = options.seed % 2**32
+        self.splits = load_splits(source, seed, options.test_fraction, options, options.test_contigs)
         self.name, self.digest = source.name, digest(source)
         letters = [decode(row) for row in self.splits.train.rows]
         self.frame = pd.DataFrame({"sequence": letters, "label": self.splits.train.labels})
@@ -88,6 +85,8 @@ class ClassificationTask(Task):
             "feature": self.options.feature,
             "cut_window": self.options.window,
             "cut_stride": self.options.stride,
+            "genome": self.options.genome and self.options.genome.name,
+            "negatives": self.options.negatives,
         }
 
     def sizes(self) -> dict[str, float]:

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
+from titans_seq.domains.genomics.cuts import Cuts
 from titans_seq.domains.genomics.encoder import encode_sequences
 from titans_seq.domains.genomics.leaks import find_leaks
 from titans_seq.domains.genomics.splits import EMBEDDED, is_sorted_by_class, load_splits
@@ -70,9 +71,7 @@ def write(path, sequences, labels, names=None):
 
 
 def options(path, **changes):
-    return load_splits(
-        path, **{"seed": 0, "test_fraction": 0.2, "feature": "CDS", "window": 300, "stride": 100} | changes
-    )
+    return load_splits(path, 0, changes.pop("test_fraction", 0.2), Cuts(**changes))
 
 
 def test_a_file_is_split_by_class_and_leaks_leave_train(tmp_path):

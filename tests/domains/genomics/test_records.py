@@ -4,7 +4,9 @@ import gzip
 
 import pytest
 
-from titans_seq.domains.genomics.records import read_fasta, read_genbank_windows, read_labelled
+from titans_seq.domains.genomics.cuts import Cuts
+from titans_seq.domains.genomics.labelled import read_labelled
+from titans_seq.domains.genomics.records import read_fasta
 from titans_seq.errors import DataError
 
 GENBANK = """LOCUS       TEST                  30 bp    DNA     linear   UNK 01-JAN-1980
@@ -47,7 +49,7 @@ def test_fasta(tmp_path):
 
 
 def test_windows(tmp_path):
-    found = read_genbank_windows(put(tmp_path, "a.gb", GENBANK), window=10, stride=10)
+    found = read_labelled(put(tmp_path, "a.gb", GENBANK), Cuts(window=10, stride=10))
     # 8 of the first 10 letters, none of the next, all of the last
     assert found.labels == ["CDS", "no CDS", "CDS"]
     assert found.names == ["TEST.1:1-10", "TEST.1:11-20", "TEST.1:21-30"]
@@ -55,7 +57,7 @@ def test_windows(tmp_path):
 
 
 def test_chloroplast(real_data):
-    found = read_genbank_windows(real_data / "genomics" / "NC_000932.gb", window=150, stride=150)
+    found = read_labelled(real_data / "genomics" / "NC_000932.gb", Cuts(window=150, stride=150))
     coding = found.labels.count("CDS")
     assert 0.35 < coding / len(found.labels) < 0.6
     assert len(found.labels) > 800
@@ -95,7 +97,7 @@ def test_wrong_labelled(tmp_path, name, text, message):
 
 def test_windows_longer_than_the_record(tmp_path):
     with pytest.raises(DataError, match="as long as a window of 31"):
-        read_genbank_windows(put(tmp_path, "a.gb", GENBANK), window=31)
+        read_labelled(put(tmp_path, "a.gb", GENBANK), Cuts(window=31))
 
 
 def test_truncated_gzip(tmp_path):
