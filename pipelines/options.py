@@ -32,7 +32,7 @@ class EngineOptions:
     """Where independent pieces of work are done."""
 
     engine: str | None = None
-    """dask, for worker processes of this machine, or the tcp://HOST:PORT of a Dask scheduler; none means this process
-    alone. The results are the same."""
-    workers: int = 2
-    """Processes of the engine dask."""
+    """dask, for workers whose death is survived, or the tcp://HOST:PORT of a Dask scheduler; none means this machine
+    without Dask. The results are the same."""
+    jobs: int | None = None
+    """Processes of this machine; none means this one, or two of dask."""

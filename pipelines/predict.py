@@ -39,7 +39,7 @@ class Predict(ResultOptions, EngineOptions, TrackingOption):
             model = SavedModel.find(folder)
             model.predictor()
             files = self._files()
-            with open_engine(self.engine, self.workers) as apply:
+            with open_engine(self.engine, self.jobs) as apply:
                 answers = zip(files, apply(partial(answer_file, model), [path for path, _ in files]), strict=True)
                 rows, wrong = {}, {}
                 with progress_bar(len(files) > 1 and sys.stderr.isatty() and not self.json) as bar:

@@ -86,8 +86,8 @@ class Variants(ResultOptions):
         seconds = time.perf_counter() - started
         if not self.json:
             print(
-                f"{self.out}: {counts.scored:,} of {counts.alleles:,} alleles of {counts.variants:,} variants scored by "
-                f"the log-odds of {model.classes_[label]}; {counts.mismatches:,} variants with another reference "
+                f"{self.out}: {counts.scored:,} of {counts.alleles:,} alleles of {counts.variants:,} variants scored "
+                f"by the log-odds of {model.classes_[label]}; {counts.mismatches:,} variants with another reference "
                 f"than the genome's; {seconds:.0f} s"
             )
         return {

@@ -67,6 +67,19 @@ def score_windows(model: TitansDNAClassifier, label: int, windows: RecordWindows
     return WindowScores(windows.name, windows.starts, windows.codes.shape[1], scores[0], reverse)
 
 
+def pack_scores(scores: WindowScores) -> bytes:
+    """Return the probabilities of some windows as bytes; see `unpack_scores`."""
+    strands = [scores.forward] if scores.reverse is None else [scores.forward, scores.reverse]
+    return np.stack(strands).tobytes()
+
+
+def unpack_scores(payload: bytes, windows: RecordWindows) -> WindowScores:
+    """Return the scores of windows that `pack_scores` made into bytes."""
+    values = np.frombuffer(payload).reshape(-1, len(windows.starts))
+    reverse = values[1] if len(values) > 1 else None
+    return WindowScores(windows.name, windows.starts, windows.codes.shape[1], values[0], reverse)
+
+
 def find_hits(scores: Iterable[WindowScores], threshold: float) -> Iterator[Hit]:
     """Yield the windows whose probability is at least `threshold`, each strand for itself."""
     for part in scores:
@@ -75,6 +88,35 @@ def find_hits(scores: Iterable[WindowScores], threshold: float) -> Iterator[Hit]
             for strand, values in strands.items():
                 if values[i] >= threshold:
                     yield Hit(part.name, start, start + part.size, float(values[i]), strand)
+
+
+def merge_hits(hits: Iterable[Hit]) -> Iterator[Hit]:
+    """Yield hits of which those that touch or overlap on one strand are one, with the highest probability.
+
+    Args:
+        hits: in the order of their records, and within them of their starts.
+    """
+    name, growing, done = "", dict[str, Hit](), list[Hit]()
+    for hit in hits:
+        if hit.name != name:
+            yield from sorted([*done, *growing.values()], key=_place)
+            name, growing, done = hit.name, {}, []
+        own = growing.get(hit.strand)
+        if own is not None and hit.start <= own.end:
+            probability = max(own.probability, hit.probability)
+            growing[hit.strand] = Hit(name, own.start, max(own.end, hit.end), probability, hit.strand)
+            continue
+        if own is not None:
+            done.append(own)
+        growing[hit.strand] = hit
+        first = min(map(_place, growing.values()))
+        yield from sorted((h for h in done if _place(h) < first), key=_place)
+        done = [h for h in done if _place(h) > first]
+    yield from sorted([*done, *growing.values()], key=_place)
+
+
+def _place(hit: Hit) -> tuple[int, str]:
+    return hit.start, hit.strand
 
 
 def tile_records(scores: Iterable[WindowScores]) -> Iterator[Hit]:

@@ -5,7 +5,7 @@ Axes: L letters of a stretch, W windows, S letters of a window.
 
 import gzip
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -74,6 +74,29 @@ def read_stretches(path: Path, on_bytes: Callable[[int], object] | None = None) 
         codes = encode(text, where) if text else np.empty(0, dtype=np.uint8)
         yield Stretch(name, start, codes, is_last)
         start += len(codes)
+
+
+def record_lengths(path: Path) -> dict[str, int]:
+    """Return the letters of each record of a FASTA file, in its order, in constant memory."""
+    lengths: dict[str, int] = {}
+    for stretch in read_stretches(path):
+        lengths[stretch.name] = stretch.start + len(stretch.codes)
+    return lengths
+
+
+def share_records(lengths: Mapping[str, int], part: int, parts: int) -> list[str]:
+    """Return the records of one of several shares of like size; one behind the other they are all, in order.
+
+    Args:
+        lengths: letters of each record.
+        part: number of the share, from 1 to `parts`.
+    """
+    total, start, own = sum(lengths.values()), 0, []
+    for name, size in lengths.items():
+        if (2 * start + size) * parts // (2 * total) == part - 1:
+            own.append(name)
+        start += size
+    return own
 
 
 def _pieces(path: Path, on_bytes: Callable[[int], object] | None) -> Iterator[tuple[str | None, bytes, bool]]:

@@ -169,7 +169,7 @@ def genome(place):
 
 
 def test_scan_writes_every_format(genome, saved, capsys):
-    command = ["scan", "--model", str(saved), "--window", "60", "--stride", "20"]
+    command = ["scan", "--model", str(saved), "--window", "60", "--stride", "20", "--label", "none"]
     for name, source in (("a.bed", "g.fa"), ("a.gff3", "g.fa.gz"), ("a.bedgraph", "g.fa")):
         assert execute([*command, "--genome", source, "--out", name, "--threshold", "0.4", "--json"]) == 0
     counts = json.loads(capsys.readouterr().out.splitlines()[0])
@@ -205,19 +205,26 @@ def test_scan_writes_every_format(genome, saved, capsys):
         (None, ["--label", "x"], "no class 'x'"),
         (None, ["--genome", "x.fa"], "no such file"),
         (None, ["--model", "x"], "holds no saved model"),
+        (None, ["--model", "g.fa"], "g.fa"),
+        (None, ["--shard", "3/2"], "shard reads K/N"),
+        (None, ["--shard", "1/2", "--out", "a.bw"], "cannot be put one behind the other"),
+        (None, ["--jobs", "0"], "jobs must be at least 1"),
     ],
 )
 def test_scan_refuses(genome, saved, capsys, content, options, message):
     if content is not None:
         (genome / "g.fa").write_bytes(content)
     before = {p.name for p in genome.iterdir()}
-    refused(capsys, ["scan", "--model", str(saved), "--genome", "g.fa", "--out", "a.bed", *options], message)
+    given = options if "--label" in options else [*options, "--label", "motif"]
+    refused(capsys, ["scan", "--model", str(saved), "--genome", "g.fa", "--out", "a.bed", *given], message)
     assert {p.name for p in genome.iterdir()} == before, "nothing written"
 
 
 def test_a_track_is_not_overwritten(genome, saved, capsys):
     (genome / "a.bed").write_text("mine")
     command = ["scan", "--model", str(saved), "--genome", "g.fa", "--out", "a.bed"]
+    refused(capsys, command, "--label must name the class to look for, one of: motif, none")
+    command += ["--label", "motif"]
     refused(capsys, command, "a.bed exists: choose another file, or --force")
     assert (genome / "a.bed").read_text() == "mine"
     assert execute([*command, "--force"]) == 0

@@ -56,13 +56,24 @@ def test_work_that_kills_every_worker_ends_with_a_reason(monkeypatch):
 
 
 def test_without_an_engine_the_work_is_done_here():
+    with open_engine(None, None) as apply:
+        assert list(apply(lambda n: (n, os.getpid()), [1, 2])) == [(1, os.getpid()), (2, os.getpid())]
+
+
+def test_processes_of_this_machine(place):
     with open_engine(None, 2) as apply:
-        assert list(apply(lambda n: n + 1, [1, 2])) == [2, 3]
+        assert list(apply(partial(pow, 2), range(30))) == [2**n for n in range(30)]
+        with pytest.raises(DataError, match="number 7 is wrong"):
+            list(apply(fail, [7]))
+    with open_engine(None, 2) as apply, pytest.raises(EngineError, match="a worker lost the work"):
+        list(apply(always_killed, [1]))
+    with open_engine(None, 2) as apply, pytest.raises(ZeroDivisionError):
+        list(apply(partial(pow, 2), (1 // n for n in (1, 0))))
 
 
 @pytest.mark.parametrize(
     ("engine", "workers", "message"),
-    [("spark", 2, "engine must be dask"), ("dask", 0, "workers must be"), ("tcp://127.0.0.1:9", 2, "cannot reach")],
+    [("spark", 2, "engine must be dask"), ("dask", 0, "jobs must be"), ("tcp://127.0.0.1:9", 2, "cannot reach")],
 )
 def test_engines_that_there_are_not(engine, workers, message):
     with pytest.raises((DataError, EngineError), match=message), open_engine(engine, workers):
@@ -103,9 +114,20 @@ def test_a_genome_is_scanned_as_by_one_process(place):
     (place / "contigs.fa").write_text("".join(f">contig{k}\n{record}\n" for k, record in enumerate(records)))
     for kind in ("bedgraph", "gff3"):
         written = []
-        for engine in ((), ("--engine", "dask")):
-            options = ["--genome", "contigs.fa", "--out", f"out.{kind}", "--stride", "20", "--force", *engine]
+        for engine in ((), ("--engine", "dask"), ("--jobs", "2")):
+            options = [
+                "--genome",
+                "contigs.fa",
+                "--out",
+                f"out.{kind}",
+                "--stride",
+                "20",
+                "--force",
+                *engine,
+                "--label",
+                "rich",
+            ]
             assert execute(["scan", "--model", "model", *options]) == 0
             written.append((place / f"out.{kind}").read_bytes())
-        assert written[0] == written[1]
+        assert written[0] == written[1] == written[2]
         assert len(written[0]) > 1000

@@ -128,7 +128,7 @@ def test_formats_count_as_they_should():
     assert format_hit("bedgraph", hit, "a", 1) == "chr 1;x\t0\t20\t0.9877\n"
     gff = format_hit("gff3", hit, "a;b=c", 7).rstrip("\n").split("\t")
     assert gff[:5] == ["chr%201%3Bx", "titans-seq", "sequence_feature", "1", "20"]
-    assert gff[5:] == ["0.9877", "+", ".", "ID=hit7;Name=a%3Bb%3Dc"]
+    assert gff[5:] == ["0.9877", "+", ".", "ID=chr%201%3Bx.7;Name=a%3Bb%3Dc"]
     assert format_header("gff3", "x") == "##gff-version 3\n"
     assert re.fullmatch(r'track type=bedGraph name="a_\'b" .*\n', format_header("bedgraph", 'a "b'))
     assert format_header("bed", "x") == ""

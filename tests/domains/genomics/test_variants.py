@@ -64,9 +64,8 @@ def test_what_breaks_a_motif_counts(place, capsys):
     assert found["alt"].tolist()[6:] == [TEXT[199] + MOTIF, "<DEL>", "*", OTHER[TEXT[199]]]
     effects = pd.to_numeric(found["effect"], errors="coerce")
     within, outside = effects[[2, 3, 5]], effects[[0, 1, 4, 9]]
-    assert (within < -0.3).all()
+    assert within.max() < min(-0.3, outside.min())
     assert effects[6] > 1
-    assert outside.abs().max() < within.abs().min()
     assert found["note"].tolist() == [""] * 7 + ["not scored"] * 2 + [""]
 
 
