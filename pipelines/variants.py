@@ -78,7 +78,7 @@ class Variants(ResultOptions):
             lines = (
                 _vcf_lines(variants, effects, str(model.classes_[label]))
                 if suffix in VCF
-                else _table_lines(effects, TABLES[suffix], model.strand == "given")
+                else _table_lines(effects, TABLES[suffix], model.reading_.strand == "given")
             )
             for line in lines:
                 file.write(line)

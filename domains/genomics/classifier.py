@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.genomics.alphabet import Ambiguous, Rows
+from titans_seq.domains.genomics.choose import Reading, candidates, choose_reading
 from titans_seq.domains.genomics.encoder import encode_sequences
 from titans_seq.domains.genomics.fitting import (
     MAX_LETTERS,
@@ -42,6 +43,7 @@ class FittedDNA(Stored):
 
     classes: StoredClasses
     lengths: tuple[Length, Length, Length]
+    reading: Reading
 
 
 class TitansDNAClassifier(
@@ -74,6 +76,7 @@ class TitansDNAClassifier(
         history_: losses per epoch and seconds.
         network_: the trained network.
         lengths_: shortest, median and longest sequence of the training data, in letters.
+        reading_: strand, pool and sections of the network: what was given, or what was found.
 
     Examples:
         >>> rich, poor = ["GCGC" * 5, "GGCC" * 6] * 10, ["ATAT" * 5, "TTAA" * 6] * 10
@@ -88,6 +91,18 @@ class TitansDNAClassifier(
     classes_: NDArray[Any]
     network_: DNANetwork
     lengths_: tuple[int, int, int]
+    reading_: Reading
+
+    strand: Literal["auto", "both", "given"] = "auto"
+    """"both" makes a sequence and its reverse complement the same; "given" is for sequences whose direction is known,
+    as around a start of transcription; "auto" takes what validates better after a short training."""
+
+    pool: int | None = None
+    """Letters that become one token; None: 2, 4 or 8, found with `strand`."""
+
+    sections: int | None = None
+    """Places along a sequence whose features have a way to the answer of their own, for sequences that are aligned; 0:
+    position carries no meaning; None: found with `strand`."""
 
     variant: str = "lmm"
     """Backbone, see `BackboneConfig.variant`; "convolution" and "none" put a convolution, or nothing, in the place of
@@ -101,9 +116,6 @@ class TitansDNAClassifier(
 
     ambiguous: Ambiguous = "unknown"
     """"unknown" maps N and the other IUPAC codes to one unknown letter, "error" refuses them."""
-
-    if TYPE_CHECKING:
-        strand: str
 
     def fit(
         self,
@@ -128,24 +140,34 @@ class TitansDNAClassifier(
         classes, numbers = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise DataError(f"at least 2 classes are needed, there is one class only: {classes.tolist()[0]!r}")
-        config = self.check(len(classes))
+        self.check(len(classes))
         parts = self._split(rows, numbers, classes, validation)
         weights = self._weights(classes, numbers)
         lengths = np.array([len(row) for row in rows])
+        loss = classification_loss(weights, float(self.label_smoothing))
+        reading = choose_reading(
+            candidates(parts[0].rows, self._given()),
+            lambda option: DNANetwork(self.check(len(classes), option, kmer_size=0)),
+            loss,
+            *parts,
+            self.configure(TrainingConfig),
+        )
+        config = self.check(len(classes), reading)
         with temporary_seed(self.random_state):
             network = DNANetwork(config)
         if network.kmers is not None:
             training, validating = ((part.rows, part.classes.numpy()) for part in parts)
             own = None if weights is None else weights.numpy()[training[1]]
-            logits = network.kmers.fit_regression(training, validating, own, self.strand == "both")
+            logits = network.kmers.fit_regression(training, validating, own, reading.strand == "both")
             parts[0].kmer_logits = torch.from_numpy(logits)
         self.train_network(
             network,
-            classification_loss(weights, float(self.label_smoothing)),
+            loss,
             *training_loaders(*parts, self.batch_size, self.random_state),
             on_epoch,
             classes_=classes,
             lengths_=(int(lengths.min()), int(np.median(lengths)), int(lengths.max())),
+            reading_=reading,
         )
         return self
 
@@ -194,18 +216,27 @@ class TitansDNAClassifier(
         return parameters
 
     def fitted_config(self) -> dict[str, Any]:
-        """Return classes and lengths as plain values."""
-        return {"classes": classes_to_dict(self.classes_), "lengths": list(self.lengths_)}
+        """Return classes, lengths and reading as plain values."""
+        return {
+            "classes": classes_to_dict(self.classes_),
+            "lengths": list(self.lengths_),
+            "reading": self.reading_.model_dump(),
+        }
 
     def restore(self, fitted: FittedDNA, tensors: dict[str, Tensor]) -> Callable[[], DNANetwork]:
-        """Set classes and lengths; see `TitansEstimator.restore`."""
+        """Set classes, lengths and reading; see `TitansEstimator.restore`."""
         self.classes_ = classes_from_stored(fitted.classes)
         self.lengths_ = fitted.lengths
-        config = self.check(len(self.classes_))
+        self.reading_ = fitted.reading
+        config = self.check(len(self.classes_), self.reading_)
         return lambda: DNANetwork(config)
 
-    def check(self, classes: int) -> DNAConfig:
+    def check(self, classes: int, reading: Reading | None = None, **changes: Any) -> DNAConfig:
         """Return the configuration of a network for so many classes.
+
+        Args:
+            reading: how it reads; None: as given, and as usual where nothing is.
+            changes: fields that differ from the parameters.
 
         Raises:
             DataError: a parameter cannot be used.
@@ -216,10 +247,17 @@ class TitansDNAClassifier(
         is_plain = self.variant in PLAIN
         return self.configure(
             DNAConfig,
+            **(Reading().model_dump() | self._given() if reading is None else reading.model_dump()),
+            **changes,
             classes=classes,
             mixer=self.variant if is_plain else "backbone",
             backbone=self.configure(BackboneConfig, variant="lmm" if is_plain else self.variant),
         )
+
+    def _given(self) -> dict[str, Any]:
+        """Return what the user has said of the reading."""
+        own = {"strand": self.strand, "pool": self.pool, "sections": self.sections}
+        return {name: value for name, value in own.items() if value is not None and value != "auto"}
 
     def _rows(self, X: Any) -> Rows:
         rows = encode_sequences(X, self.ambiguous)

@@ -59,6 +59,13 @@ class Examples(Dataset[Batch]):
         codes = torch.from_numpy(pad_rows([self.rows[i] for i in indices]))
         return Batch(codes, self.classes[indices], None if self.kmer_logits is None else self.kmer_logits[indices])
 
+    def sample(self, most: int, seed: int) -> "Examples":
+        """Return so many of the examples at the most, drawn by chance."""
+        if len(self) <= most:
+            return self
+        index = np.sort(np.random.default_rng(seed).choice(len(self), most, replace=False))
+        return Examples([self.rows[i] for i in index], self.classes.numpy()[index])
+
     def loader(self, batch_size: int, shuffle: bool = False, seed: int = 0) -> DataLoader[Batch]:
         """Return batches; no sequence is dropped."""
         generator = torch.Generator().manual_seed(seed)

@@ -58,7 +58,7 @@ def scan(
 def score_windows(model: TitansDNAClassifier, label: int, windows: RecordWindows) -> WindowScores:
     """Return the probabilities of a class in some windows, on both strands."""
     is_scored = (windows.codes == UNKNOWN).mean(1) <= MAX_UNKNOWN
-    strands = [windows.codes] if model.strand == "both" else [windows.codes, reverse_complement(windows.codes)]
+    strands = [windows.codes] if model.reading_.strand == "both" else [windows.codes, reverse_complement(windows.codes)]
     scores = [np.full(len(is_scored), np.nan) for _ in strands]
     if is_scored.any():
         for values, codes in zip(scores, strands, strict=True):

@@ -35,7 +35,7 @@ def surprise(model: TitansDNAClassifier, sequence: Any) -> pd.DataFrame:
     (row,) = encode_sequences([sequence], model.ambiguous)
     check_lengths([row])
     codes = torch.from_numpy(pad_rows([row])).long()
-    pool = model.pool
+    pool = model.reading_.pool
     start = np.arange(0, len(row), pool)
     end = np.minimum(start + pool, len(row))
     trace = {}

@@ -140,7 +140,7 @@ class ClassificationTask(Task):
             "sequences": {name: len(getattr(self.splits, name)) for name in ("train", "dev", "test")},
             "leaks": self.splits.leaks.summary() | {"removed_from_train": self.splits.removed},
             "k_mer": kmer_choice,
-            "strand": model.strand,
+            **model.reading_.model_dump(),
         }
         return Report(title=title, scores=scores, higher_is_better=True, details=details)
 

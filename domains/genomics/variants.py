@@ -109,7 +109,7 @@ def score_variants(
     Raises:
         DataError: a contig is unknown, a position lies outside it, or more than 5 % of REF are not the genome's.
     """
-    strands = STRANDS[:1] if model.strand == "both" else STRANDS
+    strands = STRANDS[:1] if model.reading_.strand == "both" else STRANDS
     source_of = iter(variants)
     while batch := list(islice(source_of, BATCH)):
         windows: list[NDArray[np.uint8]] = []

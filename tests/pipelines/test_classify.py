@@ -24,7 +24,7 @@ FAST = ["--max-epochs", "1", "--tracking-uri", "off"]
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A folder with a small model of one strand's motif."""
-    model = TitansDNAClassifier(strand="given", **SMALL | {"max_epochs": 2}).fit(*planted(120))
+    model = TitansDNAClassifier(**SMALL | {"strand": "given", "max_epochs": 2}).fit(*planted(120))
     return model.save(tmp_path_factory.mktemp("saved") / "model")
 
 

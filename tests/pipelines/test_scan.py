@@ -25,7 +25,7 @@ SIZES = {"one": 3000, "two": 700, "three": 5200, "four": 40}
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    model = TitansDNAClassifier(strand="given", **SMALL | {"max_epochs": 2}).fit(*planted(120))
+    model = TitansDNAClassifier(**SMALL | {"strand": "given", "max_epochs": 2}).fit(*planted(120))
     return model.save(tmp_path_factory.mktemp("saved") / "model")
 
 

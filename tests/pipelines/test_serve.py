@@ -38,7 +38,7 @@ def forecaster(waves):
 
 @pytest.fixture
 def classifier():
-    model = TitansDNAClassifier(strand="given", **SMALL | {"max_epochs": 1}).fit(*planted(60))
+    model = TitansDNAClassifier(**SMALL | {"strand": "given", "max_epochs": 1}).fit(*planted(60))
     return model, pd.DataFrame({"sequence": planted(5, seed=1)[0]})
 
 

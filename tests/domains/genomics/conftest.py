@@ -11,7 +11,9 @@ SMALL = {
     "heads": 2,
     "motifs": 16,
     "chunk_size": 8,
+    "strand": "both",
     "pool": 4,
+    "sections": 0,
     "kmer_size": 3,
     "max_epochs": 6,
     "batch_size": 16,
@@ -46,4 +48,4 @@ def fitted(examples):
 
 @pytest.fixture(scope="session")
 def stranded(examples):
-    return TitansDNAClassifier(strand="given", **SMALL | {"max_epochs": 2}).fit(*examples)
+    return TitansDNAClassifier(**SMALL | {"strand": "given", "max_epochs": 2}).fit(*examples)

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from titans_seq.domains.genomics import TitansDNAClassifier
 
-SMALL = {"dim": 8, "heads": 1, "motifs": 8, "motif_width": 4, "pool": 1, "kmer_size": 1, "chunk_size": 4}
+SMALL = {"dim": 8, "heads": 1, "motifs": 8, "motif_width": 4, "pool": 1, "sections": 0, "kmer_size": 1, "chunk_size": 4}
 
 
 class OfNumbers(TitansDNAClassifier):

@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 
 from tests.domains.genomics.conftest import SMALL, planted
 from titans_seq.domains.genomics import SequenceEncoder, TitansDNAClassifier
+from titans_seq.domains.genomics.choose import Reading, Trial, best_trial, candidates
 from titans_seq.errors import DataError, ModelError, TitansSeqWarning
 
 VARIANTS = ["lmm", "mac", "mag", "mal", "attention", "convolution", "none"]
@@ -75,7 +76,7 @@ def test_classes_of_every_kind(tmp_path, labels, kind):
     weights = [[0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.1, 0.7]]
     y = [labels[i % len(labels)] for i in range(90)]
     X = ["".join(rng.choice(list("ACGT"), 40, p=weights[i % len(labels)])) for i in range(90)]
-    model = TitansDNAClassifier(strand="given", **SMALL | {"max_epochs": 3}).fit(X, y)
+    model = TitansDNAClassifier(**SMALL | {"strand": "given", "max_epochs": 3}).fit(X, y)
     assert model.classes_.tolist() == sorted(labels)
     assert model.classes_.dtype.kind == kind
     assert model.predict_proba(X).shape == (90, len(labels))
@@ -253,3 +254,61 @@ def test_batches_are_bounded():
     found = batch_slices(lengths)
     assert [i for part in found for i in range(part.start, part.stop)] == list(range(300))
     assert all((p.stop - p.start) * lengths[p.stop - 1] <= BATCH_LETTERS or p.stop - p.start == 1 for p in found)
+
+
+def aligned(count, seed=0):
+    """Sequences of 60 letters whose class is the letter at one place, and its opposite at another."""
+    rng = np.random.default_rng(seed)
+    letters = rng.choice(list("ACGT"), (count, 60))
+    letters[:, 20:24] = list("GTAC")
+    letters[: count // 2, 20:24] = list("CTAG")  # both are their own reverse complements
+    letters[: count // 2, 40:44] = list("GTAC")
+    letters[count // 2 :, 40:44] = list("CTAG")
+    return ["".join(row) for row in letters], [0] * (count // 2) + [1] * (count - count // 2)
+
+
+QUICK = {"dim": 8, "heads": 1, "motifs": 16, "motif_width": 6, "chunk_size": 8, "kmer_size": 0, "learning_rate": 1e-2}
+
+
+def test_sequences_that_are_aligned_are_read_by_place():
+    model = TitansDNAClassifier(**QUICK, max_epochs=4).fit(*aligned(400))
+    assert model.reading_.strand == "given"
+    assert model.reading_.sections > 0
+    X, y = aligned(100, 1)
+    assert model.score(X, y) > 0.95
+    assert model.get_params()["strand"] == "auto"
+    assert model.network_.config.sections == model.reading_.sections
+
+
+def test_motifs_on_either_strand_are_read_on_both(examples):
+    model = TitansDNAClassifier(**QUICK | {"dim": 16, "heads": 2}, max_epochs=2).fit(*examples)
+    assert model.reading_.strand == "both"
+    assert model.reading_.sections == 0
+
+
+def test_what_is_given_is_not_searched(examples, monkeypatch):
+    def never(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("titans_seq.domains.genomics.choose.train", never)
+    model = TitansDNAClassifier(**SMALL | {"max_epochs": 1}).fit(*examples)
+    assert model.reading_.model_dump() == {"strand": "both", "pool": 4, "sections": 0}
+
+
+def test_candidates_follow_the_lengths_and_what_is_given():
+    same, mixed = [np.zeros(70, np.uint8)] * 5, [np.zeros(n, np.uint8) for n in (30, 80)]
+    assert [(r.strand, r.pool, r.sections) for r in candidates(same, {})] == [
+        ("both", 8, 0), ("given", 8, 0), ("given", 2, 35), ("given", 4, 18),
+    ]  # fmt: skip
+    assert {r.sections for r in candidates(mixed, {})} == {0}
+    assert {r.strand for r in candidates(same, {"strand": "both"})} == {"both"}
+    assert len(candidates(same, {"pool": 2, "strand": "given", "sections": 3})) == 1
+
+
+def test_a_gain_of_chance_changes_nothing():
+    rng = np.random.default_rng(0)
+    plain = Trial(Reading(), rng.normal(1, 1, 100))
+    luck = Trial(Reading(strand="given"), plain.losses - 0.01 + rng.normal(0, 1, 100) * 0.5)
+    better = Trial(Reading(pool=2), plain.losses - 0.3)
+    assert best_trial([plain, luck]) is plain
+    assert best_trial([plain, luck, better]) is better
