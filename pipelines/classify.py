@@ -16,7 +16,13 @@ class Classify(ClassificationOptions, TrainingCommand):
     experiment: ClassVar[str] = "classify"
 
     strand: str | None = None
-    """`both`: a sequence and its reverse complement are the same; `given`: the direction counts."""
+    """`both`: a sequence and its reverse complement are the same; `given`: the direction counts; none means what
+    validates better."""
+    pool: int | None = None
+    """Letters that become one token; none means what validates better."""
+    sections: int | None = None
+    """Places along a sequence that count by themselves, for sequences that are aligned; none means what validates
+    better."""
     balanced: bool = False
     """Weigh classes by how rare they are."""
     output: Path = Path("runs/classify")

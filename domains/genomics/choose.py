@@ -28,6 +28,8 @@ SHARE = 0.3
 """Part of `max_minutes` after which no further candidate is tried."""
 ALIKE = 0.9
 """Shortest length as a share of the longest, from which on sequences may be aligned."""
+SHORT = 160
+"""Letters of the median sequence up to which a token has 2 letters, where they are read closely."""
 MOST_SECTIONS = 64
 """Places along a sequence at the most."""
 
@@ -63,12 +65,17 @@ def candidates(rows: Rows, fixed: Mapping[str, Any]) -> list[Reading]:
     plain = Reading()
     found = [plain, replace_reading(plain, strand="given")]
     if lengths.min() >= ALIKE * lengths.max():
-        for pool in (2, 4) if median <= 160 else (4, 8):
+        for pool in (usual_pool(rows), 2 * usual_pool(rows)):
             sections = min(MOST_SECTIONS, -(-median // pool))
             found.append(Reading(strand="given", pool=pool, sections=sections))
     else:
         found.append(replace_reading(plain, strand="given", pool=2))
     return list(dict.fromkeys(replace_reading(reading, **fixed) for reading in found))
+
+
+def usual_pool(rows: Rows) -> int:
+    """Return the letters of a token that suit sequences that are read closely."""
+    return 2 if np.median([len(row) for row in rows]) <= SHORT else 4
 
 
 def replace_reading(reading: Reading, **changes: Any) -> Reading:

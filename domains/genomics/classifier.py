@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, TransformerMixin
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
@@ -16,11 +16,12 @@ from torch import Tensor
 
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.genomics.alphabet import Ambiguous, Rows
-from titans_seq.domains.genomics.choose import Reading, candidates, choose_reading
+from titans_seq.domains.genomics.choose import Reading, candidates, choose_reading, usual_pool
 from titans_seq.domains.genomics.encoder import encode_sequences
 from titans_seq.domains.genomics.fitting import (
     MAX_LETTERS,
     Examples,
+    apply_network,
     check_lengths,
     classification_loss,
     predict_logits,
@@ -28,6 +29,7 @@ from titans_seq.domains.genomics.fitting import (
 )
 from titans_seq.domains.genomics.labels import StoredClasses, check_labels, classes_from_stored, classes_to_dict
 from titans_seq.domains.genomics.network import DNAConfig, DNANetwork
+from titans_seq.domains.genomics.pretrain import Pretrained, pretrain_network, take_weights
 from titans_seq.errors import DataError, TitansSeqWarning, reason
 from titans_seq.estimator import TitansEstimator
 from titans_seq.stored import Stored
@@ -48,6 +50,7 @@ class FittedDNA(Stored):
 
 class TitansDNAClassifier(
     ClassifierMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
     TitansEstimator,
     configs=(DNAConfig, BackboneConfig, TrainingConfig),
     derived=("mixer", "checkpoint_tokens"),
@@ -92,6 +95,7 @@ class TitansDNAClassifier(
     network_: DNANetwork
     lengths_: tuple[int, int, int]
     reading_: Reading
+    pretrained_: Pretrained
 
     strand: Literal["auto", "both", "given"] = "auto"
     """"both" makes a sequence and its reverse complement the same; "given" is for sequences whose direction is known,
@@ -113,6 +117,10 @@ class TitansDNAClassifier(
 
     class_weight: Any = None
     """None, "balanced", or class -> weight."""
+
+    warm_start: bool = False
+    """Go on from the network that was fitted before, or from its parts that read sequences where the classes are
+    others; strand, pool and sections stay."""
 
     ambiguous: Ambiguous = "unknown"
     """"unknown" maps N and the other IUPAC codes to one unknown letter, "error" refuses them."""
@@ -145,16 +153,24 @@ class TitansDNAClassifier(
         weights = self._weights(classes, numbers)
         lengths = np.array([len(row) for row in rows])
         loss = classification_loss(weights, float(self.label_smoothing))
-        reading = choose_reading(
-            candidates(parts[0].rows, self._given()),
-            lambda option: DNANetwork(self.check(len(classes), option, kmer_size=0)),
-            loss,
-            *parts,
-            self.configure(TrainingConfig),
+        before = self._before()
+        reading = (
+            self.reading_
+            if before
+            else choose_reading(
+                candidates(parts[0].rows, self._given()),
+                lambda option: DNANetwork(self.check(len(classes), option, kmer_size=0)),
+                loss,
+                *parts,
+                self.configure(TrainingConfig),
+            )
         )
         config = self.check(len(classes), reading)
         with temporary_seed(self.random_state):
             network = DNANetwork(config)
+        if not before and hasattr(self, "pretrained_"):
+            before = self.pretrained_.weights
+        take_weights(network, before, np.array_equal(classes, getattr(self, "classes_", ())))
         if network.kmers is not None:
             training, validating = ((part.rows, part.classes.numpy()) for part in parts)
             own = None if weights is None else weights.numpy()[training[1]]
@@ -169,6 +185,31 @@ class TitansDNAClassifier(
             lengths_=(int(lengths.min()), int(np.median(lengths)), int(lengths.max())),
             reading_=reading,
         )
+        return self
+
+    def pretrain(self, X: Any) -> Self:
+        """Learn to read sequences without classes, by telling hidden letters; `fit` then begins there.
+
+        Where `pool` is None, tokens of 2 letters are read if the median sequence has at most 160 letters, else of 4.
+
+        Args:
+            X: any sequences of the kind, labelled or not, at least 2.
+
+        Raises:
+            DataError: the sequences cannot be used.
+            TrainingError: the loss is not finite.
+        """
+        rows = self._rows(X)
+        if len(rows) < 2:
+            raise DataError("at least 2 sequences are needed to pretrain, one of them to validate")
+        order = np.random.default_rng(int(self.random_state) % 2**32).permutation(len(rows))
+        count = min(max(1, round(self.validation_fraction * len(rows))), len(rows) - 1)
+        pool = usual_pool(rows) if self.pool is None else self.pool
+        config = self.check(2, Reading(pool=pool), kmer_size=0)
+        with temporary_seed(self.random_state):
+            network = DNANetwork(config)
+        training, validation = ([rows[i] for i in index] for index in (order[count:], order[:count]))
+        self.pretrained_ = pretrain_network(network, training, validation, self.configure(TrainingConfig))
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -207,6 +248,17 @@ class TitansDNAClassifier(
                 stacklevel=3,
             )
         return predict_logits(self.network_, rows).astype(np.float64)
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Return what the network's head reads of each sequence (N, F): embeddings, without positions and k-mers."""
+        check_is_fitted(self, "network_")
+        return apply_network(self.network_.features, self._rows(X), "the embeddings")
+
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: embeddings are float32, whatever X is."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
 
     def stored_parameters(self) -> dict[str, Any]:
         """Return the parameters as JSON can hold them."""
@@ -254,9 +306,17 @@ class TitansDNAClassifier(
             backbone=self.configure(BackboneConfig, variant="lmm" if is_plain else self.variant),
         )
 
+    def _before(self) -> dict[str, Tensor]:
+        """Return the weights from which `fit` begins; none without warm start and pretraining."""
+        if self.warm_start and hasattr(self, "network_"):
+            return dict(self.network_.state_dict())
+        return {}
+
     def _given(self) -> dict[str, Any]:
         """Return what the user has said of the reading."""
         own = {"strand": self.strand, "pool": self.pool, "sections": self.sections}
+        if hasattr(self, "pretrained_"):
+            own["pool"] = self.pretrained_.pool
         return {name: value for name, value in own.items() if value is not None and value != "auto"}
 
     def _rows(self, X: Any) -> Rows:

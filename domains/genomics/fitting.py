@@ -3,6 +3,7 @@
 Axes: N sequences, B sequences of a batch, L letters of the longest in it, K classes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +106,22 @@ def fit_network(network: nn.Module, training: Examples, validation: Examples, co
 
 
 def predict_logits(network: nn.Module, rows: Rows) -> NDArray[np.float32]:
-    """Return logits (N, K); sequences of like length are read together, in batches of at most `BATCH_LETTERS` letters.
+    """Return logits (N, K) of a network, in evaluation mode.
+
+    Raises:
+        DataError: a sequence is longer than `MAX_LETTERS`.
+    """
+    network.eval()
+    return apply_network(network, rows, "the logits")
+
+
+def apply_network(function: Callable[[Tensor], Tensor], rows: Rows, what: str) -> NDArray[np.float32]:
+    """Return what a function makes of codes (B, L), as (N, ...).
+
+    Sequences of like length are read together, in batches of at most `BATCH_LETTERS` letters.
+
+    Args:
+        what: name of the result in messages.
 
     Raises:
         DataError: a sequence is longer than `MAX_LETTERS`.
@@ -114,13 +130,12 @@ def predict_logits(network: nn.Module, rows: Rows) -> NDArray[np.float32]:
     lengths = np.array([len(row) for row in rows])
     order = np.argsort(lengths, kind="stable")
     parts: list[Tensor] = []
-    network.eval()
     with torch.inference_mode():
         for batch in batch_slices(lengths[order]):
             codes = pad_rows([rows[i] for i in order[batch]])
-            parts.append(network(torch.from_numpy(codes)))
+            parts.append(function(torch.from_numpy(codes)))
     found = torch.cat(parts)
-    check_answer(found, "the logits")
+    check_answer(found, what)
     out: NDArray[np.float32] = found.numpy()
     return out[np.argsort(order, kind="stable")]
 

@@ -55,6 +55,21 @@ class KmerLogits(nn.Module):
         share = mask / mask.sum(1, keepdim=True).clamp_min(1)
         return F.embedding_bag(index, self.weight, mode="sum", per_sample_weights=share.to(self.weight)) + self.bias
 
+    def one_hot_logits(self, letters: Tensor) -> Tensor:
+        """Return logits (B, K) of one-hot letters (B, 4, L): each k-mer weighs as the product of its letters."""
+        classes = self.weight.shape[1]
+        missing = max(0, self.size - letters.shape[2])
+        windows = F.pad(letters, (0, missing)).unfold(2, self.size, 1)  # (B, 4, W, k)
+        is_known = windows.detach().any(1).all(-1)  # (B, W)
+        total = letters.new_zeros(len(letters), classes)
+        for row, (window, known) in enumerate(zip(windows, is_known, strict=True)):  # one by one: 4 ** k products each
+            weights = self.weight.T.reshape(classes, -1, 4)  # the first letter of a k-mer counts 1
+            table = torch.einsum("kva,aw->wkv", weights, window[..., 0])
+            for place in range(1, self.size):
+                table = torch.einsum("wkva,aw->wkv", table.unflatten(2, (-1, 4)), window[..., place])
+            total[row] = (table.squeeze(2) * known.unsqueeze(1)).sum(0) / known.sum().clamp_min(1)
+        return total + self.bias
+
     def fit_regression(
         self,
         training: tuple[Sequence[NDArray[np.uint8]], NDArray[np.int64]],

@@ -139,20 +139,49 @@ class DNANetwork(nn.Module):
             is_dropped = torch.rand(codes.shape, device=codes.device) < self.config.letter_dropout
             visible = codes.masked_fill(is_dropped & (codes != PAD), UNKNOWN)
         x, mask = self.embed(visible)
-        h = self.mixer(self.dropout(x), mask)
-        out: Tensor = self.head(self.dropout(self.norm(self.pool_tokens(h, mask))))
-        if self.sections is not None:
-            out = out + self.sections(h, mask)
+        out = self.head_logits(self.mixer(self.dropout(x), mask), mask)
         if self.kmers is None:
             return out
         return out + (self.kmers(codes) if kmer_logits is None else kmer_logits)
 
+    def one_hot_logits(self, letters: Tensor) -> Tensor:
+        """Return logits (B, K) of one-hot letters (B, 4, L), evaluated as `forward` does, with a gradient in each.
+
+        A column of zeros is an unknown letter. Between one-hot letters, k-mers are the product of their letters.
+        """
+        strands = [letters, letters.flip(1, 2)] if self.config.strand == "both" else [letters]
+        out = letters.new_zeros(len(letters), self.config.classes)
+        for strand in strands:
+            x, mask = self.embed_letters(strand, letters.new_ones(len(letters), letters.shape[2], dtype=torch.bool))
+            out = out + self.head_logits(self.mixer(self.dropout(x), mask), mask)
+            if self.kmers is not None:
+                out = out + self.kmers.one_hot_logits(strand)
+        return out / len(strands)
+
+    def features(self, codes: Tensor) -> Tensor:
+        """Return what the head reads of codes (B, L), (B, 3 C); of strand="both" the mean over both strands."""
+        codes = codes.long()
+        strands = [codes, reverse_complement_tensor(codes)] if self.config.strand == "both" else [codes]
+        found = []
+        for strand in strands:
+            x, mask = self.embed(strand)
+            found.append(self.norm(self.pool_tokens(self.mixer(x, mask), mask)))
+        return torch.stack(found).mean(0)
+
+    def head_logits(self, h: Tensor, mask: Tensor) -> Tensor:
+        """Return logits (B, K) of mixed tokens (B, T, C) where mask (B, T) is True."""
+        out: Tensor = self.head(self.dropout(self.norm(self.pool_tokens(h, mask))))
+        return out if self.sections is None else out + self.sections(h, mask)
+
     def embed(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Return tokens (B, T, C) of codes (B, L) int64, and a mask (B, T), False where they are padding."""
+        letters = F.one_hot(codes, PAD + 1)[..., :UNKNOWN].to(self.head.weight.dtype).mT
+        return self.embed_letters(letters, codes != PAD)
+
+    def embed_letters(self, letters: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tokens (B, T, C) of one-hot letters (B, 4, L), True in mask (B, L), and the mask (B, T) of tokens."""
         pool = self.config.pool
-        mask = codes != PAD
-        missing = -codes.shape[1] % pool
-        letters = F.one_hot(codes, PAD + 1)[..., :UNKNOWN].to(self.head.weight.dtype).mT  # (B, 4, L)
+        missing = -letters.shape[2] % pool
         x = convolve_same(self.motifs, letters)
         if not bool(mask.all()):
             x = x.masked_fill(~mask.unsqueeze(1), FLOOR)

@@ -1,4 +1,4 @@
-"""Pictures: ROC and precision-recall curves; what mutations do, and surprise, along a sequence.
+"""Pictures: ROC, precision-recall and calibration curves; what mutations do, and surprise, along a sequence.
 
 Axes: N sequences, K classes, L letters.
 """
@@ -10,11 +10,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
 from titans_seq.domains.genomics.alphabet import BASES
 from titans_seq.domains.genomics.metrics import one_hot
 from titans_seq.plotting import new_figure, save_figure
+
+CALIBRATION_BINS = 10
+"""Points of a calibration curve at the most, of as many sequences each."""
+MOST_LETTERS = 400
+"""Letters of a sequence that are drawn as a logo; of a longer one there are bars."""
 
 
 def plot_curves(
@@ -24,15 +36,15 @@ def plot_curves(
     classes: NDArray[Any],
     title: str,
 ) -> None:
-    """Draw ROC and precision-recall curves of several models; of more than two classes each one against the rest.
+    """Draw ROC, precision-recall and calibration curves of several models; of several classes each against the rest.
 
     Args:
         truth: classes of the sequences (N,).
         probabilities: model -> probabilities (N, K).
         classes: classes (K,).
     """
-    figure = new_figure(10, 4.6)
-    roc, pr = figure.subplots(1, 2)
+    figure = new_figure(14, 4.6)
+    roc, pr, calibration = figure.subplots(1, 3)
     hits = one_hot(truth, classes).ravel()
     for number, (name, shares) in enumerate(probabilities.items()):
         score = (shares[:, 1] if len(classes) == 2 else shares).ravel()
@@ -41,11 +53,16 @@ def plot_curves(
         style = {"color": f"C{number}", "lw": 1.8 if number == 0 else 1.1}
         roc.plot(false, true, label=f"{name}, {roc_auc_score(hits, score):.3f}", **style)
         pr.plot(recall, precision, label=f"{name}, {average_precision_score(hits, score):.3f}", **style)
+        share, said = calibration_curve(hits, score, n_bins=CALIBRATION_BINS, strategy="quantile")
+        brier = brier_score_loss(hits, score)
+        calibration.plot(said, share, marker=".", label=f"{name}, {brier:.3f}", **style)
     roc.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
+    calibration.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
     pr.axhline(hits.mean(), color="0.7", lw=0.8, ls="--")
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, area")
     pr.set(xlabel="recall", ylabel="precision", title="precision and recall, average precision", ylim=(0, 1.02))
-    for axes, corner in ((roc, "lower right"), (pr, "lower left")):
+    calibration.set(xlabel="predicted probability", ylabel="share that is true", title="calibration, Brier score")
+    for axes, corner in ((roc, "lower right"), (pr, "lower left"), (calibration, "upper left")):
         axes.legend(loc=corner, fontsize=8, frameon=False)
         axes.title.set_fontsize(10)
     save_figure(figure, path, title)
@@ -71,12 +88,11 @@ def plot_explanation(path: Path, effects: pd.DataFrame, trace: pd.DataFrame | No
     rows[0].set_ylabel("becomes")
     figure.colorbar(image, ax=list(rows), label="change of log-odds", pad=0.01, fraction=0.03)
     weight = -values.sum(1) / 3
-    rows[1].bar(effects["position"], weight, width=1.0, color=["C3" if w > 0 else "C0" for w in weight])
+    if size <= MOST_LETTERS:
+        _draw_logo(rows[1], effects, weight)
+    else:
+        rows[1].bar(effects["position"], weight, width=1.0, color=["C3" if w > 0 else "C0" for w in weight])
     rows[1].set_ylabel("mean loss\nby mutation")
-    if size <= 400:
-        for position, letter, w in zip(effects["position"], effects["letter"], weight, strict=True):
-            place = (position, max(w, 0.0))
-            rows[1].annotate(letter, place, ha="center", va="bottom", fontsize=5, annotation_clip=False)
     if trace is not None:
         middle = (trace["start"] + trace["end"]) / 2
         rows[2].plot(middle, trace["forward"], lw=1, label="read from the left")
@@ -85,3 +101,13 @@ def plot_explanation(path: Path, effects: pd.DataFrame, trace: pd.DataFrame | No
         rows[2].legend(fontsize=7, frameon=False)
     rows[-1].set_xlabel("position")
     save_figure(figure, path, title)
+
+
+def _draw_logo(axes: Any, effects: pd.DataFrame, weight: NDArray[np.float64]) -> None:
+    """Draw each letter as high as its weight (L,); unknown letters are left out."""
+    import logomaker
+
+    letters = effects["letter"].to_numpy()
+    heights = pd.DataFrame({base: np.where(letters == base, weight, 0.0) for base in BASES})
+    heights.index = pd.Index(effects["position"], name="position")
+    logomaker.Logo(heights, ax=axes, shade_below=0.3, fade_below=0.3, show_spines=True)

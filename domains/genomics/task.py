@@ -24,6 +24,8 @@ class ClassificationOptions(Cuts, TaskOptions):
     test tables; none means coding against other windows of a chloroplast genome."""
     test_fraction: float = 0.2
     """Share of a single file that is held back to compare the models; half as much decides when to stop."""
+    start: Path | None = None
+    """Folder of a saved classifier to go on from (fine-tuning)."""
     test_contigs: tuple[str, ...] = ()
     """Contigs that are held back instead of a share; several are separated by blanks."""
 
@@ -55,6 +57,15 @@ class ClassificationTask(Task):
         from titans_seq.domains.genomics.classifier import TitansDNAClassifier
 
         return TitansDNAClassifier
+
+    def build(self, parameters: Mapping[str, Any]) -> Any:
+        """Return a classifier with these parameters; it goes on from a saved one if there is one to start from."""
+        model = super().build(parameters)
+        if self.options.start is None:
+            return model
+        started = self.estimator().load(self.options.start)
+        changed = {name: parameters[name] for name in parameters}
+        return started.set_params(**changed, warm_start=True)
 
     def check(self, model: Any) -> None:
         """Raise DataError if a parameter cannot be used."""

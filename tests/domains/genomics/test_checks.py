@@ -21,6 +21,10 @@ class OfNumbers(TitansDNAClassifier):
         check_is_fitted(self, "network_")
         return super().predict_logits(self.letters(validate_data(self, X, dtype="numeric", reset=False)))
 
+    def transform(self, X):
+        check_is_fitted(self, "network_")
+        return super().transform(self.letters(validate_data(self, X, dtype="numeric", reset=False)))
+
     @staticmethod
     def letters(X):
         steps = np.clip((np.asarray(X, dtype=float) + 3) / 6 * 4, 0, 3.999)

@@ -312,3 +312,40 @@ def test_a_gain_of_chance_changes_nothing():
     better = Trial(Reading(pool=2), plain.losses - 0.3)
     assert best_trial([plain, luck]) is plain
     assert best_trial([plain, luck, better]) is better
+
+
+def test_pretraining_is_where_fit_begins(examples):
+    X, y = examples
+    repeats = [("ACGGT" * 20)[i % 5 :] for i in range(200)]
+    model = TitansDNAClassifier(**SMALL | {"max_epochs": 3}).pretrain(repeats)
+    assert model.pretrained_.history.validation_loss[-1] < 0.5 * np.log(4)  # half of what no knowledge costs
+    start = {name: tensor.clone() for name, tensor in model.pretrained_.weights.items()}
+    model.set_params(max_epochs=1, learning_rate=1e-9, average=None).fit(X, y)
+    weights = model.network_.state_dict()
+    assert any(name.startswith("mixer.") for name in start)
+    for name, tensor in start.items():
+        if "running" not in name and "num_batches" not in name:
+            np.testing.assert_allclose(weights[name], tensor, atol=1e-5)
+    assert TitansDNAClassifier().pretrain(["ACGT" * 20] * 4).pretrained_.pool == 2
+    with pytest.raises(DataError, match="at least 2 sequences"):
+        TitansDNAClassifier().pretrain(["ACGT"])
+
+
+def test_warm_start_goes_on(examples, fitted, tmp_path):
+    X, y = examples
+    fitted.save(tmp_path / "m")
+    model = TitansDNAClassifier.load(tmp_path / "m").set_params(warm_start=True, max_epochs=1, learning_rate=1e-9)
+    model.set_params(average=None, kmer_size=fitted.kmer_size).fit(X, y)
+    np.testing.assert_allclose(model.predict_logits(X[:20]), fitted.predict_logits(X[:20]), atol=0.2)
+    assert model.reading_ == fitted.reading_
+    other = model.fit(X, np.array(["a", "b", "c"])[np.arange(len(X)) % 3])  # other classes: a head of its own
+    assert other.predict_proba(X[:5]).shape == (5, 3)
+    with pytest.raises(DataError, match="the earlier network has other sizes"):
+        model.set_params(dim=32).fit(X, y)
+
+
+def test_embeddings(fitted, examples):
+    found = fitted.transform(examples[0][:30])
+    assert found.shape == (30, 3 * SMALL["dim"])
+    np.testing.assert_allclose(fitted.transform(reverse_complements(examples[0][:30])), found, atol=1e-5)
+    assert np.abs(found[0] - found[1]).max() > 0.01
