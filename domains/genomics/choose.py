@@ -65,11 +65,10 @@ def candidates(rows: Rows, fixed: Mapping[str, Any]) -> list[Reading]:
     plain = Reading()
     found = [plain, replace_reading(plain, strand="given")]
     if lengths.min() >= ALIKE * lengths.max():
-        for pool in (usual_pool(rows), 2 * usual_pool(rows)):
-            sections = min(MOST_SECTIONS, -(-median // pool))
-            found.append(Reading(strand="given", pool=pool, sections=sections))
+        sections = min(MOST_SECTIONS, -(-median // usual_pool(rows)))  # finer learns slower at first, and more
+        found.append(Reading(strand="given", pool=usual_pool(rows), sections=sections))
     else:
-        found.append(replace_reading(plain, strand="given", pool=2))
+        found.append(Reading(strand="given", pool=usual_pool(rows)))
     return list(dict.fromkeys(replace_reading(reading, **fixed) for reading in found))
 
 
@@ -93,7 +92,7 @@ def choose_reading(
 ) -> Reading:
     """Return the reading whose network, trained for about 150 steps, has the lowest validation loss.
 
-    The plainest is left only for one that is better by more than a standard error.
+    The plainest is left only for one that is better by more than two standard errors.
 
     Args:
         options: the plainest first.
@@ -120,8 +119,8 @@ def choose_reading(
 
 
 def best_trial(trials: list[Trial]) -> Trial:
-    """Return the trial of lowest loss; the first one, unless that is better by more than a standard error."""
+    """Return the trial of lowest loss; the first one, unless that is better by more than two standard errors."""
     best = min(trials, key=lambda trial: float(trial.losses.mean()))
     gain = trials[0].losses - best.losses
     error = float(gain.std()) / max(1, len(gain)) ** 0.5
-    return best if float(gain.mean()) > error else trials[0]
+    return best if float(gain.mean()) > 2 * error else trials[0]

@@ -1,4 +1,7 @@
-"""Sequences known from another split: exact, as the reverse complement, or overlapping. Axes: N sequences, M k-mers."""
+"""Sequences known from another split: exact, as the reverse complement, overlapping, or nearly the same.
+
+Axes: N sequences, M k-mers.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +12,7 @@ from numpy.typing import NDArray
 
 from titans_seq.domains.genomics.alphabet import Rows, reverse_complement
 from titans_seq.domains.genomics.kmers import number_kmers
+from titans_seq.domains.genomics.near import NearIndex
 
 KMER_SIZE = 24
 """Letters of the k-mers by which overlap is told: 4 ** 24 of them, so that chance plays no part."""
@@ -28,6 +32,8 @@ class LeakReport:
     """The same for those of which only the reverse complement does."""
     overlapping: dict[str, int]
     """The same for other ones of which half or more does, on either strand, as where windows overlap."""
+    near: dict[str, int]
+    """The same for other ones that share most of their k-mers with one, as where letters were changed."""
     repeated: dict[str, int]
     """Split -> sequences that stand in it more than once, on either strand, after the first."""
     conflicting: int
@@ -35,7 +41,7 @@ class LeakReport:
     is_duplicate: dict[str, NDArray[np.bool_]] = field(repr=False)
     """Split -> (N,) True at sequences that stand in a later split, on either strand."""
     is_overlapping: dict[str, NDArray[np.bool_]] = field(repr=False)
-    """Split -> (N,) True at other sequences that overlap with a later split."""
+    """Split -> (N,) True at other sequences that overlap with a later split, or are nearly the same as one of it."""
 
     def summary(self) -> dict[str, Any]:
         """Return plain values for metrics.json."""
@@ -44,6 +50,7 @@ class LeakReport:
             "exact": self.exact,
             "reverse_complement": self.reverse_complement,
             "overlapping": self.overlapping,
+            "near": self.near,
             "repeated_within": self.repeated,
             "conflicting_labels": self.conflicting,
         }
@@ -78,20 +85,24 @@ def find_leaks(splits: Mapping[str, tuple[Rows, NDArray[Any]]]) -> LeakReport:
         for name, (rows, _) in splits.items()
     }
     kmers = {name: KmerSet(rows) for name, (rows, _) in splits.items()}
-    exact, complement, overlapping = {}, {}, {}
+    near = {name: NearIndex(rows) for name, (rows, _) in splits.items()}
+    exact, complement, overlapping, alike = {}, {}, {}, {}
     is_duplicate = {name: np.zeros(len(forward[name]), dtype=bool) for name in names}
     is_overlapping = {name: np.zeros(len(forward[name]), dtype=bool) for name in names}
     for i, name in enumerate(names):
         for later in names[i + 1 :]:
             is_same = _is_among(forward[later], forward[name])
             is_alike = _is_among(either[later], either[name])
-            is_near = kmers[later].shares_in(kmers[name]) >= OVERLAP
+            is_over = kmers[later].shares_in(kmers[name]) >= OVERLAP
+            is_near = near[name].among(near[later])
             pair = f"{later} in {name}"
             exact[pair] = int(is_same.sum())
             complement[pair] = int((is_alike & ~is_same).sum())
-            overlapping[pair] = int((is_near & ~is_alike).sum())
+            overlapping[pair] = int((is_over & ~is_alike).sum())
+            alike[pair] = int((is_near & ~is_over & ~is_alike).sum())
             is_duplicate[name] |= _is_among(either[name], either[later])
             is_overlapping[name] |= kmers[name].shares_in(kmers[later]) >= OVERLAP
+            is_overlapping[name] |= near[later].among(near[name])
         is_overlapping[name] &= ~is_duplicate[name]
     classes: dict[bytes, set[Any]] = {}
     for name, (_, labels) in splits.items():
@@ -102,6 +113,7 @@ def find_leaks(splits: Mapping[str, tuple[Rows, NDArray[Any]]]) -> LeakReport:
         exact=exact,
         reverse_complement=complement,
         overlapping=overlapping,
+        near=alike,
         repeated={name: len(either[name]) - len(set(either[name])) for name in names},
         conflicting=sum(len(found) > 1 for found in classes.values()),
         is_duplicate=is_duplicate,

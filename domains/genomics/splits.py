@@ -17,12 +17,15 @@ from titans_seq.domains.genomics.fitting import check_lengths
 from titans_seq.domains.genomics.labelled import read_labelled
 from titans_seq.domains.genomics.labels import check_labels
 from titans_seq.domains.genomics.leaks import LeakReport, find_leaks
+from titans_seq.domains.genomics.near import near_groups
 from titans_seq.domains.genomics.records import LabelledSequences
 from titans_seq.errors import DataError, TitansSeqWarning
 
 EMBEDDED = Path(__file__).with_name("NC_000932.gb.gz")
 """Chloroplast genome of Arabidopsis thaliana with its features (public sequence, see NC_000932.txt)."""
 
+LARGEST_GROUP = 0.1
+"""Share of all sequences that a group of near duplicates has at the most; a larger one is a chain of neighbours."""
 SPLITS = ("train", "dev", "test")
 
 
@@ -127,13 +130,26 @@ def _split_file(
     whole = _encode(records)
     if is_sorted_by_class(records.labels) and not records.contigs:
         _warn(f"the rows of {path.name} stand sorted by class: they are shuffled before they are split")
-    _, groups = np.unique(np.array(records.groups), return_inverse=True)
+    groups = _groups(records, whole.rows)
     if test_contigs:
         rest, test = _by_contig(records.contigs, test_contigs, path)
     else:
         rest, test = _split_indices(whole.labels, groups, test_fraction, seed)
     train, dev = _split_indices(whole.labels[rest], groups[rest], 0.1 * len(whole) / len(rest), seed)
     return {"train": whole.take(rest[train]), "dev": whole.take(rest[dev]), "test": whole.take(test)}
+
+
+def _groups(records: LabelledSequences, rows: Rows) -> NDArray[np.int64]:
+    """Return the number of what must not be torn apart, for each sequence (N,): stretches of a genome, or, where
+    sequences come from a table, near duplicates."""
+    _, groups = np.unique(np.array(records.groups), return_inverse=True)
+    if records.contigs or len(np.unique(groups)) < len(groups):
+        return groups
+    near = near_groups(rows)
+    if np.bincount(near).max() > LARGEST_GROUP * len(near):
+        _warn("most sequences overlap with others, one after the other: neighbours may be split, and leave train then")
+        return groups
+    return near
 
 
 def _by_contig(

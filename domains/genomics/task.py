@@ -112,6 +112,7 @@ class ClassificationTask(Task):
                 "exact": str(leaks.exact[pair]),
                 "reverse complement": str(leaks.reverse_complement[pair]),
                 "overlapping by half": str(leaks.overlapping[pair]),
+                "nearly the same": str(leaks.near[pair]),
                 "of": str(leaks.sizes[pair.split()[0]]),
             }
             for pair in leaks.exact

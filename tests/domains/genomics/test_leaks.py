@@ -74,15 +74,15 @@ def options(path, **changes):
     return load_splits(path, 0, changes.pop("test_fraction", 0.2), Cuts(**changes))
 
 
-def test_a_file_is_split_by_class_and_leaks_leave_train(tmp_path):
+def test_a_file_is_split_by_class_and_what_is_the_same_stays_together(tmp_path):
     sequences, labels = random(60), ["x", "y"] * 30
     sequences += [reverse_complement(s) for s in sequences[:30]]
     labels += labels[:30]
-    with pytest.warns(TitansSeqWarning, match="training sequences stand in dev or test, or overlap with them"):
-        splits = options(write(tmp_path / "a.csv", sequences, labels))
-    assert len(splits.test) == 18
-    assert sorted(splits.test.labels.tolist()) == ["x"] * 9 + ["y"] * 9
-    assert len(splits.train) + splits.removed + len(splits.dev) + len(splits.test) == 90
+    splits = options(write(tmp_path / "a.csv", sequences, labels))
+    assert 14 <= len(splits.test) <= 22
+    assert abs((splits.test.labels == "x").mean() - 0.5) < 0.1
+    assert splits.removed == 0
+    assert len(splits.train) + len(splits.dev) + len(splits.test) == 90
     left = find_leaks({n: (p.rows, p.labels) for n, p in (("train", splits.train), ("test", splits.test))})
     assert left.exact == left.reverse_complement == left.overlapping == {"test in train": 0}
 
