@@ -1,0 +1,105 @@
+"""The tagging network: a class for every letter, from both directions of a sequence.
+
+Axes: B sequences, L letters, T tokens, C channels, K classes, S letters of a token.
+"""
+
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from titans_seq.backbone import BackboneConfig
+from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN
+from titans_seq.domains.genomics.mixers import build_mixer, convolve_same
+from titans_seq.domains.genomics.network import LARGEST, Mixer, Strand
+from titans_seq.dropout import Dropout
+from titans_seq.norm import RMSNorm
+
+_COMPLEMENT = torch.tensor([3, 2, 1, 0, UNKNOWN, PAD])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerConfig:
+    """Sizes and options of a [`TaggerNetwork`][titans_seq.domains.genomics.tag_network.TaggerNetwork]."""
+
+    classes: int
+    """Classes K; two or more."""
+
+    strand: Strand = "both"
+    """"both" gives a letter and its complement on the other strand the same class; "given" is for classes that have a
+    direction, as the places of a codon."""
+
+    token: int = 3
+    """Letters that become one token; each keeps a class of its own."""
+
+    stem_width: int = 15
+    """Letters that the first convolution sees."""
+
+    letter_dropout: float = 0.05
+    """Share of letters made unknown in training."""
+
+    mixer: Mixer = "backbone"
+    """What mixes the tokens; "convolution" and "none" are for comparison."""
+
+    backbone: BackboneConfig
+
+    def __post_init__(self) -> None:
+        for name, least in {"classes": 2, "token": 1, "stem_width": 1}.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST:
+                raise ValueError(f"{name} must be a whole number from {least} to {LARGEST}, not {value!r}")
+        if not 0 <= self.letter_dropout < 1:
+            raise ValueError(f"letter_dropout must be at least 0 and below 1, not {self.letter_dropout!r}")
+        for name, known in (("strand", get_args(Strand)), ("mixer", get_args(Mixer))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+
+
+class TaggerNetwork(nn.Module):
+    """Turn codes into logits of each letter; neither padding nor the other rows of a batch change a row.
+
+    One memory, with the same weights, reads a sequence from the left and its reverse complement: a letter knows both
+    sides. With strand="both" the two directions are interchangeable, exactly for lengths that tokens divide.
+    """
+
+    def __init__(self, config: TaggerConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.backbone.dim
+        self.stem = nn.Conv1d(4, dim, config.stem_width)
+        self.join = nn.Conv1d(dim, dim, config.token, stride=config.token)
+        self.norm = RMSNorm(dim)
+        self.mixer = build_mixer(config.mixer, config.backbone)
+        self.dropout = Dropout(config.backbone.dropout)
+        self.hidden = nn.Linear(2 * dim, 2 * dim)
+        self.head = nn.Linear(2 * dim, config.token * config.classes)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return logits (B, L, K) of codes (B, L), padded behind with `alphabet.PAD`."""
+        size = codes.shape[1]
+        codes = F.pad(codes.long(), (0, -size % self.config.token), value=PAD)
+        if self.training and self.config.letter_dropout:
+            is_dropped = torch.rand(codes.shape, device=codes.device) < self.config.letter_dropout
+            codes = codes.masked_fill(is_dropped & (codes != PAD), UNKNOWN)
+        both = torch.cat([codes, _COMPLEMENT.to(codes.device)[codes.flip(1)]])
+        mask = (both != PAD).unflatten(1, (-1, self.config.token)).any(-1)
+        forward, backward = self.mixer(self.embed(both), mask).chunk(2)
+        backward = backward.flip(1)
+        logits = self.letter_logits(forward, backward)
+        if self.config.strand == "both":
+            logits = (logits + self.letter_logits(backward.flip(1), forward.flip(1)).flip(1)) / 2
+        return logits[:, :size]
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Return tokens (B, T, C) of codes (B, L) int64; tokens divide L."""
+        letters = F.one_hot(codes, PAD + 1)[..., :UNKNOWN].to(self.head.weight.dtype).mT  # (B, 4, L)
+        tokens: Tensor = self.norm(self.join(F.gelu(convolve_same(self.stem, letters))).mT)
+        return tokens
+
+    def letter_logits(self, forward: Tensor, backward: Tensor) -> Tensor:
+        """Return logits (B, L, K) of what was read from either side, each (B, T, C)."""
+        h = F.gelu(self.hidden(self.dropout(torch.cat([forward, backward], -1))))
+        logits: Tensor = self.head(h).unflatten(-1, (self.config.token, self.config.classes)).flatten(1, 2)
+        return logits
