@@ -101,6 +101,13 @@ DOMAINS: dict[str, Domain] = {
             fixed=("class_weight", "label_smoothing"),
         ),
         Domain(
+            name="tagging",
+            estimator="titans_seq.domains.genomics.tagger:TitansDNATagger",
+            task="titans_seq.domains.genomics.tag_task:TaggingTask",
+            predictor="titans_seq.domains.genomics.tag_predictor:TagPredictor",
+            space=_memory_space("8,16,32", "32,64", "1e-3:1e-2:log"),
+        ),
+        Domain(
             name="language",
             estimator="titans_seq.domains.language.language_model:TitansLM",
             task="titans_seq.domains.language.task:LanguageTask",

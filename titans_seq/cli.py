@@ -19,6 +19,7 @@ from titans_seq.pipelines.predict import Predict
 from titans_seq.pipelines.runs import ListRuns
 from titans_seq.pipelines.scan import Scan
 from titans_seq.pipelines.surprise import Surprise
+from titans_seq.pipelines.tag import Tag
 from titans_seq.pipelines.variants import Variants
 from titans_seq.program import run_program
 from titans_seq.sweeps.commands import SweepBest, SweepReport, SweepRun, SweepStatus, SweepWorker
@@ -75,6 +76,7 @@ class Sweep:
 Command = (
     Annotated[Forecast, command("forecast")]
     | Annotated[Classify, command("classify")]
+    | Annotated[Tag, command("tag")]
     | Annotated[Scan, command("scan")]
     | Annotated[Variants, command("variants")]
     | Annotated[Explain, command("explain")]

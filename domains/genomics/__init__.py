@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from titans_seq.domains.genomics.classifier import TitansDNAClassifier
     from titans_seq.domains.genomics.datasets import load_chloroplast
     from titans_seq.domains.genomics.encoder import SequenceEncoder
+    from titans_seq.domains.genomics.tagger import TitansDNATagger
 
-__all__ = ["SequenceEncoder", "TitansDNAClassifier", "load_chloroplast"]
+__all__ = ["SequenceEncoder", "TitansDNAClassifier", "TitansDNATagger", "load_chloroplast"]
 
 __getattr__, __dir__ = export_lazily(
     __name__,
@@ -17,5 +18,6 @@ __getattr__, __dir__ = export_lazily(
         "SequenceEncoder": "titans_seq.domains.genomics.encoder",
         "load_chloroplast": "titans_seq.domains.genomics.datasets",
         "TitansDNAClassifier": "titans_seq.domains.genomics.classifier",
+        "TitansDNATagger": "titans_seq.domains.genomics.tagger",
     },
 )

@@ -103,6 +103,20 @@ def plot_explanation(path: Path, effects: pd.DataFrame, trace: pd.DataFrame | No
     save_figure(figure, path, title)
 
 
+def plot_track(
+    path: Path, is_inside: NDArray[np.bool_], shares: NDArray[np.floating[Any]], name: str, title: str
+) -> None:
+    """Draw the probability of being inside a feature along letters (L,), below where the features are."""
+    figure = new_figure(12, 3.2)
+    axes = figure.subplots()
+    place = np.arange(1, len(shares) + 1)
+    axes.fill_between(place, 0, 1, where=is_inside, step="mid", color="C0", alpha=0.2, lw=0, label=f"{name}, annotated")
+    axes.plot(place, shares, color="C3", lw=0.8, label="probability")
+    axes.set(xlabel="letter of the test part", ylabel=f"probability of {name}", ylim=(0, 1.25), xlim=(1, len(shares)))
+    axes.legend(loc="upper right", fontsize=8, frameon=False, ncols=2)
+    save_figure(figure, path, title)
+
+
 def _draw_logo(axes: Any, effects: pd.DataFrame, weight: NDArray[np.float64]) -> None:
     """Draw each letter as high as its weight (L,); unknown letters are left out."""
     import logomaker

@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from titans_seq.domains.genomics.alphabet import PAD, Rows
 
+LEAST_BATCHES = 30
+"""Batches of a pass at the least: a small genome is read several times."""
 IGNORED = -1
 """Class of padding, and of what is not to be learned."""
 
@@ -30,9 +32,7 @@ class Tagged:
 
 
 class TaggedSegments(IterableDataset[Tagged]):
-    """Segments from anywhere in some sequences, other ones in each pass; a pass reads about as many letters as there
-    are.
-    """
+    """Segments from anywhere in some sequences, other ones in each pass; as many letters in a pass as there are."""
 
     def __init__(self, rows: Rows, classes: Sequence[NDArray[np.int64]], size: int, batch: int, seed: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class TaggedSegments(IterableDataset[Tagged]):
         self.generator = np.random.default_rng(seed)
         lengths = np.array([len(row) for row in rows], dtype=float)
         self.shares = lengths / lengths.sum()
-        self.count = max(1, round(float(lengths.sum()) / (size * batch)))
+        self.count = max(LEAST_BATCHES, round(float(lengths.sum()) / (size * batch)))
 
     def __len__(self) -> int:
         return int(self.count)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN
 from titans_seq.domains.genomics.mixers import build_mixer, convolve_same
-from titans_seq.domains.genomics.network import LARGEST, Mixer, Strand
+from titans_seq.domains.genomics.network import LARGEST, MAX_KMER_SIZE, Mixer, Strand
 from titans_seq.dropout import Dropout
 from titans_seq.norm import RMSNorm
 
@@ -37,6 +37,9 @@ class TaggerConfig:
     stem_width: int = 15
     """Letters that the first convolution sees."""
 
+    word: int = 6
+    """Letters of the words that have a learned vector each, as two codons have; 0: none."""
+
     letter_dropout: float = 0.05
     """Share of letters made unknown in training."""
 
@@ -46,10 +49,12 @@ class TaggerConfig:
     backbone: BackboneConfig
 
     def __post_init__(self) -> None:
-        for name, least in {"classes": 2, "token": 1, "stem_width": 1}.items():
+        for name, least in {"classes": 2, "token": 1, "stem_width": 1, "word": 0}.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST:
                 raise ValueError(f"{name} must be a whole number from {least} to {LARGEST}, not {value!r}")
+        if self.word > MAX_KMER_SIZE:
+            raise ValueError(f"word must be at most {MAX_KMER_SIZE}, not {self.word}")
         if not 0 <= self.letter_dropout < 1:
             raise ValueError(f"letter_dropout must be at least 0 and below 1, not {self.letter_dropout!r}")
         for name, known in (("strand", get_args(Strand)), ("mixer", get_args(Mixer))):
@@ -69,6 +74,7 @@ class TaggerNetwork(nn.Module):
         self.config = config
         dim = config.backbone.dim
         self.stem = nn.Conv1d(4, dim, config.stem_width)
+        self.words = nn.Embedding(4**config.word + 1, dim, padding_idx=4**config.word) if config.word else None
         self.join = nn.Conv1d(dim, dim, config.token, stride=config.token)
         self.norm = RMSNorm(dim)
         self.mixer = build_mixer(config.mixer, config.backbone)
@@ -95,8 +101,18 @@ class TaggerNetwork(nn.Module):
     def embed(self, codes: Tensor) -> Tensor:
         """Return tokens (B, T, C) of codes (B, L) int64; tokens divide L."""
         letters = F.one_hot(codes, PAD + 1)[..., :UNKNOWN].to(self.head.weight.dtype).mT  # (B, 4, L)
-        tokens: Tensor = self.norm(self.join(F.gelu(convolve_same(self.stem, letters))).mT)
+        x = F.gelu(convolve_same(self.stem, letters))
+        if self.words is not None:
+            x = x + self.words(self.number_words(codes)).mT
+        tokens: Tensor = self.norm(self.join(x).mT)
         return tokens
+
+    def number_words(self, codes: Tensor) -> Tensor:
+        """Return the number of the word around each letter of codes (B, L) int64; the last one where it is unknown."""
+        size = self.config.word
+        windows = F.pad(codes, ((size - 1) // 2, size // 2), value=PAD).unfold(1, size, 1)  # (B, L, word)
+        numbers = (windows * 4 ** torch.arange(size, device=codes.device)).sum(-1)
+        return numbers.where((windows < UNKNOWN).all(-1), 4**size)
 
     def letter_logits(self, forward: Tensor, backward: Tensor) -> Tensor:
         """Return logits (B, L, K) of what was read from either side, each (B, T, C)."""
