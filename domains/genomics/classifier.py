@@ -63,7 +63,7 @@ class TitansDNAClassifier(
         "learning_rate": 4e-3,
         "weight_decay": 0.05,
         "average": 0.99,
-        "max_epochs": 8,
+        "max_epochs": 16,
     },
 ):
     """Classify DNA sequences of any length: motifs, a Titans memory that reads them, one linear head.
