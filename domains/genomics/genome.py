@@ -46,7 +46,9 @@ class Genome:
         except UnsupportedCompressionFormat as error:
             raise DataError(f"{path} is gzip, which is not read at any place: compress it by bgzip") from error
         except (FastaIndexingError, ValueError, OSError, EOFError) as error:
-            raise DataError(f"cannot read {path}: {reason(error)}") from error
+            index = path.with_name(path.name + ".fai")
+            hint = f" (if its index {index} is damaged, remove that)" if index.exists() else ""
+            raise DataError(f"cannot read {path}: {reason(error)}{hint}") from error
         self.lengths: dict[str, int] = {name: len(self._fasta[name]) for name in self._fasta.keys()}  # noqa: SIM118
         if not self.lengths:
             raise DataError(f"{path} has no records")

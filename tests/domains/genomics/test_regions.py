@@ -159,6 +159,10 @@ def test_wrong_genomes(fasta, tmp_path):
     (tmp_path / "plain.fa.gz").write_bytes(gzip.compress(fasta.read_bytes()))
     with pytest.raises(DataError, match="compress it by bgzip"):
         read_labelled(path, Cuts(genome=tmp_path / "plain.fa.gz"))
+    fasta.with_name("genome.fa.fai").write_text("nonsense\n")
+    with pytest.raises(DataError, match=r"cannot read .*fai is damaged, remove that"):
+        read_labelled(path, Cuts(genome=fasta))
+    fasta.with_name("genome.fa.fai").unlink()
     with pytest.raises(DataError, match="a genome is for BED and GFF3"):
         read_labelled(EMBEDDED, Cuts(genome=fasta))
     with pytest.raises(DataError, match="column 4 must name the class"):
