@@ -107,6 +107,7 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
         validation: DataLoader[Any],
         on_epoch: Callable[[Self, bool], object] | None = None,
         keep_start: bool = False,
+        config: TrainingConfig | None = None,
         **fitted: Any,
     ) -> None:
         """Train a network and become fitted with the best of it, also after Ctrl-C.
@@ -115,6 +116,7 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
             on_epoch: called after each epoch with this estimator, fitted with the best weights so far, and whether the
                 epoch was the best so far.
             keep_start: see `titans_seq.training.train`.
+            config: how to train; None: as the parameters say.
             fitted: further attributes to set when the estimator becomes fitted.
 
         Raises:
@@ -123,6 +125,7 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
             KeyboardInterrupt: after Ctrl-C; the estimator is fitted if an epoch has ended.
         """
         history = History()
+        chosen = self.configure(TrainingConfig) if config is None else config
 
         def become_fitted() -> None:
             self.network_, self.history_ = network, history
@@ -135,7 +138,7 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
                 on_epoch(self, history.is_best_last)
 
         try:
-            train(network, loss, batches, validation, self.configure(TrainingConfig), after_epoch, history, keep_start)
+            train(network, loss, batches, validation, chosen, after_epoch, history, keep_start)
         finally:
             if history.best is not None:
                 become_fitted()

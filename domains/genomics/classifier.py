@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -27,8 +28,9 @@ from titans_seq.domains.genomics.fitting import (
     predict_logits,
     training_loaders,
 )
+from titans_seq.domains.genomics.kmer_logits import KmerLogits
 from titans_seq.domains.genomics.labels import StoredClasses, check_labels, classes_from_stored, classes_to_dict
-from titans_seq.domains.genomics.network import DNAConfig, DNANetwork
+from titans_seq.domains.genomics.network import DNAConfig, DNAEnsemble, DNANetwork
 from titans_seq.domains.genomics.pretrain import Pretrained, pretrain_network, take_weights
 from titans_seq.errors import DataError, TitansSeqWarning, reason
 from titans_seq.estimator import TitansEstimator
@@ -36,6 +38,8 @@ from titans_seq.stored import Stored
 from titans_seq.training import TrainingConfig, temporary_seed
 
 Length = Annotated[int, Field(ge=1, le=MAX_LETTERS)]
+MOST_NETWORKS = 100
+"""Networks of an ensemble at the most."""
 PLAIN = ("convolution", "none")
 """Values of `variant` that put a plain layer, or nothing, where the backbone stands."""
 
@@ -46,6 +50,7 @@ class FittedDNA(Stored):
     classes: StoredClasses
     lengths: tuple[Length, Length, Length]
     reading: Reading
+    networks: Annotated[int, Field(ge=1, le=MOST_NETWORKS)]
 
 
 class TitansDNAClassifier(
@@ -77,7 +82,7 @@ class TitansDNAClassifier(
     Attributes:
         classes_: the classes, sorted.
         history_: losses per epoch and seconds.
-        network_: the trained network.
+        network_: the trained network, or `DNAEnsemble`.
         lengths_: shortest, median and longest sequence of the training data, in letters.
         reading_: strand, pool and sections of the network: what was given, or what was found.
 
@@ -92,7 +97,7 @@ class TitansDNAClassifier(
     Fitted = FittedDNA
 
     classes_: NDArray[Any]
-    network_: DNANetwork
+    network_: DNANetwork | DNAEnsemble
     lengths_: tuple[int, int, int]
     reading_: Reading
     pretrained_: Pretrained
@@ -117,6 +122,9 @@ class TitansDNAClassifier(
 
     class_weight: Any = None
     """None, "balanced", or class -> weight."""
+
+    ensemble: int = 1
+    """Networks, each with a seed of its own, whose logits are averaged: better and surer, and as many times slower."""
 
     warm_start: bool = False
     """Go on from the network that was fitted before, or from its parts that read sequences where the classes are
@@ -166,26 +174,48 @@ class TitansDNAClassifier(
             )
         )
         config = self.check(len(classes), reading)
-        with temporary_seed(self.random_state):
-            network = DNANetwork(config)
         if not before and hasattr(self, "pretrained_"):
             before = self.pretrained_.weights
-        take_weights(network, before, np.array_equal(classes, getattr(self, "classes_", ())))
-        if network.kmers is not None:
-            training, validating = ((part.rows, part.classes.numpy()) for part in parts)
-            own = None if weights is None else weights.numpy()[training[1]]
-            logits = network.kmers.fit_regression(training, validating, own, reading.strand == "both")
-            parts[0].kmer_logits = torch.from_numpy(logits)
-        self.train_network(
-            network,
-            loss,
-            *training_loaders(*parts, self.batch_size, self.random_state),
-            on_epoch,
-            classes_=classes,
-            lengths_=(int(lengths.min()), int(np.median(lengths)), int(lengths.max())),
-            reading_=reading,
-        )
+        is_same = np.array_equal(classes, getattr(self, "classes_", ()))
+        fitted: dict[str, Any] = {
+            "classes_": classes,
+            "lengths_": (int(lengths.min()), int(np.median(lengths)), int(lengths.max())),
+            "reading_": reading,
+        }
+        training = self.configure(TrainingConfig)
+        if training.max_minutes is not None:
+            training = replace(training, max_minutes=training.max_minutes / self.ensemble)
+        trained: list[DNANetwork] = []
+        seconds = 0.0
+        try:
+            for seed in range(self.random_state, self.random_state + self.ensemble):
+                with temporary_seed(seed):
+                    network = DNANetwork(config)
+                take_weights(network, before, is_same)
+                if network.kmers is not None:
+                    if trained and trained[0].kmers is not None:
+                        network.kmers.load_state_dict(trained[0].kmers.state_dict())
+                    else:
+                        self._fit_kmers(network.kmers, parts, weights, reading.strand == "both")
+                own = replace(training, random_state=seed)
+                loaders = training_loaders(*parts, self.batch_size, seed)
+                self.train_network(network, loss, *loaders, on_epoch, config=own, **fitted)
+                trained.append(network)
+                seconds += self.history_.seconds
+        finally:
+            if len(trained) > 1:
+                self.network_ = DNAEnsemble.of(trained)
+                self.history_.seconds = seconds
         return self
+
+    def _fit_kmers(
+        self, kmers: KmerLogits, parts: tuple[Examples, Examples], weights: Tensor | None, both: bool
+    ) -> None:
+        """Set the k-mers' way to the logits, and what the training sequences see of it."""
+        (rows, classes), validating = ((part.rows, part.classes.numpy()) for part in parts)
+        own = None if weights is None else weights.numpy()[classes]
+        logits = kmers.fit_regression((rows, classes), validating, own, both)
+        parts[0].kmer_logits = torch.from_numpy(logits)
 
     def pretrain(self, X: Any) -> Self:
         """Learn to read sequences without classes, by telling hidden letters; `fit` then begins there.
@@ -273,15 +303,22 @@ class TitansDNAClassifier(
             "classes": classes_to_dict(self.classes_),
             "lengths": list(self.lengths_),
             "reading": self.reading_.model_dump(),
+            "networks": len(self.networks),
         }
 
-    def restore(self, fitted: FittedDNA, tensors: dict[str, Tensor]) -> Callable[[], DNANetwork]:
+    def restore(self, fitted: FittedDNA, tensors: dict[str, Tensor]) -> Callable[[], DNANetwork | DNAEnsemble]:
         """Set classes, lengths and reading; see `TitansEstimator.restore`."""
         self.classes_ = classes_from_stored(fitted.classes)
         self.lengths_ = fitted.lengths
         self.reading_ = fitted.reading
         config = self.check(len(self.classes_), self.reading_)
-        return lambda: DNANetwork(config)
+        size = fitted.networks
+        return lambda: DNANetwork(config) if size == 1 else DNAEnsemble(config, size)
+
+    @property
+    def networks(self) -> list[DNANetwork]:
+        """The networks of the ensemble; one if it is none."""
+        return self.network_.networks if isinstance(self.network_, DNAEnsemble) else [self.network_]
 
     def check(self, classes: int, reading: Reading | None = None, **changes: Any) -> DNAConfig:
         """Return the configuration of a network for so many classes.
@@ -295,6 +332,8 @@ class TitansDNAClassifier(
         """
         if not isinstance(self.label_smoothing, int | float) or not 0 <= self.label_smoothing < 1:
             raise DataError(f"label_smoothing must lie from 0 and below 1, not {self.label_smoothing!r}")
+        if not isinstance(self.ensemble, int) or not 1 <= self.ensemble <= MOST_NETWORKS:
+            raise DataError(f"ensemble must be a whole number from 1 to {MOST_NETWORKS}, not {self.ensemble!r}")
         self.configure(TrainingConfig)
         is_plain = self.variant in PLAIN
         return self.configure(
@@ -309,7 +348,7 @@ class TitansDNAClassifier(
     def _before(self) -> dict[str, Tensor]:
         """Return the weights from which `fit` begins; none without warm start and pretraining."""
         if self.warm_start and hasattr(self, "network_"):
-            return dict(self.network_.state_dict())
+            return dict(self.networks[0].state_dict())
         return {}
 
     def _given(self) -> dict[str, Any]:

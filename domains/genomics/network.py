@@ -4,7 +4,7 @@ Axes: B sequences, L letters, T tokens (pooled letters), C channels, K classes.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -198,6 +198,44 @@ class DNANetwork(nn.Module):
         maximum = h.masked_fill(padding, -torch.inf).amax(1)
         weights = self.attention(h).masked_fill(padding, -torch.inf).softmax(1)
         return torch.cat([mean, maximum, (weights * h).sum(1)], -1)
+
+
+class DNAEnsemble(nn.Module):
+    """Networks of one configuration whose logits are averaged.
+
+    Args:
+        config: of each network.
+        size: networks.
+    """
+
+    def __init__(self, config: DNAConfig, size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.members = nn.ModuleList(DNANetwork(config) for _ in range(size))
+
+    @classmethod
+    def of(cls, networks: list[DNANetwork]) -> Self:
+        """Return the ensemble of trained networks of one configuration."""
+        whole = cls(networks[0].config, 0)
+        whole.members.extend(networks)
+        return whole.eval()
+
+    @property
+    def networks(self) -> list[DNANetwork]:
+        """The networks."""
+        return list(self.members)  # type: ignore[arg-type]
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return logits (B, K) of codes (B, L), padded behind with `alphabet.PAD`."""
+        return torch.stack([network(codes) for network in self.networks]).mean(0)
+
+    def one_hot_logits(self, letters: Tensor) -> Tensor:
+        """See `DNANetwork.one_hot_logits`."""
+        return torch.stack([network.one_hot_logits(letters) for network in self.networks]).mean(0)
+
+    def features(self, codes: Tensor) -> Tensor:
+        """Return what the heads read of codes (B, L), one network's behind the other's."""
+        return torch.cat([network.features(codes) for network in self.networks], -1)
 
 
 class Sections(nn.Module):

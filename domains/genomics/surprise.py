@@ -28,7 +28,8 @@ def surprise(model: TitansDNAClassifier, sequence: Any) -> pd.DataFrame:
     Raises:
         DataError: the model's variant is not "lmm", whose memory alone reads the tokens as they come.
     """
-    mixer = model.network_.mixer
+    network = model.networks[0]
+    mixer = network.mixer
     block = mixer.backbone.blocks[0] if isinstance(mixer, BackboneMixer) else None
     if not isinstance(block, LMMBlock):
         raise DataError(f"surprise needs a model of variant lmm, not {model.variant}")
@@ -41,7 +42,7 @@ def surprise(model: TitansDNAClassifier, sequence: Any) -> pd.DataFrame:
     trace = {}
     with torch.inference_mode():
         for name, strand in (("forward", codes), ("reverse", reverse_complement_tensor(codes))):
-            x, _ = model.network_.embed(strand)
+            x, _ = network.embed(strand)
             trace[name] = block.memory.memory.surprise(x)[0].mean(-1).numpy()
     # a token of the other strand begins at the other end: letters are matched, and averaged over a token
     letters = np.repeat(trace["reverse"], pool)[: len(row)][::-1]

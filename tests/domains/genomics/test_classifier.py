@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 from sklearn.base import clone
@@ -349,3 +350,23 @@ def test_embeddings(fitted, examples):
     assert found.shape == (30, 3 * SMALL["dim"])
     np.testing.assert_allclose(fitted.transform(reverse_complements(examples[0][:30])), found, atol=1e-5)
     assert np.abs(found[0] - found[1]).max() > 0.01
+
+
+def test_an_ensemble_is_the_mean_of_its_networks(examples, tmp_path):
+    X, y = examples
+    model = TitansDNAClassifier(**SMALL | {"max_epochs": 2}, ensemble=2, random_state=3).fit(X, y)
+    alone = [TitansDNAClassifier(**SMALL | {"max_epochs": 2}, random_state=3 + k).fit(X, y) for k in range(1)]
+    assert len(model.networks) == 2
+    first = model.networks[0].state_dict()
+    for name, tensor in alone[0].network_.state_dict().items():
+        np.testing.assert_allclose(first[name], tensor, atol=1e-6)
+    with torch.inference_mode():
+        codes = torch.from_numpy(SequenceEncoder().transform(X[:9]))
+        mean = sum(network(codes) for network in model.networks) / 2
+    np.testing.assert_allclose(model.predict_logits(X[:9]), mean, atol=1e-6)
+    assert np.abs(model.predict_logits(X[:9]) - alone[0].predict_logits(X[:9])).max() > 1e-3
+    again = TitansDNAClassifier.load(model.save(tmp_path / "m"))
+    np.testing.assert_array_equal(again.predict_logits(X[:9]), model.predict_logits(X[:9]))
+    assert again.transform(X[:3]).shape == (3, 2 * 3 * SMALL["dim"])
+    with pytest.raises(DataError, match="ensemble must be"):
+        TitansDNAClassifier(**SMALL, ensemble=0).fit(X, y)
