@@ -31,6 +31,7 @@ from benchmarks.speed import Speed
 from benchmarks.stability import Stability
 from benchmarks.streaming import Streaming
 from benchmarks.sweeps import Sweeps
+from benchmarks.tagging import Tagging
 from benchmarks.training_memory import TrainingMemory
 from benchmarks.training_step import TrainingStep
 from titans_seq.program import run_program
@@ -57,6 +58,7 @@ Command = (
     | Annotated[Stability, subcommand("stability")]
     | Annotated[Streaming, subcommand("streaming")]
     | Annotated[Sweeps, subcommand("sweeps")]
+    | Annotated[Tagging, subcommand("tagging")]
     | Annotated[TrainingMemory, subcommand("training-memory")]
     | Annotated[TrainingStep, subcommand("training-step")]
     | Annotated[Readme, subcommand("readme")]

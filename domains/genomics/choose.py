@@ -20,9 +20,9 @@ from titans_seq.progress import show_progress
 from titans_seq.stored import Stored
 from titans_seq.training import LossFunction, TrainingConfig, temporary_seed, train
 
-MOST = 10_000
+MOST = 30_000
 """Sequences that train each candidate, and that judge it, at the most."""
-STEPS, MOST_EPOCHS = 150, 8
+STEPS, MOST_EPOCHS = 300, 8
 """Steps of each candidate, about, and passes at the most."""
 SHARE = 0.3
 """Part of `max_minutes` after which no further candidate is tried."""
@@ -90,7 +90,7 @@ def choose_reading(
     validation: Examples,
     config: TrainingConfig,
 ) -> Reading:
-    """Return the reading whose network, trained for about 150 steps, has the lowest validation loss.
+    """Return the reading whose network, trained for about 300 steps, has the lowest validation loss.
 
     The plainest is left only for one that is better by more than two standard errors.
 
