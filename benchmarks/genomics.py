@@ -63,6 +63,8 @@ class Genomics(BenchmarkOptions):
     """Sequences of each part at the most, for a trial; none means all."""
     max_epochs: int | None = None
     """Passes over the training data at the most; none means the estimator's default."""
+    ablation: bool = False
+    """Run attention and a convolution in the place of the memory, too."""
     cnn_learning_rate: float = 1e-3
     """Peak rate of the small CNN, as in its paper."""
     seeds: int = 3
@@ -105,12 +107,13 @@ class Genomics(BenchmarkOptions):
         write_result(self.output, NAME, result)
         ledger.close()
         if not self.json:
-            models = [*MODELS, CNN, WORDS, COMPOSITION]
+            models = list(dict.fromkeys(row["model"] for row in rows))
             cells = {
                 model: {
                     task: f"{100 * of[model]['mcc']:.2f}"
                     + (f" ± {100 * of[model]['mcc_spread']:.2f}" if of[model]["seeds"] > 1 else "")
                     for task, of in result["summary"].items()
+                    if model in of
                 }
                 for model in models
             }
@@ -120,8 +123,10 @@ class Genomics(BenchmarkOptions):
     def models(self, seed: int, crossed: bool) -> list[str]:
         """Return what is run with a seed, see the top of this file."""
         models = [*MODELS, CNN, WORDS, COMPOSITION]
-        own, *_, none = MODELS
-        return models if seed == self.seed else [own] if crossed else [own, none]
+        own, *middle, none = MODELS
+        if seed == self.seed:
+            return [model for model in models if self.ablation or model not in middle]
+        return [own] if crossed else [own, none]
 
     def once(self, task: str, model: str, seed: int, pieces: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
         """Train and judge one model."""

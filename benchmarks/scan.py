@@ -82,7 +82,7 @@ class Scan(BenchmarkOptions):
 
     def once(self, folder: Path) -> dict[str, Any]:
         """Scan the folder's genome in a process of its own."""
-        options = ["--model", "model", "--genome", "genome.fa", "--out", "out.bedgraph", "--force"]
+        options = ["--model", "model", "--genome", "genome.fa", "--out", "out.bedgraph", "--label", "1", "--force"]
         command = [sys.executable, "-c", PROGRAM, "scan", *options, "--stride", str(self.stride)]
         environment = os.environ | {"OMP_NUM_THREADS": str(self.threads)}
         started = time.perf_counter()

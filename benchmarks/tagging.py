@@ -1,10 +1,10 @@
 """`python -m benchmarks tagging`: coding letters of bacteria, trained on one genus and told on another.
 
-The genomes are those of Debian's package ragout-examples; pyrodigal's genes are the labels, in training and test (silver
-labels: agreement with a gene finder, not with experiments). Escherichia coli trains, its last tenth decides when to stop,
-Vibrio cholerae tests. All networks have the same width and depth around what mixes their tokens, and the same training.
-The curve: the same trained networks read segments of several lengths, without flanks, so that nothing beyond a segment is
-known. Open reading frames, their least length chosen on E. coli, are the floor.
+The genomes are those of Debian's package ragout-examples; pyrodigal's genes are the labels, in training and test
+(silver labels: agreement with a gene finder, not with experiments). Escherichia coli trains, its last tenth decides
+when to stop, Vibrio cholerae tests. All networks have the same width and depth around what mixes their tokens, and the
+same training. The curve: the same trained networks read segments of several lengths, without flanks, so that nothing
+beyond a segment is known. Open reading frames, their least length chosen on E. coli, are the floor.
 """
 
 import gzip
