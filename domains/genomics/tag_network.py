@@ -3,7 +3,7 @@
 Axes: B sequences, L letters, T tokens, C channels, K classes, S letters of a token.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
@@ -17,6 +17,9 @@ from titans_seq.domains.genomics.network import LARGEST, MAX_KMER_SIZE, Mixer, S
 from titans_seq.dropout import Dropout
 from titans_seq.norm import RMSNorm
 
+STOPS = ((48, 50, 56), (60, 28, 52))
+"""Stop codons as numbers to the base 4, the first letter counting 16: TAA, TAG, TGA; and on the other strand, read on
+this one: TTA, CTA, TCA."""
 _COMPLEMENT = torch.tensor([3, 2, 1, 0, UNKNOWN, PAD])
 
 
@@ -40,6 +43,10 @@ class TaggerConfig:
     word: int = 6
     """Letters of the words that have a learned vector each, as two codons have; 0: none."""
 
+    reading_frames: bool = True
+    """Read too how far away the last stop codon and the next one are, in each of six reading frames; `token` must be a
+    multiple of 3."""
+
     letter_dropout: float = 0.05
     """Share of letters made unknown in training."""
 
@@ -55,6 +62,8 @@ class TaggerConfig:
                 raise ValueError(f"{name} must be a whole number from {least} to {LARGEST}, not {value!r}")
         if self.word > MAX_KMER_SIZE:
             raise ValueError(f"word must be at most {MAX_KMER_SIZE}, not {self.word}")
+        if self.reading_frames and self.token % 3:
+            raise ValueError(f"reading_frames needs a token of 3, 6, ... letters, not {self.token}")
         if not 0 <= self.letter_dropout < 1:
             raise ValueError(f"letter_dropout must be at least 0 and below 1, not {self.letter_dropout!r}")
         for name, known in (("strand", get_args(Strand)), ("mixer", get_args(Mixer))):
@@ -65,8 +74,9 @@ class TaggerConfig:
 class TaggerNetwork(nn.Module):
     """Turn codes into logits of each letter; neither padding nor the other rows of a batch change a row.
 
-    One memory, with the same weights, reads a sequence from the left and its reverse complement: a letter knows both
-    sides. With strand="both" the two directions are interchangeable, exactly for lengths that tokens divide.
+    Each memory, with the same weights, reads a sequence from the left and its reverse complement, and between two
+    layers the directions tell each other what they have read: a letter knows both sides. With strand="both" the two
+    directions are interchangeable, exactly for lengths that tokens divide.
     """
 
     def __init__(self, config: TaggerConfig) -> None:
@@ -75,9 +85,14 @@ class TaggerNetwork(nn.Module):
         dim = config.backbone.dim
         self.stem = nn.Conv1d(4, dim, config.stem_width)
         self.words = nn.Embedding(4**config.word + 1, dim, padding_idx=4**config.word) if config.word else None
+        if self.words is not None:
+            nn.init.zeros_(self.words.weight)  # noise of its own would drown the letters
         self.join = nn.Conv1d(dim, dim, config.token, stride=config.token)
+        self.frames = nn.Linear(len(STOPS) * 6, dim) if config.reading_frames else None
         self.norm = RMSNorm(dim)
-        self.mixer = build_mixer(config.mixer, config.backbone)
+        one = replace(config.backbone, layers=1)
+        self.mixers = nn.ModuleList(build_mixer(config.mixer, one) for _ in range(config.backbone.layers))
+        self.exchanges = nn.ModuleList(nn.Linear(2 * dim, dim) for _ in range(config.backbone.layers - 1))
         self.dropout = Dropout(config.backbone.dropout)
         self.hidden = nn.Linear(2 * dim, 2 * dim)
         self.head = nn.Linear(2 * dim, config.token * config.classes)
@@ -91,7 +106,12 @@ class TaggerNetwork(nn.Module):
             codes = codes.masked_fill(is_dropped & (codes != PAD), UNKNOWN)
         both = torch.cat([codes, _COMPLEMENT.to(codes.device)[codes.flip(1)]])
         mask = (both != PAD).unflatten(1, (-1, self.config.token)).any(-1)
-        forward, backward = self.mixer(self.embed(both), mask).chunk(2)
+        x = self.embed(both)
+        for mixer, exchange in zip(self.mixers, [*self.exchanges, None], strict=True):
+            h = mixer(x, mask)
+            if exchange is not None:  # each direction learns what the other one has read, from its own side
+                x = x + exchange(torch.cat([h, h.roll(len(codes), 0).flip(1)], -1)) * mask.unsqueeze(-1)
+        forward, backward = h.chunk(2)
         backward = backward.flip(1)
         logits = self.letter_logits(forward, backward)
         if self.config.strand == "both":
@@ -104,8 +124,10 @@ class TaggerNetwork(nn.Module):
         x = F.gelu(convolve_same(self.stem, letters))
         if self.words is not None:
             x = x + self.words(self.number_words(codes)).mT
-        tokens: Tensor = self.norm(self.join(x).mT)
-        return tokens
+        tokens: Tensor = self.join(x).mT
+        if self.frames is not None:
+            tokens = tokens + self.frames(stop_distances(codes, self.config.token).to(tokens.dtype))
+        return self.norm(tokens)  # type: ignore[no-any-return]
 
     def number_words(self, codes: Tensor) -> Tensor:
         """Return the number of the word around each letter of codes (B, L) int64; the last one where it is unknown."""
@@ -119,3 +141,26 @@ class TaggerNetwork(nn.Module):
         h = F.gelu(self.hidden(self.dropout(torch.cat([forward, backward], -1))))
         logits: Tensor = self.head(h).unflatten(-1, (self.config.token, self.config.classes)).flatten(1, 2)
         return logits
+
+
+def stop_distances(codes: Tensor, token: int) -> Tensor:
+    """Return how far away stop codons are, (B, T, 12), T tokens of `token` letters each, a multiple of 3.
+
+    For either strand and three frames, behind and ahead: log2(1 + codons) / 8, counted from the token's first codon.
+    The ends of a sequence count as stop codons, and letters that are unknown as none.
+
+    Args:
+        codes: (B, L) int64; tokens divide L.
+    """
+    found = []
+    for stops in STOPS:
+        for frame in range(3):
+            own = F.pad(codes, (0, frame), value=PAD)[:, frame:].unflatten(1, (-1, 3))  # (B, L / 3, 3)
+            number = (own * own.new_tensor([16, 4, 1])).sum(-1).where((own < UNKNOWN).all(-1), -1)
+            is_stop = torch.isin(number, number.new_tensor(stops)) | (own == PAD).any(-1)
+            place = torch.arange(is_stop.shape[1], device=codes.device).expand_as(is_stop)
+            last = place.where(is_stop, -1).cummax(1).values
+            following = (-place).where(is_stop, -is_stop.shape[1]).flip(1).cummax(1).values.flip(1)
+            found += [place - last, -following - place]
+    distances = torch.stack(found, -1)[:, :: token // 3]
+    return (1 + distances.float()).log2() / 8

@@ -9,10 +9,12 @@ import torch
 from titans_seq import TitansDNAClassifier
 from titans_seq.domains.genomics.alphabet import reverse_complement
 from titans_seq.domains.genomics.stream import Stretch
+from titans_seq.domains.genomics.tag_network import stop_distances
 from titans_seq.domains.genomics.tagger import TitansDNATagger
 from titans_seq.errors import DataError, ModelError
 
-SMALL = {"dim": 16, "layers": 1, "heads": 2, "segment": 192, "flank": 48, "chunk_size": 8, "batch_size": 4}
+SMALL = {"dim": 16, "layers": 1, "heads": 2, "segment": 192, "flank": 48, "chunk_size": 8, "batch_size": 4,
+         "reading_frames": False, "word": 0}  # fmt: skip
 
 
 def far(count=12, size=1200, seed=0):
@@ -125,3 +127,17 @@ def test_classes_may_be_text():
 def test_wrong_input(X, y, options, message):
     with pytest.raises(DataError, match=message):
         TitansDNATagger(**SMALL | options).fit(X, y)
+
+
+def test_distances_to_stop_codons():
+    """By hand: TAA in frame 0, TCA (a stop of the other strand) in frame 1, beyond the ends stops."""
+    text = "GCC" * 4 + "TAA" + "GCC" * 2 + "G" + "TCA" + "CC" + "GCC" * 3
+    codes = torch.tensor([["ACGT".index(letter) for letter in text]])
+    found = 2 ** (8 * stop_distances(codes, 3)) - 1
+    assert found.shape == (1, len(text) // 3, 12)
+    behind, ahead = found[0, :, 0], found[0, :, 1]
+    assert behind[:6].round().tolist() == [1, 2, 3, 4, 0, 1]
+    assert ahead[:5].round().tolist() == [4, 3, 2, 1, 0]
+    assert found[0, 7, 8].round() == 0  # the other strand, frame 1, at its stop
+    assert found[0, 6, 9].round() == 1
+    torch.testing.assert_close(stop_distances(codes[:, :36], 6), stop_distances(codes[:, :36], 3)[:, ::2])
