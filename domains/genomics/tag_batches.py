@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from titans_seq.domains.genomics.alphabet import PAD, Rows
 
-LEAST_BATCHES = 30
+LEAST_BATCHES = 100
 """Batches of a pass at the least: a small genome is read several times."""
 IGNORED = -1
 """Class of padding, and of what is not to be learned."""

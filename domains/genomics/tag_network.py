@@ -47,9 +47,6 @@ class TaggerConfig:
     """Read too how far away the last stop codon and the next one are, in each of six reading frames; `token` must be a
     multiple of 3."""
 
-    letter_dropout: float = 0.05
-    """Share of letters made unknown in training."""
-
     mixer: Mixer = "backbone"
     """What mixes the tokens; "convolution" and "none" are for comparison."""
 
@@ -64,8 +61,6 @@ class TaggerConfig:
             raise ValueError(f"word must be at most {MAX_KMER_SIZE}, not {self.word}")
         if self.reading_frames and self.token % 3:
             raise ValueError(f"reading_frames needs a token of 3, 6, ... letters, not {self.token}")
-        if not 0 <= self.letter_dropout < 1:
-            raise ValueError(f"letter_dropout must be at least 0 and below 1, not {self.letter_dropout!r}")
         for name, known in (("strand", get_args(Strand)), ("mixer", get_args(Mixer))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
@@ -101,9 +96,6 @@ class TaggerNetwork(nn.Module):
         """Return logits (B, L, K) of codes (B, L), padded behind with `alphabet.PAD`."""
         size = codes.shape[1]
         codes = F.pad(codes.long(), (0, -size % self.config.token), value=PAD)
-        if self.training and self.config.letter_dropout:
-            is_dropped = torch.rand(codes.shape, device=codes.device) < self.config.letter_dropout
-            codes = codes.masked_fill(is_dropped & (codes != PAD), UNKNOWN)
         both = torch.cat([codes, _COMPLEMENT.to(codes.device)[codes.flip(1)]])
         mask = (both != PAD).unflatten(1, (-1, self.config.token)).any(-1)
         x = self.embed(both)

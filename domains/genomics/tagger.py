@@ -50,7 +50,7 @@ class TitansDNATagger(
         "learning_rate": 2e-3,
         "weight_decay": 0.05,
         "batch_size": 4,
-        "max_epochs": 10,
+        "max_epochs": 6,
         "average": 0.99,
     },
 ):
@@ -81,10 +81,10 @@ class TitansDNATagger(
     """Backbone, see `BackboneConfig.variant`; "convolution" and "none" put a convolution, or nothing, in the place of
     the memory."""
 
-    segment: int = 6144
+    segment: int = 1536
     """Letters that are read as one, in training and, with flanks, later."""
 
-    flank: int = 1536
+    flank: int = 768
     """Letters on both sides of a segment that are read with it when classes are told."""
 
     ambiguous: Ambiguous = "unknown"

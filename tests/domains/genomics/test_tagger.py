@@ -34,7 +34,7 @@ def far(count=12, size=1200, seed=0):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return TitansDNATagger(**SMALL, strand="given", max_epochs=25, learning_rate=1e-2).fit(*far())
+    return TitansDNATagger(**SMALL, strand="given", max_epochs=10, learning_rate=1e-2).fit(*far())
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def both():
 def test_a_word_far_before_a_letter_is_remembered(fitted):
     X, y = far(3, seed=1)
     assert np.mean([(p == t).mean() for p, t in zip(fitted.predict(X), y, strict=True)]) > 0.95
-    plain = TitansDNATagger(**SMALL, strand="given", max_epochs=25, learning_rate=1e-2, variant="none").fit(*far())
+    plain = TitansDNATagger(**SMALL, strand="given", max_epochs=10, learning_rate=1e-2, variant="none").fit(*far())
     assert np.mean([(p == t).mean() for p, t in zip(plain.predict(X), y, strict=True)]) < 0.8
 
 
