@@ -139,6 +139,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8")) if size <= LARGEST_CONFIG else None
     except FileNotFoundError as error:
         raise ModelError(f"{folder} holds no saved model: {CONFIG} is missing") from error
+    except NotADirectoryError:
+        raise ModelError(f"{path.parent} is a file, not the folder of a saved model") from None
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

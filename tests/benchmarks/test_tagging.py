@@ -40,7 +40,8 @@ def test_genes_are_found(folder):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:sequence should be")
-def test_bench_tagging(folder, capsys):
+def test_bench_tagging(folder, capsys, monkeypatch):
+    monkeypatch.setattr("titans_seq.domains.genomics.tag_batches.LEAST_BATCHES", 5)
     options = ["--letters", "12000", "--test-letters", "6000", "--max-epochs", "1", "--seeds", "1"]
     assert execute(["tagging", "--folder", str(folder), "--output", str(folder / "out"), "--json", *options]) == 0
     result = json.loads(capsys.readouterr().out)

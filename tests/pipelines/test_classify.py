@@ -205,7 +205,7 @@ def test_scan_writes_every_format(genome, saved, capsys):
         (None, ["--label", "x"], "no class 'x'"),
         (None, ["--genome", "x.fa"], "no such file"),
         (None, ["--model", "x"], "holds no saved model"),
-        (None, ["--model", "g.fa"], "g.fa"),
+        (None, ["--model", "g.fa"], "g.fa is a file, not the folder of a saved model"),
         (None, ["--shard", "3/2"], "shard reads K/N"),
         (None, ["--shard", "1/2", "--out", "a.bw"], "cannot be put one behind the other"),
         (None, ["--jobs", "0"], "jobs must be at least 1"),
