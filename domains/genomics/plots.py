@@ -113,6 +113,7 @@ def plot_track(
     axes.fill_between(place, 0, 1, where=is_inside, step="mid", color="C0", alpha=0.2, lw=0, label=f"{name}, annotated")
     axes.plot(place, shares, color="C3", lw=0.8, label="probability")
     axes.set(xlabel="letter of the test part", ylabel=f"probability of {name}", ylim=(0, 1.25), xlim=(1, len(shares)))
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     axes.legend(loc="upper right", fontsize=8, frameon=False, ncols=2)
     save_figure(figure, path, title)
 
