@@ -98,6 +98,32 @@ def test_classify_a_folder_says_what_leaks(place, capsys):
     assert json.loads(capsys.readouterr().out)["models"]["titans"]["mcc"] == result["models"]["titans"]["mcc"]
 
 
+def test_classify_goes_on_from_a_saved_model(place, saved, capsys):
+    table(place / "a.csv")
+    command = ["classify", "--data", "a.csv", "--output", "out", "--start", str(saved), *FAST, "--json"]
+    assert execute([*command, "--set", "learning_rate=1e-9", "average=None"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["strand"], result["pool"]) == ("given", 4)
+    model, before = (TitansDNAClassifier.load(folder) for folder in (place / "out" / "model", saved))
+    for name, tensor in before.network_.mixer.state_dict().items():
+        np.testing.assert_allclose(model.network_.mixer.state_dict()[name], tensor, atol=1e-5)
+    refused(capsys, [*command, "--force", "--set", "dim=32"], "the earlier network has other sizes")
+    refused(capsys, [*command[: -len(FAST) - 2], "nowhere", *FAST, "--force"], "holds no saved model")
+
+
+def test_classify_regions_of_a_genome(place, capsys):
+    rng = np.random.default_rng(0)
+    letters = rng.choice(list("ACGT"), 12_000)
+    for start in range(100, 11_900, 200):
+        letters[start : start + 10] = list("TGACTCAGCA")
+    (place / "g.fa").write_text(">one\n" + "".join(letters) + "\n")
+    (place / "peaks.bed").write_text("".join(f"one\t{s - 20}\t{s + 30}\n" for s in range(100, 11_900, 200)))
+    command = ["classify", "--data", "peaks.bed", "--genome", "g.fa", "--output", "out", *FAST, "--json"]
+    assert execute(command) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == ["no peaks", "peaks"]
+    refused(capsys, [*command, "--force", "--test-contigs", "two"], "has nothing on the contigs two")
+
+
 def test_classify_the_embedded_genome(place, capsys):
     assert execute(["classify", "--output", "out", "--stride", "300", *FAST, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
