@@ -10,8 +10,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from sklearn.base import ClassifierMixin, TransformerMixin
-from sklearn.model_selection import StratifiedShuffleSplit
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -31,8 +29,9 @@ from titans_seq.domains.genomics.fitting import (
 from titans_seq.domains.genomics.kmer_logits import KmerLogits
 from titans_seq.domains.genomics.labels import StoredClasses, check_labels, classes_from_stored, classes_to_dict
 from titans_seq.domains.genomics.network import DNAConfig, DNAEnsemble, DNANetwork
+from titans_seq.domains.genomics.parts import class_weights, known_examples, split_examples
 from titans_seq.domains.genomics.pretrain import Pretrained, pretrain_network, take_weights
-from titans_seq.errors import DataError, TitansSeqWarning, reason
+from titans_seq.errors import DataError, TitansSeqWarning
 from titans_seq.estimator import TitansEstimator
 from titans_seq.stored import Stored
 from titans_seq.training import TrainingConfig, temporary_seed
@@ -157,8 +156,12 @@ class TitansDNAClassifier(
         if len(classes) < 2:
             raise DataError(f"at least 2 classes are needed, there is one class only: {classes.tolist()[0]!r}")
         self.check(len(classes))
-        parts = self._split(rows, numbers, classes, validation)
-        weights = self._weights(classes, numbers)
+        if validation is None:
+            parts = split_examples(rows, numbers, classes, self.validation_fraction, int(self.random_state))
+        else:
+            others = self._rows(validation[0])
+            parts = Examples(rows, numbers), known_examples(others, validation[1], classes)
+        weights = class_weights(self.class_weight, classes, numbers)
         lengths = np.array([len(row) for row in rows])
         loss = classification_loss(weights, float(self.label_smoothing))
         before = self._before()
@@ -362,35 +365,3 @@ class TitansDNAClassifier(
         rows = encode_sequences(X, self.ambiguous)
         check_lengths(rows)
         return rows
-
-    def _split(
-        self, rows: Rows, numbers: NDArray[np.int64], classes: NDArray[Any], validation: tuple[Any, Any] | None
-    ) -> tuple[Examples, Examples]:
-        """Return the sequences that train and those that validate."""
-        if validation is not None:
-            others = self._rows(validation[0])
-            labels = check_labels(validation[1], len(others))
-            unknown = sorted(set(labels.tolist()) - set(classes.tolist()), key=str)
-            if unknown:
-                raise DataError(f"the validation data has classes that the training data has not: {unknown}")
-            return Examples(rows, numbers), Examples(others, np.searchsorted(classes, labels).astype(np.int64))
-        counts = np.bincount(numbers)
-        if counts.min() < 2:
-            label = classes.tolist()[int(counts.argmin())]
-            raise DataError(f"class {label!r} has one sequence only: at least 2 are needed, one of them to validate")
-        size = min(max(round(self.validation_fraction * len(rows)), len(classes)), len(rows) - len(classes))
-        split = StratifiedShuffleSplit(1, test_size=size, random_state=int(self.random_state) % 2**32)
-        first, second = next(split.split(numbers, numbers))
-        return (
-            Examples([rows[i] for i in first], numbers[first]),
-            Examples([rows[i] for i in second], numbers[second]),
-        )
-
-    def _weights(self, classes: NDArray[Any], numbers: NDArray[np.int64]) -> torch.Tensor | None:
-        if self.class_weight is None:
-            return None
-        try:
-            weights = compute_class_weight(self.class_weight, classes=classes, y=classes[numbers])
-        except (TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"class_weight: {reason(error)}") from error
-        return torch.tensor(weights, dtype=torch.float32)
