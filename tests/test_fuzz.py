@@ -4,6 +4,7 @@
 """
 
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from titans_seq.domains.genomics.cuts import Cuts
 from titans_seq.domains.genomics.labelled import read_labelled
 from titans_seq.domains.genomics.records import read_sequences
+from titans_seq.domains.genomics.regions import read_bed
+from titans_seq.domains.genomics.vcf import open_vcf
 from titans_seq.domains.language.text import read_text
 from titans_seq.domains.timeseries.panel import to_panel
 from titans_seq.domains.timeseries.table import read_table
@@ -21,6 +25,17 @@ from titans_seq.errors import TitansSeqError
 EXAMPLES = int(os.environ.get("TITANS_SEQ_FUZZ", "600"))
 """Damaged files for each sound one; a minute for all."""
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
+GENOME = Path(tempfile.mkdtemp()) / "genome.fa"
+GENOME.write_text(f">chr1\n{'ACGTTGCA' * 50}\n>chr2\n{'GATTACA' * 60}\n")
+"""What regions and features are cut from."""
+
+
+def read_variants(path):
+    """Read a VCF file as `titans-seq variants` does, and write each line again."""
+    with open_vcf(path) as file:
+        return [file.header_with({"X": "Number=1"}), *(variant.with_info({"X": "1"}) for variant in file)]
+
+
 READERS = {
     ".csv": [lambda path: to_panel(read_table(path)), read_sequences, read_labelled, read_text],
     ".tsv": [lambda path: to_panel(read_table(path)), read_sequences],
@@ -29,6 +44,9 @@ READERS = {
     ".fasta": [read_sequences],
     ".gb": [read_sequences, read_labelled],
     ".txt": [read_text],
+    ".bed": [read_bed, lambda path: read_labelled(path, Cuts(genome=GENOME))],
+    ".gff3": [lambda path: read_labelled(path, Cuts(genome=GENOME, window=30, stride=30))],
+    ".vcf": [read_variants],
 }
 """Suffix -> what reads such files."""
 TOKENS = [
