@@ -175,4 +175,6 @@ def describe_figures(result: dict[str, Any]) -> list[Figure]:
     orfs = result["open_reading_frames"]
     beside = ", ".join([*(f"{name} {models[name]}" for name in others), f"open reading frames {orfs['mcc']:.3f}"])
     seeds = result["summary"][own]["seeds"]
-    return [Figure(f"coding letters of another genus, MCC, {seeds} seeds", f"{own} {models[own]}", beside)]
+    return [
+        Figure(f"coding letters of another genus, MCC, {seeds} seed{'s' * (seeds > 1)}", f"{own} {models[own]}", beside)
+    ]
