@@ -82,7 +82,7 @@ class Genome:
         same = MITOCHONDRIA if bare in MITOCHONDRIA else (bare,)
         return next((other for n in same for other in (n, f"chr{n}") if other in self.lengths), None)
 
-    def check_names(self, names: Iterable[str], source: Path) -> None:
+    def check_names(self, names: Iterable[str], source: object) -> None:
         """Refuse contigs that the genome does not have, and say which names are taken for others.
 
         Raises:

@@ -64,6 +64,8 @@ class VariantCounts:
     mismatches: int = 0
     """Variants whose REF is not what the genome has."""
     first_mismatches: list[str] = field(default_factory=list)
+    renamed: set[str] = field(default_factory=set)
+    """Contigs that the genome calls otherwise."""
 
     def add(self, effect: VariantEffect, found: str) -> None:
         """Count a variant; `found` is what the genome has."""
@@ -114,7 +116,7 @@ def score_variants(
     while batch := list(islice(source_of, BATCH)):
         windows: list[NDArray[np.uint8]] = []
         places: list[list[int | None]] = []
-        founds = [_found(variant, genome, source) for variant in batch]
+        founds = [_found(variant, genome, source, counts) for variant in batch]
         for variant, found in zip(batch, founds, strict=True):
             if not _matches(variant.ref, found) or 2 * len(variant.ref) > window:
                 places.append([None] * (len(variant.alts) + 1))
@@ -142,9 +144,13 @@ def score_variants(
     counts.check(source, is_end=True)
 
 
-def _found(variant: Variant, genome: Genome, source: object) -> str:
-    """Return the letters that the genome has where a variant is."""
-    if genome.find(variant.name) is None:
+def _found(variant: Variant, genome: Genome, source: object, counts: VariantCounts) -> str:
+    """Return the letters that the genome has where a variant is; say once which contig is called otherwise there."""
+    own = genome.find(variant.name)
+    if own not in (None, variant.name) and variant.name not in counts.renamed:
+        counts.renamed.add(variant.name)
+        genome.check_names([variant.name], source)
+    if own is None:
         raise DataError(
             f"{source}, row {variant.row}: {genome.path} has no contig {variant.name!r}; it has "
             + ", ".join(list(genome.lengths)[:5])

@@ -129,7 +129,9 @@ def test_few_mismatches_are_counted_and_names_without_chr_are_known(place, capsy
     )
     (place / "a.vcf").write_text(text)
     assert execute(command("out.csv")) == 0
-    assert "1 variants with another reference" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "1 variants with another reference" in shown.out
+    assert shown.err.count("calls '2' what") == 1
     found = pd.read_csv("out.csv")
     assert found["note"].tolist()[40] == "reference mismatch"
     assert found["effect"].notna().sum() == 41
