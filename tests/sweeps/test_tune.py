@@ -287,9 +287,10 @@ def test_an_interrupted_trial_is_no_attempt(place):
 def test_warnings_of_the_data_are_said_once(place):
     """By this process and by its workers."""
     rng = np.random.default_rng(0)
-    letters = ["".join(rng.choice(list("GGCA" if k % 2 else "AATC"), 40)) for k in range(60)]
-    rows = [*letters, *letters[:30]]  # those that fall into two parts are left out of one, with a warning
-    pd.DataFrame({"sequence": rows, "label": ["ab"[k % 2] for k in range(90)]}).to_csv(place / "dna.csv", index=False)
+    letters = ["".join(rng.choice(list("GGCA" if k < 30 else "AATC"), 40)) for k in range(60)]  # sorted by class
+    pd.DataFrame({"sequence": letters, "label": ["ab"[k < 30] for k in range(60)]}).to_csv(
+        place / "dna.csv", index=False
+    )
     fixed = {"heads": 1, "motifs": 8, "max_epochs": 1}
     with pytest.warns(TitansSeqWarning) as said:
         sweep("genomics", place / "dna.csv", {"dim": [8, 16]}, trials=1, isolate=True, fixed=fixed)
