@@ -1,11 +1,11 @@
-"""Contigs with their features, from GenBank or from GFF3 beside a genome; and windows cut from them.
+"""Contigs with their features, from GenBank or from GFF3 beside a genome.
 
 Axes: L letters of a contig.
 """
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,17 +15,12 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from titans_seq.domains.genomics.alphabet import decode, encode
+from titans_seq.domains.genomics.alphabet import encode
 from titans_seq.domains.genomics.genome import Genome
 from titans_seq.domains.genomics.reading import open_text
-from titans_seq.domains.genomics.records import LabelledSequences
 from titans_seq.errors import DataError
 
 GFF3_COLUMNS = 9
-INSIDE, OUTSIDE = 0.8, 0.2
-"""Shares of a window's letters in a feature from which it is inside, and up to which it is outside."""
-BLOCK_WINDOWS = 10
-"""Windows of one stretch that is not torn apart in a split."""
 
 
 @dataclass(frozen=True)
@@ -144,43 +139,3 @@ def _parse(text: str, where: str) -> tuple[str, Feature]:
         raise DataError(f"{where}: start and end must be whole numbers from 1, not {first!r:.40} and {last!r:.40}")
     own = int(phase) if phase in ("0", "1", "2") else 0
     return unquote(name), Feature(kind, int(first) - 1, int(last), strand if strand in ("+", "-") else ".", own)
-
-
-def cut_annotated(
-    contigs: Iterable[AnnotatedContig], path: Path, feature: str = "CDS", window: int = 300, stride: int = 300
-) -> LabelledSequences:
-    """Cut contigs into windows, labelled by whether most of a window lies in such a feature.
-
-    Windows that lie between a fifth and four fifths inside are left out: they are neither.
-
-    Args:
-        path: the file of the features, for messages.
-        feature: type of the features.
-        window: letters of a window.
-        stride: letters from one window to the next.
-
-    Raises:
-        DataError: there is no contig, no such feature, or no contig as long as a window.
-    """
-    if window < 1 or stride < 1:
-        raise DataError(f"window and stride must be at least 1, not {window} and {stride}")
-    cut = LabelledSequences([], [], [], [])
-    types: set[str] = set()
-    for contig in contigs:
-        types |= {item.kind for item in contig.features}
-        covered = np.concatenate([[0], contig.is_inside(feature).cumsum()])
-        for start in range(0, contig.length - window + 1, stride):
-            share = float(covered[start + window] - covered[start]) / window
-            if OUTSIDE < share < INSIDE:
-                continue
-            cut.sequences.append(decode(contig.fetch(start, start + window)))
-            cut.labels.append(feature if share >= INSIDE else f"no {feature}")
-            cut.names.append(f"{contig.name}:{start + 1}-{start + window}")
-            cut.groups.append(f"{contig.name}:{start // (BLOCK_WINDOWS * window)}")
-    if not types:
-        raise DataError(f"{path} has no records with features")
-    if feature not in types:
-        raise DataError(f"{path} has no feature {feature!r}; it has {', '.join(sorted(types))}")
-    if not cut.sequences:
-        raise DataError(f"{path} has no record as long as a window of {window}")
-    return cut

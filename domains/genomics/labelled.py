@@ -1,11 +1,14 @@
 """Labelled sequences of a file of any kind: tables, GenBank, and BED or GFF3 beside the genome that they describe."""
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+
 from titans_seq.domains.genomics.alphabet import decode
-from titans_seq.domains.genomics.annotations import BLOCK_WINDOWS, cut_annotated, read_genbank, read_gff3
+from titans_seq.domains.genomics.annotations import AnnotatedContig, read_genbank, read_gff3
 from titans_seq.domains.genomics.cuts import Cuts
 from titans_seq.domains.genomics.genome import Genome
 from titans_seq.domains.genomics.records import (
@@ -21,6 +24,10 @@ from titans_seq.domains.genomics.records import (
 from titans_seq.domains.genomics.regions import Region, check_regions, draw_negatives, read_bed
 from titans_seq.errors import DataError, TitansSeqWarning
 
+INSIDE, OUTSIDE = 0.8, 0.2
+"""Shares of a window's letters in a feature from which it is inside, and up to which it is outside."""
+BLOCK_WINDOWS = 10
+"""Windows of one stretch that is not torn apart in a split."""
 LEAST_CONTIGS = 5
 """Contigs from which on a split keeps whole contigs together; with fewer, stretches of ten regions' letters."""
 
@@ -106,6 +113,46 @@ def cut_regions(path: Path, genome: Genome, window: int | None, negatives: float
         groups=[r.name if is_whole else f"{r.name}:{r.start // block}" for r in both],
         contigs=[region.name for region in both],
     )
+
+
+def cut_annotated(
+    contigs: Iterable[AnnotatedContig], path: Path, feature: str = "CDS", window: int = 300, stride: int = 300
+) -> LabelledSequences:
+    """Cut contigs into windows, labelled by whether most of a window lies in such a feature.
+
+    Windows that lie between a fifth and four fifths inside are left out: they are neither.
+
+    Args:
+        path: the file of the features, for messages.
+        feature: type of the features.
+        window: letters of a window.
+        stride: letters from one window to the next.
+
+    Raises:
+        DataError: there is no contig, no such feature, or no contig as long as a window.
+    """
+    if window < 1 or stride < 1:
+        raise DataError(f"window and stride must be at least 1, not {window} and {stride}")
+    cut = LabelledSequences([], [], [], [])
+    types: set[str] = set()
+    for contig in contigs:
+        types |= {item.kind for item in contig.features}
+        covered = np.concatenate([[0], contig.is_inside(feature).cumsum()])
+        for start in range(0, contig.length - window + 1, stride):
+            share = float(covered[start + window] - covered[start]) / window
+            if OUTSIDE < share < INSIDE:
+                continue
+            cut.sequences.append(decode(contig.fetch(start, start + window)))
+            cut.labels.append(feature if share >= INSIDE else f"no {feature}")
+            cut.names.append(f"{contig.name}:{start + 1}-{start + window}")
+            cut.groups.append(f"{contig.name}:{start // (BLOCK_WINDOWS * window)}")
+    if not types:
+        raise DataError(f"{path} has no records with features")
+    if feature not in types:
+        raise DataError(f"{path} has no feature {feature!r}; it has {', '.join(sorted(types))}")
+    if not cut.sequences:
+        raise DataError(f"{path} has no record as long as a window of {window}")
+    return cut
 
 
 def _warn_of_one_strand(strands: set[str], path: Path) -> None:
