@@ -34,6 +34,9 @@ PATIENCE, RETRY = 600.0, 1.0
 DISCONNECTED = (OperationalError, InterfaceError, PendingRollbackError)
 """What a server that is away, or goes away, causes."""
 
+GRACE = 3
+"""Heartbeats without a sign of life after which a trial is dead."""
+
 WAIT = 60
 """Seconds that a writer waits for another one's SQLite transaction."""
 
@@ -97,7 +100,7 @@ def open_storage(url: str | None, heartbeat: int | None = 10, fresh: bool = Fals
                 place.render_as_string(hide_password=False),
                 engine_kwargs={"connect_args": connection, "poolclass": sqlalchemy.NullPool},
                 heartbeat_interval=heartbeat,
-                grace_period=None if heartbeat is None else 3 * heartbeat,
+                grace_period=None if heartbeat is None else GRACE * heartbeat,
             )
         if not sqlite:
             sqlalchemy.event.listen(storage.engine, "connect", _in_utc)

@@ -10,7 +10,7 @@ from optuna.study import Study
 
 from titans_seq.errors import DataError, StorageError, SweepError
 from titans_seq.sweeps.plan import Plan
-from titans_seq.sweeps.storage import open_storage
+from titans_seq.sweeps.storage import GRACE, open_storage
 
 PLAN = "plan"
 """User attribute of a study: its plan."""
@@ -98,7 +98,7 @@ def open_study(url: str | None, name: str) -> tuple[Study, RDBStorage, Plan]:
     storage = open_storage(url)
     study = load_study(storage, name)
     plan = read_plan(study)
-    storage.heartbeat_interval, storage.grace_period = plan.heartbeat, 3 * plan.heartbeat
+    storage.heartbeat_interval, storage.grace_period = plan.heartbeat, GRACE * plan.heartbeat
     return study, storage, plan
 
 

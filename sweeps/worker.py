@@ -33,7 +33,7 @@ from titans_seq.sweeps.reconcile import (
 )
 from titans_seq.sweeps.samplers import build_pruner
 from titans_seq.sweeps.search import Search
-from titans_seq.sweeps.storage import RETRY, lock_study, translate_storage_errors, wait_for_storage
+from titans_seq.sweeps.storage import GRACE, RETRY, lock_study, translate_storage_errors, wait_for_storage
 from titans_seq.sweeps.study import FORGIVEN, read_plan
 from titans_seq.tracking import OFF, Run, track
 
@@ -90,7 +90,7 @@ class Worker:
 
     def _next(self) -> Trial | bool | None:
         """Return a trial to work on; False to wait for what others are at; None if the study is done."""
-        while time.monotonic() - self._silent < 3 * self.plan.heartbeat:
+        while time.monotonic() - self._silent < GRACE * self.plan.heartbeat:
             time.sleep(0.1)  # the storage was away: others must be able to show that they live before they are judged
         with lock_study(self.storage, self.study.study_name):
             plan = self.plan = replace(read_plan(self.study), data=self.plan.data)  # it may have been resumed meanwhile

@@ -61,14 +61,13 @@ def candidates(rows: Rows, fixed: Mapping[str, Any]) -> list[Reading]:
         fixed: fields that the user has set.
     """
     lengths = np.array([len(row) for row in rows])
-    median = int(np.median(lengths))
-    plain = Reading()
+    plain, pool = Reading(), usual_pool(rows)
     found = [plain, replace_reading(plain, strand="given")]
     if lengths.min() >= ALIKE * lengths.max():
-        sections = min(MOST_SECTIONS, -(-median // usual_pool(rows)))  # finer learns slower at first, and more
-        found.append(Reading(strand="given", pool=usual_pool(rows), sections=sections))
+        sections = min(MOST_SECTIONS, -(-int(np.median(lengths)) // pool))  # finer learns slower at first, and more
+        found.append(Reading(strand="given", pool=pool, sections=sections))
     else:
-        found.append(Reading(strand="given", pool=usual_pool(rows)))
+        found.append(Reading(strand="given", pool=pool))
     return list(dict.fromkeys(replace_reading(reading, **fixed) for reading in found))
 
 

@@ -28,6 +28,7 @@ from titans_seq.domains.genomics.fitting import (
 )
 from titans_seq.domains.genomics.kmer_logits import KmerLogits
 from titans_seq.domains.genomics.labels import StoredClasses, check_labels, classes_from_stored, classes_to_dict
+from titans_seq.domains.genomics.mixers import split_variant
 from titans_seq.domains.genomics.network import DNAConfig, DNAEnsemble, DNANetwork
 from titans_seq.domains.genomics.parts import class_weights, known_examples, split_examples
 from titans_seq.domains.genomics.pretrain import Pretrained, pretrain_network, take_weights
@@ -39,8 +40,6 @@ from titans_seq.training import TrainingConfig, temporary_seed
 Length = Annotated[int, Field(ge=1, le=MAX_LETTERS)]
 MOST_NETWORKS = 100
 """Networks of an ensemble at the most."""
-PLAIN = ("convolution", "none")
-"""Values of `variant` that put a plain layer, or nothing, where the backbone stands."""
 
 
 class FittedDNA(Stored):
@@ -338,14 +337,14 @@ class TitansDNAClassifier(
         if not isinstance(self.ensemble, int) or not 1 <= self.ensemble <= MOST_NETWORKS:
             raise DataError(f"ensemble must be a whole number from 1 to {MOST_NETWORKS}, not {self.ensemble!r}")
         self.configure(TrainingConfig)
-        is_plain = self.variant in PLAIN
+        mixer, variant = split_variant(self.variant)
         return self.configure(
             DNAConfig,
             **(Reading().model_dump() | self._given() if reading is None else reading.model_dump()),
             **changes,
             classes=classes,
-            mixer=self.variant if is_plain else "backbone",
-            backbone=self.configure(BackboneConfig, variant="lmm" if is_plain else self.variant),
+            mixer=mixer,
+            backbone=self.configure(BackboneConfig, variant=variant),
         )
 
     def _before(self) -> dict[str, Tensor]:

@@ -61,11 +61,9 @@ def read_labelled(path: str | Path, cuts: Cuts | None = None, seed: int = 0) -> 
             return cut_regions(path, genome, cuts.window, cuts.negatives, seed)
     if cuts.genome is not None:
         raise DataError(f"a genome is for BED and GFF3 files; {path} has its sequences itself")
-    return (
-        cut_annotated(read_genbank(path), path, cuts.feature, window, cuts.stride)
-        if suffix in GENBANK
-        else (read_table(path))
-    )
+    if suffix in GENBANK:
+        return cut_annotated(read_genbank(path), path, cuts.feature, window, cuts.stride)
+    return read_table(path)
 
 
 def cut_regions(path: Path, genome: Genome, window: int | None, negatives: float, seed: int) -> LabelledSequences:

@@ -94,7 +94,7 @@ def find_leaks(splits: Mapping[str, tuple[Rows, NDArray[Any]]]) -> LeakReport:
             is_same = _is_among(forward[later], forward[name])
             is_alike = _is_among(either[later], either[name])
             is_over = kmers[later].shares_in(kmers[name]) >= OVERLAP
-            is_near = near[name].among(near[later])
+            is_near, has_near = near[name].match(near[later])
             pair = f"{later} in {name}"
             exact[pair] = int(is_same.sum())
             complement[pair] = int((is_alike & ~is_same).sum())
@@ -102,7 +102,7 @@ def find_leaks(splits: Mapping[str, tuple[Rows, NDArray[Any]]]) -> LeakReport:
             alike[pair] = int((is_near & ~is_over & ~is_alike).sum())
             is_duplicate[name] |= _is_among(either[name], either[later])
             is_overlapping[name] |= kmers[name].shares_in(kmers[later]) >= OVERLAP
-            is_overlapping[name] |= near[later].among(near[name])
+            is_overlapping[name] |= has_near
         is_overlapping[name] &= ~is_duplicate[name]
     classes: dict[bytes, set[Any]] = {}
     for name, (_, labels) in splits.items():

@@ -11,6 +11,8 @@ from titans_seq.backbone.swiglu import SwiGLU
 from titans_seq.dropout import Dropout
 from titans_seq.norm import RMSNorm
 
+PLAIN = ("convolution", "none")
+"""Values of `variant` that put a plain layer, or nothing, where the backbone stands."""
 CONVOLUTION_WIDTH = 7
 """Tokens that a convolution sees."""
 
@@ -84,3 +86,8 @@ def build_mixer(kind: str, config: BackboneConfig) -> nn.Module:
     if kind == "backbone":
         return BackboneMixer(config)
     return PlainMixer(config, CONVOLUTION_WIDTH if kind == "convolution" else 0)
+
+
+def split_variant(variant: str) -> tuple[str, str]:
+    """Return the kind of the mixer and the variant of the backbone that an estimator's `variant` stands for."""
+    return (variant, "lmm") if variant in PLAIN else ("backbone", variant)

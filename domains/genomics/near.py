@@ -46,9 +46,12 @@ class NearIndex:
             near = self._index.query(sketch) if len(own) else []
             yield [number for number in near if _jaccard(own, self._sets[number]) >= SIMILAR]
 
-    def among(self, other: "NearIndex") -> NDArray[np.bool_]:
-        """Return which sequences of another index (N,) have a near duplicate here."""
-        return np.array([bool(found) for found in self.find(other)], dtype=bool)
+    def match(self, other: "NearIndex") -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which sequences of another index have a near duplicate here, and which of these have one there."""
+        found = list(self.find(other))
+        here = np.zeros(len(self._sets), dtype=bool)
+        here[[number for numbers in found for number in numbers]] = True
+        return np.array([bool(numbers) for numbers in found], dtype=bool), here
 
 
 def near_groups(rows: Rows) -> NDArray[np.int64]:

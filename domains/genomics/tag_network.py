@@ -14,13 +14,13 @@ from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN
 from titans_seq.domains.genomics.mixers import build_mixer, convolve_same
 from titans_seq.domains.genomics.network import LARGEST, MAX_KMER_SIZE, Mixer, Strand
+from titans_seq.domains.genomics.orfs import STOPS
+from titans_seq.domains.genomics.strand import flip_complement
 from titans_seq.dropout import Dropout
 from titans_seq.norm import RMSNorm
 
-STOPS = ((48, 50, 56), (60, 28, 52))
-"""Stop codons as numbers to the base 4, the first letter counting 16: TAA, TAG, TGA; and on the other strand, read on
-this one: TTA, CTA, TCA."""
-_COMPLEMENT = torch.tensor([3, 2, 1, 0, UNKNOWN, PAD])
+BOTH_STOPS = (STOPS, (60, 28, 52))
+"""Stop codons, and those of the other strand, read on this one: TTA, CTA, TCA."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class TaggerNetwork(nn.Module):
         if self.words is not None:
             nn.init.zeros_(self.words.weight)  # noise of its own would drown the letters
         self.join = nn.Conv1d(dim, dim, config.token, stride=config.token)
-        self.frames = nn.Linear(len(STOPS) * 6, dim) if config.reading_frames else None
+        self.frames = nn.Linear(len(BOTH_STOPS) * 6, dim) if config.reading_frames else None
         self.norm = RMSNorm(dim)
         one = replace(config.backbone, layers=1)
         self.mixers = nn.ModuleList(build_mixer(config.mixer, one) for _ in range(config.backbone.layers))
@@ -96,7 +96,7 @@ class TaggerNetwork(nn.Module):
         """Return logits (B, L, K) of codes (B, L), padded behind with `alphabet.PAD`."""
         size = codes.shape[1]
         codes = F.pad(codes.long(), (0, -size % self.config.token), value=PAD)
-        both = torch.cat([codes, _COMPLEMENT.to(codes.device)[codes.flip(1)]])
+        both = torch.cat([codes, flip_complement(codes)])
         mask = (both != PAD).unflatten(1, (-1, self.config.token)).any(-1)
         x = self.embed(both)
         for mixer, exchange in zip(self.mixers, [*self.exchanges, None], strict=True):
@@ -145,7 +145,7 @@ def stop_distances(codes: Tensor, token: int) -> Tensor:
         codes: (B, L) int64; tokens divide L.
     """
     found = []
-    for stops in STOPS:
+    for stops in BOTH_STOPS:
         for frame in range(3):
             own = F.pad(codes, (0, frame), value=PAD)[:, frame:].unflatten(1, (-1, 3))  # (B, L / 3, 3)
             number = (own * own.new_tensor([16, 4, 1])).sum(-1).where((own < UNKNOWN).all(-1), -1)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.genomics.alphabet import Ambiguous, Rows
-from titans_seq.domains.genomics.classifier import PLAIN
 from titans_seq.domains.genomics.encoder import encode_sequences, pad_rows
 from titans_seq.domains.genomics.labels import StoredClasses, check_labels, classes_from_stored, classes_to_dict
+from titans_seq.domains.genomics.mixers import split_variant
 from titans_seq.domains.genomics.stream import Stretch
 from titans_seq.domains.genomics.tag_batches import TaggedSegments, fixed_segments, tagging_loss
 from titans_seq.domains.genomics.tag_network import TaggerConfig, TaggerNetwork
@@ -206,7 +206,7 @@ class TitansDNATagger(
             DataError: a parameter cannot be used.
         """
         self.configure(TrainingConfig)
-        is_plain = self.variant in PLAIN
+        mixer, variant = split_variant(self.variant)
         try:
             check_whole(1, segment=self.segment)
             check_whole(0, flank=self.flank)
@@ -215,8 +215,8 @@ class TitansDNATagger(
         config = self.configure(
             TaggerConfig,
             classes=classes,
-            mixer=self.variant if is_plain else "backbone",
-            backbone=self.configure(BackboneConfig, variant="lmm" if is_plain else self.variant),
+            mixer=mixer,
+            backbone=self.configure(BackboneConfig, variant=variant),
         )
         if self.segment % config.token or self.flank % config.token:
             raise DataError(f"segment and flank must be multiples of token {config.token}")

@@ -63,9 +63,7 @@ class ClassificationTask(Task):
         model = super().build(parameters)
         if self.options.start is None:
             return model
-        started = self.estimator().load(self.options.start)
-        changed = {name: parameters[name] for name in parameters}
-        return started.set_params(**changed, warm_start=True)
+        return self.estimator().load(self.options.start).set_params(**{**parameters, "warm_start": True})
 
     def check(self, model: Any) -> None:
         """Raise DataError if a parameter cannot be used."""

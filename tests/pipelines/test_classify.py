@@ -13,19 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.domains.genomics.conftest import SMALL, planted
+from tests.domains.genomics.conftest import planted
 from tests.pipelines.runs import check_run
 from titans_seq.cli import execute
 from titans_seq.domains.genomics import TitansDNAClassifier
 
 FAST = ["--max-epochs", "1", "--tracking-uri", "off"]
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A folder with a small model of one strand's motif."""
-    model = TitansDNAClassifier(**SMALL | {"strand": "given", "max_epochs": 2}).fit(*planted(120))
-    return model.save(tmp_path_factory.mktemp("saved") / "model")
 
 
 @pytest.fixture

@@ -11,9 +11,7 @@ import numpy as np
 import pybedtools
 import pytest
 
-from tests.domains.genomics.conftest import SMALL, planted
 from titans_seq.cli import execute
-from titans_seq.domains.genomics import TitansDNAClassifier
 from titans_seq.domains.genomics.scan import merge_hits
 from titans_seq.domains.genomics.stream import share_records
 from titans_seq.domains.genomics.tracks import Hit
@@ -21,12 +19,6 @@ from titans_seq.errors import DataError
 from titans_seq.journal import Journal
 
 SIZES = {"one": 3000, "two": 700, "three": 5200, "four": 40}
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    model = TitansDNAClassifier(**SMALL | {"strand": "given", "max_epochs": 2}).fit(*planted(120))
-    return model.save(tmp_path_factory.mktemp("saved") / "model")
 
 
 @pytest.fixture

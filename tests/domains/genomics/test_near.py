@@ -29,11 +29,11 @@ def test_what_differs_by_some_letters_is_found_on_either_strand():
     rows = random(300)
     index = NearIndex(rows)
     near = [changed(row, 6, i) for i, row in enumerate(rows[:100])]
-    assert index.among(NearIndex(near)).mean() > 0.95
-    assert index.among(NearIndex([reverse_complement(row) for row in near])).mean() > 0.95
-    assert not index.among(NearIndex(random(300))).any()
-    assert index.among(NearIndex([changed(row, 60, i) for i, row in enumerate(rows[:50])])).mean() < 0.05
-    assert not index.among(NearIndex([np.zeros(5, np.uint8), np.full(50, 4, np.uint8)])).any()
+    assert index.match(NearIndex(near))[0].mean() > 0.95
+    assert index.match(NearIndex([reverse_complement(row) for row in near]))[0].mean() > 0.95
+    assert not index.match(NearIndex(random(300)))[0].any()
+    assert index.match(NearIndex([changed(row, 60, i) for i, row in enumerate(rows[:50])]))[0].mean() < 0.05
+    assert not index.match(NearIndex([np.zeros(5, np.uint8), np.full(50, 4, np.uint8)]))[0].any()
 
 
 def test_groups():
