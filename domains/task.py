@@ -41,6 +41,14 @@ class TaskOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartOptions(TaskOptions):
+    """The same, for an estimator that has `warm_start`."""
+
+    start: Path | None = None
+    """Folder of a saved model to go on from; none trains from nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """How an estimator compares with simple methods on the held-back data."""
 
@@ -69,6 +77,8 @@ class Task(ABC):
     files: ClassVar[tuple[str, ...]] = ()
     """Names of the files that `report` writes."""
 
+    options: Any
+    """Which data, of the domain's own `Options`."""
     name: str
     """Name of the data."""
     digest: str
@@ -78,6 +88,7 @@ class Task(ABC):
 
     def __init__(self, options: TaskOptions) -> None:
         options.check()
+        self.options = options
         self.read(options)
 
     @abstractmethod
@@ -102,7 +113,7 @@ class Task(ABC):
         """Return the scores of a fitted estimator on the held-back data."""
 
     def build(self, parameters: Mapping[str, Any]) -> Any:
-        """Return an estimator with these parameters, checked.
+        """Return an estimator with these parameters, checked; it goes on from a saved one if one is named.
 
         Raises:
             DataError: there is no such parameter, or it cannot have that value.
@@ -112,7 +123,10 @@ class Task(ABC):
         for name in parameters:
             if name not in known:
                 raise DataError(f"{kind.__name__} has no parameter {name!r}; it has {', '.join(sorted(known))}")
-        model = kind(**parameters)
+        if isinstance(self.options, StartOptions) and self.options.start is not None:
+            model = kind.load(self.options.start).set_params(**{**parameters, "warm_start": True})
+        else:
+            model = kind(**parameters)
         self.check(model)
         return model
 

@@ -25,6 +25,12 @@ class Generate:
     """Only that many of the likeliest tokens."""
     top_p: float | None = None
     """Only the likeliest tokens that together reach this probability."""
+    min_p: float | None = None
+    """Only tokens at least this share as likely as the likeliest."""
+    repetition_penalty: float = 1.0
+    """Above 1, what was said is said again less often."""
+    stop: tuple[str, ...] = ()
+    """Strings before the first of which the text ends."""
     seed: int = 0
     """Of the draws."""
     output: Path | None = None
@@ -41,8 +47,8 @@ class Generate:
 
         model = TitansLM.load(self.model)
         prompt = _standard_input() if self.prompt == "-" else self.prompt
-        choice = (self.max_new_tokens, self.temperature, self.top_k, self.top_p, self.seed)
-        characters = model.stream(prompt, *choice)
+        choice = {name: getattr(self, name) for name in ("top_k", "top_p", "min_p", "repetition_penalty", "seed")}
+        characters = model.stream(prompt, self.max_new_tokens, self.temperature, stop=self.stop, **choice)
         if self.output is not None:
             claim_file(self.output, self.force)
         shown = self.output is None and not self.json

@@ -15,8 +15,10 @@ class LanguageModel(LanguageOptions, TrainingCommand):
     domain: ClassVar[str] = "language"
     experiment: ClassVar[str] = "lm"
 
-    vocabulary: Literal["bytes", "symbols"] | None = None
-    """Bytes read any text later on; symbols, the characters of this text only."""
+    vocabulary: Literal["bytes", "bpe", "symbols"] | None = None
+    """Bytes, and byte pairs (bpe), read any text later on; symbols, the characters of this text only."""
+    vocabulary_size: int | None = None
+    """Different byte pairs at the most."""
     dim: int | None = None
     """Width."""
     layers: int | None = None

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -54,6 +55,23 @@ def test_the_average_is_what_is_validated_and_kept():
         mean = decay * mean + (1 - decay) * weight
     torch.testing.assert_close(validated[0], mean)
     assert torch.equal(network.weight, validated[2 * history.best_epoch])
+
+
+def test_the_rate_has_fallen_when_the_time_is_over():
+    calls = list[tuple[bool, torch.Tensor]]()
+
+    def noted(network, batch):
+        calls.append((network.training, network.weight.detach().clone()))
+        return loss(network, batch)
+
+    network = nn.Linear(3, 1)
+    config = TrainingConfig(max_epochs=100_000, patience=100_000, learning_rate=0.01, max_minutes=0.05)
+    train(network, noted, batches(100), batches(2, 1), config)
+    trained = [weight for training, weight in calls if training]
+    steps = [float((b - a).abs().max()) for a, b in pairwise(trained)]  # of AdamW: near the rate at the most
+    assert max(steps) > 0.005
+    assert max(steps[-5:]) < 0.002
+    assert not calls[-1][0]  # the end is validated too
 
 
 def test_divergence_before_the_first_epoch():

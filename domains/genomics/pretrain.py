@@ -15,8 +15,7 @@ from titans_seq.domains.genomics.alphabet import UNKNOWN, Rows
 from titans_seq.domains.genomics.fitting import Batch, Examples, training_loaders
 from titans_seq.domains.genomics.network import DNANetwork
 from titans_seq.domains.genomics.strand import reverse_complement_tensor
-from titans_seq.errors import DataError
-from titans_seq.training import History, TrainingConfig, train
+from titans_seq.training import History, TrainingConfig, copy_weights, train
 
 HIDDEN = 0.15
 """Share of the letters that are hidden."""
@@ -83,9 +82,4 @@ def take_weights(network: DNANetwork, weights: Mapping[str, Tensor], with_head: 
     Raises:
         DataError: the network has other sizes.
     """
-    own = network.state_dict()
-    taken = {name: tensor for name, tensor in weights.items() if with_head or name.startswith(READING)}
-    for name, tensor in taken.items():
-        if name not in own or own[name].shape != tensor.shape:
-            raise DataError(f"warm_start: the earlier network has other sizes, as {name} shows; keep its parameters")
-    network.load_state_dict(taken, strict=False)
+    copy_weights(network, {name: t for name, t in weights.items() if with_head or name.startswith(READING)})

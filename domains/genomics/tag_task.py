@@ -51,7 +51,6 @@ class TaggingTask(Task):
         from titans_seq.domains.genomics.records import GENBANK, GFF3, sequence_suffix
         from titans_seq.domains.genomics.splits import EMBEDDED
 
-        self.options = options
         source = options.data or EMBEDDED
         if sequence_suffix(source, GENBANK + GFF3) in GFF3:
             if options.genome is None:

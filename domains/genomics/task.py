@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titans_seq.domains.genomics.cuts import Cuts
-from titans_seq.domains.task import OnEpoch, Report, Task, TaskOptions
+from titans_seq.domains.task import OnEpoch, Report, StartOptions, Task
 from titans_seq.files import digest, write_text
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationOptions(Cuts, TaskOptions):
+class ClassificationOptions(Cuts, StartOptions):
     """Which sequences to read, and how to cut and split them."""
 
     data: Path | None = None
@@ -24,8 +24,6 @@ class ClassificationOptions(Cuts, TaskOptions):
     test tables; none means coding against other windows of a chloroplast genome."""
     test_fraction: float = 0.2
     """Share of a single file that is held back to compare the models; half as much decides when to stop."""
-    start: Path | None = None
-    """Folder of a saved classifier to go on from (fine-tuning)."""
     test_contigs: tuple[str, ...] = ()
     """Contigs that are held back instead of a share; several are separated by blanks."""
 
@@ -43,7 +41,6 @@ class ClassificationTask(Task):
         from titans_seq.domains.genomics.alphabet import decode
         from titans_seq.domains.genomics.splits import EMBEDDED, load_splits
 
-        self.options = options
         source = options.data or EMBEDDED
         seed = options.seed % 2**32
         self.splits = load_splits(source, seed, options.test_fraction, options, options.test_contigs)
@@ -57,13 +54,6 @@ class ClassificationTask(Task):
         from titans_seq.domains.genomics.classifier import TitansDNAClassifier
 
         return TitansDNAClassifier
-
-    def build(self, parameters: Mapping[str, Any]) -> Any:
-        """Return a classifier with these parameters; it goes on from a saved one if there is one to start from."""
-        model = super().build(parameters)
-        if self.options.start is None:
-            return model
-        return self.estimator().load(self.options.start).set_params(**{**parameters, "warm_start": True})
 
     def check(self, model: Any) -> None:
         """Raise DataError if a parameter cannot be used."""

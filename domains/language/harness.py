@@ -89,12 +89,8 @@ class HarnessLM(LM):  # type: ignore[misc]
         until = [until] if isinstance(until, str) else [u for u in until if u]
         temperature = float(options.get("temperature", 0.0)) if options.get("do_sample", False) else 0.0
         count = int(options.get("max_gen_toks", LONGEST))
-        answer = ""
-        for piece in self.model.stream(context, count, temperature, options.get("top_k"), options.get("top_p")):
-            answer += piece
-            ends = [place for u in until if (place := answer.find(u)) >= 0]
-            if ends:
-                return answer[: min(ends)]
+        choice = {name: options.get(name) for name in ("top_k", "top_p", "min_p")}
+        answer: str = self.model.generate(context, count, temperature, stop=until, **choice)
         return answer
 
     def _encode(self, text: str) -> Tensor:

@@ -1,7 +1,8 @@
 """The scikit-learn style language model. Axes: T tokens."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
@@ -10,10 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from titans_seq.backbone import BackboneConfig
-from titans_seq.domains.language.evaluation import PIECE, stream_losses
+from titans_seq.domains.language.evaluation import stream_losses
+from titans_seq.domains.language.generation import Continuation, Writing, check_stops
 from titans_seq.domains.language.lines import score_lines
 from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
-from titans_seq.domains.language.sampling import Sampler, Sampling
+from titans_seq.domains.language.sampling import Sampling
 from titans_seq.domains.language.segments import (
     ConsecutiveSegments,
     EvenSegments,
@@ -23,21 +25,20 @@ from titans_seq.domains.language.segments import (
 )
 from titans_seq.domains.language.surprise import trace_surprise
 from titans_seq.domains.language.text import Text, pieces, read_text
-from titans_seq.domains.language.vocabulary import Vocabulary, utf8
+from titans_seq.domains.language.vocabularies import (
+    StoredVocabulary,
+    learn_vocabulary,
+    restore_vocabulary,
+    store_vocabulary,
+)
+from titans_seq.domains.language.vocabulary import BYTES, MOST_TOKENS, Vocabulary, utf8
 from titans_seq.errors import DataError
 from titans_seq.estimator import TitansEstimator
-from titans_seq.stored import Stored
-from titans_seq.training import TrainingConfig, temporary_seed
+from titans_seq.training import TrainingConfig, copy_weights, temporary_seed
 from titans_seq.validation import check_whole
 
 RESTART = 1 / 16
 """Chance per batch that a row that reads on goes elsewhere and begins anew: it reads 16 segments on average."""
-
-
-class FittedLM(Stored):
-    """What `TitansLM.fit` learned beside the network, in a saved model."""
-
-    symbols: str | None
 
 
 class TitansLM(
@@ -75,13 +76,17 @@ class TitansLM(
         titans_seq.errors.DataError: max_new_tokens must be a whole number of at least 1, not 0
     """
 
-    Fitted = FittedLM
+    Fitted = StoredVocabulary
 
     vocabulary_: Vocabulary
     network_: LanguageNetwork
 
     vocabulary: str = "bytes"
-    """"bytes" reads any text; "symbols" knows the characters of the training text only."""
+    """"bytes" reads any text; "bpe" too, with tokens of several bytes that are learned from the training text (extra
+    `bpe`); "symbols" knows the characters of the training text only."""
+
+    vocabulary_size: int = 2048
+    """Different tokens at the most, of "bpe"; the other kinds need what they need."""
 
     context: int = 64
     """Tokens of a training segment."""
@@ -92,6 +97,9 @@ class TitansLM(
 
     epoch_steps: int = 250
     """Training steps of an epoch, which ends with a look at the validation text."""
+
+    warm_start: bool = False
+    """Go on from the weights and the vocabulary of the `fit` before, with a training of its own length."""
 
     if TYPE_CHECKING:
         window: int | None
@@ -112,10 +120,14 @@ class TitansLM(
         backbone = self.check()
         text = read_text(text)
         self.check_text(text)
-        vocabulary = Vocabulary.from_text(self.vocabulary, text)  # type: ignore[arg-type]
+        goes_on = self.warm_start and hasattr(self, "network_")
+        before = dict(self.network_.state_dict()) if goes_on else {}
+        vocabulary = self.vocabulary_ if goes_on else learn_vocabulary(self.vocabulary, text, self.vocabulary_size)
         tokens, held_back = self._split(torch.cat([*vocabulary.encode_pieces([text])]))
+        config = LanguageConfig(vocabulary=vocabulary.size, backbone=backbone)
         with temporary_seed(self.random_state):
-            network = LanguageNetwork(LanguageConfig(vocabulary=vocabulary.size, backbone=backbone))
+            network = LanguageNetwork(config)
+        copy_weights(network, before)
         size = (self.context, self.batch_size, self.epoch_steps, self.random_state)
         segments = ConsecutiveSegments(tokens, *size, RESTART) if self.carry else RandomSegments(tokens, *size)
         validation = EvenSegments(held_back, self.context, 4 * self.batch_size, self.carry)
@@ -177,72 +189,109 @@ class TitansLM(
 
     def generate(
         self,
-        prompt: str = "",
+        prompt: str | Sequence[str] = "",
         max_new_tokens: int = 200,
         temperature: float = 0.8,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-    ) -> str:
-        """Return what follows a prompt, without the prompt: `stream`, collected."""
-        return "".join(self.stream(prompt, max_new_tokens, temperature, top_k, top_p, seed))
+        *,
+        stop: str | Sequence[str] | None = None,
+        **sampling: Any,
+    ) -> Any:
+        """Return what follows a prompt, without the prompt: `stream`, collected.
+
+        Args:
+            prompt: one, or a list of them, of different lengths, that are read side by side.
+            max_new_tokens: see `stream`, as the next ones.
+            temperature: of the draws.
+            stop: strings that end a text.
+            sampling: further fields of `Sampling`.
+
+        Returns:
+            a str; of a list of prompts a list of them, each as if it had been alone.
+        """
+        if isinstance(prompt, str) or not isinstance(prompt, Iterable):
+            return "".join(self.stream(prompt, max_new_tokens, temperature, stop=stop, **sampling))
+        check_whole(1, max_new_tokens=max_new_tokens)
+        if not (prompts := [*prompt]):
+            return []
+        rows, writings = self._begin(prompts, temperature, stop, sampling)
+        texts = [""] * len(writings)
+        for _ in range(max_new_tokens):
+            if not rows.rows:
+                break
+            for row, token in rows.draw().items():
+                texts[row] += writings[row].push(token)
+            rows.drop({row for row in rows.rows if writings[row].ended})
+        return [text + writing.finish() for text, writing in zip(texts, writings, strict=True)]
 
     def stream(
         self,
         prompt: str = "",
         max_new_tokens: int | None = None,
         temperature: float = 0.8,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
+        *,
+        stop: str | Sequence[str] | None = None,
+        **sampling: Any,
     ) -> Iterator[str]:
         """Yield what follows a prompt, character by character, in constant time and memory each; the state is carried.
 
         Args:
             prompt: of any length; "" begins a document.
-            max_new_tokens: tokens (bytes, or characters) at the most; None: on and on, until the document ends.
-            temperature: see `Sampling`, as the next ones.
-            top_k: only that many of the likeliest tokens; None: all.
-            top_p: only the likeliest tokens that together reach this probability; None: all.
-            seed: of the draws.
+            max_new_tokens: tokens at the most; None: on and on, until the document ends.
+            temperature: see `Sampling`.
+            stop: a string, or several, before the first of which the text ends.
+            sampling: further fields of `Sampling`: top_k, top_p, min_p, repetition_penalty, seed.
 
         Raises:
             DataError: an argument is out of range, or the prompt has symbols that the vocabulary lacks; at once, not
                 on the first step.
         """
-        check_is_fitted(self, "network_")
         if max_new_tokens is not None:
             check_whole(1, max_new_tokens=max_new_tokens)
-        if not isinstance(prompt, str):
-            raise DataError(f"the prompt must be a str, not {type(prompt).__name__}")
-        sampler = Sampler(Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed))
-        first = self.vocabulary_.encode(prompt) if prompt else torch.tensor([self.vocabulary_.end])
-        return self.vocabulary_.decode_stream(self._draw(first, max_new_tokens, sampler))
+        rows, (writing,) = self._begin([prompt], temperature, stop, sampling)
 
-    def _draw(self, tokens: Tensor, count: int | None, sampler: Sampler) -> Iterator[int]:
-        state, drawn = None, 0
-        while count is None or drawn < count:
-            for piece in tokens.split(PIECE):
-                with torch.inference_mode():
-                    logits, state = self.network_(piece.unsqueeze(0), state)
-            token = sampler(logits[0, -1])
-            yield token
-            drawn, tokens = drawn + 1, torch.tensor([token])
+        def written() -> Iterator[str]:
+            for _ in count() if max_new_tokens is None else range(max_new_tokens):
+                if piece := writing.push(rows.draw()[0]):
+                    yield piece
+                if writing.ended:
+                    return
+            if rest := writing.finish():
+                yield rest
+
+        return written()
+
+    def _begin(
+        self, prompts: list[str], temperature: float, stop: Any, sampling: dict[str, Any]
+    ) -> tuple[Continuation, list[Writing]]:
+        check_is_fitted(self, "network_")
+        for prompt in prompts:
+            if not isinstance(prompt, str):
+                raise DataError(f"the prompt must be a str, not {type(prompt).__name__}")
+        end = torch.tensor([self.vocabulary_.end], dtype=torch.int16)
+        tokens = [self.vocabulary_.encode(prompt) if prompt else end for prompt in prompts]
+        rows = Continuation(self.network_, tokens, Sampling(temperature=temperature, **sampling))
+        stops = check_stops(stop)
+        return rows, [Writing(self.vocabulary_, stops) for _ in prompts]
 
     def _split(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return training and validation tokens, a context and its last successor each at the least."""
         least = self.context + 1
+        if len(tokens) < 2 * least:
+            raise DataError(
+                f"the text has {len(tokens) - 1} tokens: a context of {self.context}, and another to validate, need at "
+                f"least {2 * least - 1}"
+            )
         held_back = min(max(int(self.validation_fraction * len(tokens)), least), len(tokens) - least)
         return tokens[:-held_back], tokens[-held_back:]
 
     def fitted_config(self) -> dict[str, Any]:
         """Return the symbols of the vocabulary."""
-        return {"symbols": self.vocabulary_.symbols}
+        return store_vocabulary(self.vocabulary_)
 
-    def restore(self, fitted: FittedLM, tensors: dict[str, Tensor]) -> Callable[[], LanguageNetwork]:
+    def restore(self, fitted: StoredVocabulary, tensors: dict[str, Tensor]) -> Callable[[], LanguageNetwork]:
         """Set the vocabulary; see `TitansEstimator.restore`."""
         backbone = self.check()
-        self.vocabulary_ = Vocabulary.from_symbols(fitted.symbols, self.vocabulary)
+        self.vocabulary_ = restore_vocabulary(self.vocabulary, fitted)
         config = LanguageConfig(vocabulary=self.vocabulary_.size, backbone=backbone)
         return lambda: LanguageNetwork(config)
 
@@ -251,10 +300,11 @@ class TitansLM(
         self.check()
         if not text:
             raise DataError("the text is empty")
-        have, need = len(utf8(text) if self.vocabulary == "bytes" else text), 2 * self.context + 1
+        unit = "symbols" if self.vocabulary == "symbols" else "bytes"
+        have, need = len(text if unit == "symbols" else utf8(text)), 2 * self.context + 1
         if have < need:
             raise DataError(
-                f"the text has {have} {self.vocabulary}: a context of {self.context}, and another to validate, need "
+                f"the text has {have} {unit}: a context of {self.context}, and another to validate, need "
                 f"at least {need}"
             )
 
@@ -265,6 +315,9 @@ class TitansLM(
             DataError: a parameter cannot be used.
         """
         check_whole(1, context=self.context, epoch_steps=self.epoch_steps)
+        check_whole(BYTES + 2, vocabulary_size=self.vocabulary_size)
+        if self.vocabulary_size > MOST_TOKENS + 1:
+            raise DataError(f"vocabulary_size must be at most {MOST_TOKENS + 1}, not {self.vocabulary_size}")
         if self.window is None:
             raise DataError("window must be a whole number: a text may be longer than any cache")
         self.configure(TrainingConfig)

@@ -35,9 +35,15 @@ class LanguageNetwork(nn.Module):
         nn.init.normal_(self.embedding.weight, std=INITIAL)
         self.backbone = TitansBackbone(config.backbone)
 
-    def forward(self, tokens: Tensor, state: BackboneState | None = None) -> tuple[Tensor, BackboneState]:
-        """Return logits (B, T, V) of the successors of tokens (B, T) integers, T >= 1, and the state behind them."""
-        h, state = self.backbone(self.embedding(tokens.long()), state)
+    def forward(
+        self, tokens: Tensor, state: BackboneState | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, BackboneState]:
+        """Return logits (B, T, V) of the successors of tokens (B, T) integers, T >= 1, and the state behind them.
+
+        Args:
+            mask: (B, T) bool, False at tokens that are to change nothing; their logits say nothing.
+        """
+        h, state = self.backbone(self.embedding(tokens.long()), state, mask)
         logits: Tensor = h @ self.embedding.weight.T
         return logits, state
 

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from titans_seq.domains.language.language_model import TitansLM
+from titans_seq.domains.language.vocabulary import Symbols
 from titans_seq.domains.predictor import Predictor, read_column
 from titans_seq.errors import DataError
 
@@ -34,6 +35,8 @@ class LineScorer(Predictor):
 
     def example(self) -> pd.DataFrame:
         """Return two lines, or one of all symbols that the model knows."""
-        symbols = self.model.vocabulary_.symbols
-        lines = ["To be, or not to be,", "that is the question."] if symbols is None else [symbols.replace("\n", "")]
+        known = self.model.vocabulary_
+        lines = ["To be, or not to be,", "that is the question."]
+        if isinstance(known, Symbols):
+            lines = [known.symbols.replace("\n", "")]
         return pd.DataFrame({"text": lines})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_seq.domains.task import OnEpoch, Report, Task, TaskOptions
+from titans_seq.domains.task import OnEpoch, Report, StartOptions, Task
 from titans_seq.errors import DataError
 from titans_seq.files import write_text
 
@@ -15,7 +15,7 @@ PROMPT = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageOptions(TaskOptions):
+class LanguageOptions(StartOptions):
     """Which text to read, and what sample to write."""
 
     data: Path | None = None
@@ -50,7 +50,6 @@ class LanguageTask(Task):
 
         from titans_seq.domains.language.text import EMBEDDED, embedded_text, read_text, sha256
 
-        self.options = options
         self.name = EMBEDDED if options.data is None else options.data.name
         text = embedded_text() if options.data is None else read_text(options.data)
         self.digest = sha256(text)
@@ -67,13 +66,14 @@ class LanguageTask(Task):
 
     def check(self, model: Any) -> None:
         """Raise DataError if the text is too short, or lacks symbols of the prompt or of the held-back part."""
-        from titans_seq.domains.language.vocabulary import Vocabulary
+        from titans_seq.domains.language.vocabulary import Symbols
 
         for part in (self.train + self.held_back, self.train):
             model.check_text(part)
-        vocabulary = Vocabulary.from_text(model.vocabulary, self.train)
-        for part in (self.prompt, self.held_back):
-            vocabulary.encode(part)
+        if model.vocabulary == "symbols":
+            known = model.vocabulary_ if self.options.start is not None else Symbols.of(self.train)
+            for part in (self.prompt, self.held_back):
+                known.encode(part)
 
     def fit(self, model: Any, on_epoch: OnEpoch | None = None) -> None:
         """Fit a model to the text before the held-back part."""

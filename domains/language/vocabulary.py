@@ -1,12 +1,14 @@
-"""Tokens of a text: the bytes of its UTF-8, or the characters that a text was seen to have.
+"""Tokens of a text: the bytes of its UTF-8, the characters that a text was seen to have, or byte pairs.
 
 Axes: T tokens.
 """
 
 import codecs
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,85 +16,49 @@ from torch import Tensor
 
 from titans_seq.errors import DataError
 
-Kind = Literal["bytes", "symbols"]
+Kind = Literal["bytes", "symbols", "bpe"]
 BYTES = 256
-MOST_SYMBOLS = 2**15 - 2
+MOST_TOKENS = 2**15 - 1
 """So that a token fits into 16 bits."""
 
 
-@dataclass(frozen=True)
-class Vocabulary:
-    """Text to tokens and back; one more token, `end`, stands before the first document and behind each.
+class Vocabulary(ABC):
+    """Text to tokens and back; one more token, `end`, stands before the first document and behind each."""
 
-    Examples:
-        >>> Vocabulary.from_text("bytes", "").encode("né").tolist()
-        [110, 195, 169]
-        >>> letters = Vocabulary.from_text("symbols", "banana")
-        >>> letters.encode("nab").tolist(), letters.decode(letters.encode("nab")), letters.size
-        ([2, 0, 1], 'nab', 4)
-    """
-
-    symbols: str | None
-    """The characters, in order; None: bytes."""
-
-    @classmethod
-    def from_text(cls, kind: Kind, text: str) -> Self:
-        """Return bytes, or the characters of a text.
-
-        Raises:
-            DataError: unknown kind, or more characters than fit.
-        """
-        if kind not in get_args(Kind):
-            raise DataError(f"vocabulary must be one of {', '.join(get_args(Kind))}, not {kind!r}")
-        if kind == "bytes":
-            return cls(None)
-        symbols = "".join(sorted(set(text)))
-        if len(symbols) > MOST_SYMBOLS:
-            raise DataError(f"the text has {len(symbols)} different characters, more than {MOST_SYMBOLS}: use bytes")
-        return cls(symbols)
-
-    @classmethod
-    def from_symbols(cls, symbols: Any, kind: str) -> Self:
-        """Return the vocabulary of a saved model; raise ValueError if its symbols cannot be those of its kind."""
-        if (symbols is None) != (kind == "bytes") or not isinstance(symbols, str | None):
-            raise ValueError("its symbols do not fit its vocabulary")
-        if symbols is not None and list(symbols) != sorted(set(symbols)):
-            raise ValueError("its symbols are not in order")
-        return cls(symbols)
+    kind: Kind
 
     @property
-    def end(self) -> int:
-        """The token between documents."""
-        return BYTES if self.symbols is None else len(self.symbols)
+    @abstractmethod
+    def contents(self) -> list[bytes]:
+        """Return what each token but `end` stands for, as UTF-8."""
 
-    @property
-    def size(self) -> int:
-        """Different tokens."""
-        return self.end + 1
-
+    @abstractmethod
     def encode(self, text: str) -> Tensor:
         """Return the tokens (T,) int16.
 
         Raises:
             DataError: a character that no token stands for; the message says which and where.
         """
-        data = utf8(text)
-        if self.symbols is None:
-            return torch.from_numpy(np.frombuffer(data, np.uint8).astype(np.int16))
-        known = np.frombuffer(self.symbols.encode("utf-32-le"), np.uint32)
-        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-        found = np.searchsorted(known, points).clip(max=len(known) - 1)
-        wrong = known[found] != points
-        if wrong.any():
-            place = int(wrong.argmax())
-            raise DataError(f"{text[place]!r} at position {place + 1} is not in the model's vocabulary of symbols")
-        return torch.from_numpy(found.astype(np.int16))
 
     def encode_pieces(self, parts: Iterable[str]) -> Iterator[Tensor]:
         """Yield the tokens of a text in pieces, behind an `end`, which stands before every document."""
         yield torch.tensor([self.end], dtype=torch.int16)
-        for part in parts:
+        for part in self.cut(parts):
             yield self.encode(part)
+
+    def cut(self, parts: Iterable[str]) -> Iterable[str]:
+        """Return the same text in pieces whose tokens, put together, are those of the whole."""
+        return parts
+
+    @property
+    def end(self) -> int:
+        """The token between documents."""
+        return len(self.contents)
+
+    @property
+    def size(self) -> int:
+        """Different tokens."""
+        return self.end + 1
 
     def decode(self, tokens: Tensor) -> str:
         """Return the text; bytes that are no UTF-8 become the replacement character."""
@@ -104,11 +70,75 @@ class Vocabulary:
         for token in tokens:
             if token == self.end:
                 break
-            piece = self.symbols[token] if self.symbols is not None else decoder.decode(bytes([token]))
-            if piece:
+            if piece := decoder.decode(self.contents[token]):
                 yield piece
         if rest := decoder.decode(b"", final=True):
             yield rest
+
+
+class Bytes(Vocabulary):
+    """The bytes of UTF-8: any text.
+
+    Examples:
+        >>> Bytes().encode("né").tolist()
+        [110, 195, 169]
+    """
+
+    kind: Kind = "bytes"
+
+    @cached_property
+    def contents(self) -> list[bytes]:
+        """Return every byte."""
+        return [bytes([byte]) for byte in range(BYTES)]
+
+    def encode(self, text: str) -> Tensor:
+        """Return the bytes (T,) int16."""
+        return torch.from_numpy(np.frombuffer(utf8(text), np.uint8).astype(np.int16))
+
+
+@dataclass(frozen=True)
+class Symbols(Vocabulary):
+    """Characters.
+
+    Examples:
+        >>> letters = Symbols.of("banana")
+        >>> letters.encode("nab").tolist(), letters.decode(letters.encode("nab")), letters.size
+        ([2, 0, 1], 'nab', 4)
+    """
+
+    symbols: str
+    """In order, each once."""
+
+    kind = "symbols"
+
+    def __post_init__(self) -> None:
+        if not self.symbols or list(self.symbols) != sorted(set(self.symbols)):
+            raise ValueError("symbols must be different characters in order")
+
+    @classmethod
+    def of(cls, text: str) -> "Symbols":
+        """Return the characters of a text; raise DataError if they are too many."""
+        symbols = "".join(sorted(set(text)))
+        if len(symbols) >= MOST_TOKENS:
+            raise DataError(f"the text has {len(symbols)} different characters, more than {MOST_TOKENS - 1}: use bytes")
+        return cls(symbols)
+
+    @cached_property
+    def contents(self) -> list[bytes]:
+        """Return the characters."""
+        return [symbol.encode() for symbol in self.symbols]
+
+    def encode(self, text: str) -> Tensor:
+        """Return the places of the characters (T,) int16; raise DataError for one that is not among them."""
+        utf8(text)
+        known = np.frombuffer(self.symbols.encode("utf-32-le"), np.uint32)
+        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+        found = np.searchsorted(known, points).clip(max=len(known) - 1)
+        wrong = known[found] != points
+        if wrong.any():
+            place = int(wrong.argmax())
+            raise DataError(f"{text[place]!r} at position {place + 1} is not in the model's vocabulary of symbols")
+        return torch.from_numpy(found.astype(np.int16))
 
 
 def utf8(text: str) -> bytes:

@@ -47,7 +47,7 @@ class ForecastTask(Task):
         from titans_seq.domains.timeseries.panel import to_panel
         from titans_seq.domains.timeseries.table import EMBEDDED, read_table
 
-        self.options, self.horizon = options, options.horizon
+        self.horizon = options.horizon
         source = options.data or EMBEDDED
         stamps, names = options.time_column, options.id_column
         self.frame = read_table(source, time_column=stamps, id_column=names, targets=options.target)

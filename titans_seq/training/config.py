@@ -43,7 +43,7 @@ class TrainingConfig:
     """Epochs without a better validation loss before training stops."""
 
     max_minutes: float | None = None
-    """Training time at the most; None for no limit."""
+    """Training time at the most, by whose end the rate has fallen; None for no limit."""
 
     validation_fraction: float = 0.1
     """Share of the training data that is held back to validate."""

@@ -1,6 +1,7 @@
 """The Lightning module behind `titans_seq.training.train.train`; imported only when training starts."""
 
 import math
+import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,6 +14,9 @@ from titans_seq.errors import NonFiniteError
 from titans_seq.training.config import LossFunction, TrainingConfig
 from titans_seq.training.processes import take_share
 from titans_seq.training.seed import temporary_seed
+
+WARM_UP = 0.05
+"""Share of a limited training time after which the rate has risen at the latest."""
 
 
 class Loop(lightning.LightningModule):  # type: ignore[misc]
@@ -62,6 +66,13 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
             else nullcontext()
         )
 
+    def _spent(self, started: float) -> float:
+        """Return the share of the training time that is spent, the same on all processes; 0 where time is free."""
+        if self.settings.max_minutes is None:
+            return 0.0
+        share = (time.perf_counter() - started) / (60 * self.settings.max_minutes)
+        return float(self.trainer.strategy.broadcast(share))
+
     def configure_optimizers(self) -> Any:
         """Return AdamW, with weight decay on matrices only, and a rate that changes with every step."""
         config = self.settings
@@ -74,12 +85,15 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
         total = int(self.trainer.estimated_stepping_batches)
         warm = max(1, total // (10 * config.max_epochs))
+        started = time.perf_counter()
 
         def rate(step: int) -> float:
-            if step < warm:
-                return (step + 1) / warm
-            progress = (step - warm) / max(1, total - warm)
-            return 0.01 + 0.99 * 0.5 * (1 + math.cos(progress * math.pi))
+            spent = self._spent(started)
+            ramp = max((step + 1) / warm, spent / WARM_UP)
+            if ramp < 1:
+                return ramp
+            progress = max((step - warm) / max(1, total - warm), (spent - WARM_UP) / (1 - WARM_UP))
+            return 0.01 + 0.99 * 0.5 * (1 + math.cos(min(1.0, max(0.0, progress)) * math.pi))
 
         return {
             "optimizer": optimizer,

@@ -107,6 +107,62 @@ def test_stream_goes_on_with_what_generate_begins(small_lm):
     assert small_lm.generate("The value", 30, seed=2)[:30].startswith(said[:25])
 
 
+PROMPTS = ["The value of", "", "A", "statement " * 30]
+
+
+@pytest.mark.parametrize(
+    "choice", [{"temperature": 0}, {"seed": 3}, {"seed": 1, "top_k": 9, "repetition_penalty": 1.3}]
+)
+def test_prompts_side_by_side_go_on_as_they_would_alone(small_lm, choice):
+    assert small_lm.generate(PROMPTS, 25, **choice) == [small_lm.generate(p, 25, **choice) for p in PROMPTS]
+    assert small_lm.generate([]) == []
+
+
+def test_rows_that_have_ended_do_not_disturb_the_others(small_lm):
+    alone = [small_lm.generate(prompt, 40, seed=2) for prompt in PROMPTS]
+    stop = alone[0][5:7]
+    expected = [text.split(stop)[0] for text in alone]
+    assert small_lm.generate(PROMPTS, 40, seed=2, stop=stop) == expected
+    assert len(expected[0]) <= 5
+
+
+def test_a_stop_string_is_never_shown_in_part(small_lm):
+    whole = small_lm.generate("The value of", 60, seed=5)
+    for stop in (whole[10:14], [whole[30:33], whole[12:18]], whole[:1], "\N{SNOWMAN}"):
+        stops = [stop] if isinstance(stop, str) else stop
+        ends = [whole.find(s) for s in stops if s in whole]
+        assert "".join(small_lm.stream("The value of", 60, seed=5, stop=stop)) == whole[: min(ends, default=None)]
+    for wrong in ("", [""], [3]):
+        with pytest.raises(DataError, match="a stop string must be"):
+            small_lm.stream(stop=wrong)
+
+
+def test_byte_pairs_are_trained_scored_saved_and_said(tmp_path):
+    model = TitansLM(**SMALL, vocabulary="bpe", vocabulary_size=300).fit(TEXT)
+    assert 257 < model.vocabulary_.size <= 300
+    assert model.bits_per_byte(TEXT[:50]) == pytest.approx(
+        model.bits_per_byte(iter([TEXT[:13], TEXT[13:50]])), rel=1e-6
+    )
+    lines = [*model.score_lines("to be\nor not")]
+    assert [line["bytes"] for line in lines] == [6, 6]
+    assert sum(line["bits_per_byte"] * 6 for line in lines) / 12 == pytest.approx(model.bits_per_byte("to be\nor not"))
+    loaded = TitansLM.load(model.save(tmp_path / "m"))
+    assert loaded.generate(["to", "b"], 8) == model.generate(["to", "b"], 8)
+    assert loaded.bits_per_byte(TEXT[:50]) == model.bits_per_byte(TEXT[:50])
+
+
+def test_training_goes_on_from_a_saved_model(tmp_path):
+    model = TitansLM(**SMALL, vocabulary="symbols").fit(TEXT)
+    folder = model.save(tmp_path / "m")
+    again = TitansLM.load(folder).set_params(warm_start=True, learning_rate=1e-9).fit(TEXT)
+    assert again.bits_per_byte(TEXT) == pytest.approx(model.bits_per_byte(TEXT), rel=1e-4)
+    assert again.set_params(learning_rate=1e-2).fit(TEXT).bits_per_byte(TEXT) < model.bits_per_byte(TEXT)
+    with pytest.raises(DataError, match="warm_start: the earlier network has other sizes"):
+        TitansLM.load(folder).set_params(warm_start=True, dim=32).fit(TEXT)
+    with pytest.raises(DataError, match="not in the model's vocabulary"):
+        TitansLM.load(folder).set_params(warm_start=True).fit(TEXT + "§")
+
+
 def test_stream_equals_reading_all_of_it_each_time(small_lm):
     prompt = "The statement is executed"
     said = small_lm.generate(prompt, 12, temperature=0)
@@ -255,6 +311,8 @@ def test_the_shortest_text_that_will_do():
         ({"top_k": 0}, "top_k must be"),
         ({"temperature": -0.1}, "temperature must be"),
         ({"seed": -1}, "seed must be"),
+        ({"min_p": 2}, "min_p must be"),
+        ({"repetition_penalty": 0}, "repetition_penalty must be"),
         ({"prompt": "\udcff"}, "no character of UTF-8"),
         ({"prompt": 3}, "the prompt must be a str"),
     ],

@@ -34,6 +34,19 @@ def test_both_together_and_ties():
     assert chances.tolist() == [0.5, 0.5, 0, 0]
 
 
+@pytest.mark.parametrize(("share", "kept"), [(0.0, [0, 1, 2, 3]), (0.3, [1, 2, 3]), (0.6, [1, 3]), (1.0, [1])])
+def test_min_p_keeps_what_is_likely_enough(share, kept):
+    chances = probabilities(LOGITS, Sampling(temperature=1.0, min_p=share))
+    assert chances.nonzero().flatten().tolist() == kept
+
+
+def test_what_was_said_becomes_less_likely():
+    logits = torch.tensor([-1.0, 2.0, 1.5, 0.0])
+    sampler = Sampler(Sampling(temperature=0.0, repetition_penalty=2.0), seen=torch.tensor([0, 0]))
+    assert [sampler(logits) for _ in range(3)] == [1, 2, 1]  # 2, 1.5; then 1, 1.5; then 1, 0.75
+    torch.testing.assert_close(sampler._penalized(logits), torch.tensor([-2.0, 1.0, 0.75, 0.0]))
+
+
 def test_draws_follow_the_probabilities_and_the_seed():
     draws = [Sampler(Sampling(temperature=1.0, seed=3)) for _ in range(2)]
     many = [[s(LOGITS) for _ in range(4000)] for s in draws]
@@ -48,6 +61,7 @@ def test_draws_follow_the_probabilities_and_the_seed():
     [
         {"temperature": -1.0}, {"temperature": float("nan")}, {"temperature": float("inf")}, {"temperature": "hot"},
         {"top_k": 0}, {"top_k": 2.5}, {"top_k": True}, {"top_p": 0.0}, {"top_p": 1.01}, {"top_p": float("nan")},
+        {"min_p": -0.1}, {"min_p": 1.1}, {"min_p": "x"}, {"repetition_penalty": 0.0}, {"repetition_penalty": None},
         {"seed": -1}, {"seed": 2**70},
     ],
 )  # fmt: skip
