@@ -151,13 +151,8 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
             sklearn.exceptions.NotFittedError: `fit` has not been called.
         """
         check_is_fitted(self, "network_")
-        config = {
-            "parameters": self.stored_parameters(),
-            "fitted": self.fitted_config(),
-            "training": self.history_.to_dict(),
-        }
         network = {NETWORK + name: tensor for name, tensor in self.network_.state_dict().items()}
-        return save_folder(folder, type(self).__name__, config, network | self.fitted_tensors())
+        return save_folder(folder, type(self).__name__, self.to_config(), network | self.fitted_tensors())
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -177,9 +172,22 @@ class TitansEstimator(BaseEstimator):  # type: ignore[misc]
             model.history_ = History.from_stored(read_section(StoredHistory, config, "training"))
         return model
 
+    def to_config(self) -> dict[str, Any]:
+        """Return what config.json holds of a fitted estimator, as plain values."""
+        return {
+            **self.description(),
+            "parameters": self.stored_parameters(),
+            "fitted": self.fitted_config(),
+            "training": self.history_.to_dict(),
+        }
+
     def stored_parameters(self) -> dict[str, Any]:
         """Return the parameters as JSON can hold them."""
         return dict(self.get_params(deep=False))
+
+    def description(self) -> dict[str, Any]:
+        """Return what config.json says to other libraries; `load` does not read it."""
+        return {}
 
     def fitted_config(self) -> dict[str, Any]:
         """Return the plain values that `fit` learned, for config.json."""

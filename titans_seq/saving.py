@@ -44,18 +44,22 @@ def save_folder(folder: str | os.PathLike[str], kind: str, config: dict[str, Any
     folder = Path(folder)
     if not is_replaceable(folder):
         raise ModelError(f"{folder} exists and is not a saved model: choose another folder")
-    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, "version": __version__}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with replace_folder(folder) as fresh:
             fresh.chmod(0o755)
-            (fresh / CONFIG).write_text(to_json(header | config, indent=2) + "\n", encoding="utf-8")
+            (fresh / CONFIG).write_text(to_json(make_header(kind) | config, indent=2) + "\n", encoding="utf-8")
             save_file(copy_tensors(tensors.items()), fresh / WEIGHTS)
             for file in (fresh / CONFIG, fresh / WEIGHTS):
                 file.chmod(0o644)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot write {folder}: {getattr(error, 'strerror', None) or error}") from error
     return folder
+
+
+def make_header(kind: str) -> dict[str, Any]:
+    """Return what config.json says of every model: the format, and the class that can load it."""
+    return {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, "version": __version__}
 
 
 def copy_tensors(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:

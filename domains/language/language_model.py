@@ -284,6 +284,12 @@ class TitansLM(
         held_back = min(max(int(self.validation_fraction * len(tokens)), least), len(tokens) - least)
         return tokens[:-held_back], tokens[-held_back:]
 
+    def description(self) -> dict[str, Any]:
+        """Return what lets `transformers` open the folder: see `titans_seq.domains.language.hugging_face`."""
+        end = self.vocabulary_.end
+        tokens = {"vocab_size": end + 1, "bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+        return {"model_type": "titans", "architectures": ["TitansForCausalLM"], **tokens}
+
     def fitted_config(self) -> dict[str, Any]:
         """Return the symbols of the vocabulary."""
         return store_vocabulary(self.vocabulary_)

@@ -1,13 +1,19 @@
 """Tokens: bytes and symbols, there and back."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from titans_seq.domains.language.byte_pairs import BytePairs, byte_letters
-from titans_seq.domains.language.vocabularies import learn_vocabulary, restore_vocabulary, store_vocabulary
-from titans_seq.domains.language.vocabularies import StoredVocabulary
+from titans_seq.domains.language.vocabularies import (
+    StoredVocabulary,
+    learn_vocabulary,
+    restore_vocabulary,
+    store_vocabulary,
+)
 from titans_seq.domains.language.vocabulary import Bytes, Symbols
 from titans_seq.errors import DataError
 
@@ -80,7 +86,7 @@ def test_byte_pairs_are_those_of_the_text(pairs):
 @given(text=st.text("ab \n\t'1é", max_size=60), cuts=st.lists(st.integers(0, 60)))
 def test_byte_pairs_do_not_depend_on_the_pieces_of_a_text(pairs, text, cuts):
     ends = [0, *sorted(cuts), len(text)]
-    parts = [text[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    parts = [text[a:b] for a, b in itertools.pairwise(ends)]
     assert torch.cat([*pairs.encode_pieces(parts)]).tolist() == [pairs.end, *pairs.encode(text).tolist()]
 
 
