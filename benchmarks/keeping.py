@@ -26,6 +26,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "lmm, induction": {"induction": True},
     "lmm, half-lives spread": SPREAD,
     "lmm, both": {"induction": True, **SPREAD},
+    "lmm, both, free steps": {"induction": True, **SPREAD, "max_step": 1.0},
     "mac, half-lives spread": {"variant": "mac", **SPREAD},
     "mag, half-lives spread": {"variant": "mag", **SPREAD},
     "mal, half-lives spread": {"variant": "mal", **SPREAD},

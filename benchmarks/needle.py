@@ -55,7 +55,7 @@ class Needle(BenchmarkOptions):
     """Of the memory."""
     half_life: float = 69_314
     """Bytes after which half of a write is gone, at first."""
-    max_step: float = 1.0
+    max_step: float | None = None
     """Step size of the memory at the most."""
     write_cost: float = 0.8
     """Nats per unit of the memories' mean root of the step size, added to the training's loss in proportion to the
@@ -87,7 +87,7 @@ class Needle(BenchmarkOptions):
         for length in (self.trained, *self.lengths):
             self.task(length)
         settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json", "seeds", "seed", "variants")}
-        name = f"needle-{self.kind}" + (f"-max-step-{self.max_step:g}" if self.max_step < 1 else "")
+        name = f"needle-{self.kind}" + ("" if self.max_step is None else f"-max-step-{self.max_step:g}")
         ledger = Ledger(self.output, name, settings)
         for seed in range(self.seed, self.seed + self.seeds):
             for variant in self.variants:
@@ -226,7 +226,7 @@ def describe_figures(result: dict[str, Any]) -> list[Figure]:
             format_spread(100 * of["found"], 100 * (of["spread"] or math.nan), 1) for of in lengths.values()
         )
 
-    limit = "" if settings.get("max_step", 1.0) >= 1 else f", max_step={settings['max_step']:g}"
+    limit = "" if settings.get("max_step") in (None, 1) else f", max_step={settings['max_step']:g}"
     lengths = " / ".join(f"{int(n):,}" for n in next(iter(found.values())))
     what = (
         f"a {settings['kind']} in a haystack (S-NIAH){limit}, trained on {settings['trained']} bytes, "

@@ -7,6 +7,7 @@ import torch
 
 from titans_seq import MemoryConfig, NeuralMemory
 from titans_seq.backbone.attention import Attention
+from titans_seq.memory.neural import gate_values
 from titans_seq.memory.record import record_gates
 
 
@@ -35,8 +36,11 @@ def test_untrained_memory_recalls_what_followed_a_token():
 
 @pytest.mark.parametrize(("step", "expected"), [(None, 0.5 / 16), (0.05, 0.05)])
 def test_steps_begin_as_configured(step, expected):
-    memory = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=8, initial_step=step))
-    torch.testing.assert_close(memory.gates.bias[:2].sigmoid(), torch.full((2,), expected))
+    for most in (None, 0.5, 1.0):
+        memory = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=8, initial_step=step, max_step=most))
+        theta, eta, _ = gate_values(memory.gates.bias.detach(), memory.config)
+        torch.testing.assert_close(theta, torch.full((2,), expected))
+        torch.testing.assert_close(eta, torch.full((2,), 0.5))
 
 
 @pytest.mark.parametrize("step", [0.0, 1.0, -1.0, float("nan")])
@@ -56,7 +60,7 @@ def test_steps_stay_below_the_most(step, most, expected):
     sizes = [g.step_size for g in gates]
     torch.testing.assert_close(sizes[0].mean().item(), expected, rtol=0.2, atol=0)
     torch.testing.assert_close(sizes[1], torch.full_like(sizes[1], most))
-    other = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=8)).double()
+    other = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=8, max_step=1)).double()
     other.load_state_dict(memory.state_dict())
     with torch.no_grad():
         other.gates.weight[:2] = 0
@@ -65,10 +69,47 @@ def test_steps_stay_below_the_most(step, most, expected):
 
 
 @pytest.mark.parametrize(
+    ("options", "bound"),
+    [
+        ({"chunk_size": 16}, 0.125),
+        ({"chunk_size": 1}, 1.0),
+        ({"chunk_size": 16, "momentum": False}, 0.125),
+        ({"chunk_size": 16, "initial_step": 0.1}, 0.4),
+    ],
+)
+def test_a_write_is_bounded_with_all_of_its_momentum(options, bound):
+    memory = NeuralMemory(MemoryConfig(dim=16, heads=2, **options))
+    with torch.no_grad():
+        memory.gates.bias[:2] = 100
+    for gate in (-3.0, 0.0, 5.0):
+        with record_gates(memory) as gates, torch.no_grad():
+            memory.gates.bias[2:4] = gate
+            memory(torch.randn(2, 24, 16))
+        size = gates[0].step_size / (1 - gates[0].momentum) if memory.config.momentum else gates[0].step_size
+        torch.testing.assert_close(size, torch.full_like(size, bound))
+
+
+def test_gradients_stay_small_where_free_steps_blow_them_up():
+    """Long momentum and wide gates: what a training runs into."""
+    norms = {}
+    for most in (None, 1.0):
+        torch.manual_seed(0)
+        memory = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=8, max_step=most))
+        with torch.no_grad():
+            memory.gates.bias[:2] = 2.0
+            memory.gates.bias[2:4] = 3.0
+        x = torch.randn(2, 512, 16) + 1.0
+        memory(x)[0].square().mean().backward()
+        norms[most] = max(float(p.grad.norm()) for p in memory.parameters())
+    assert norms[None] < 10
+    assert norms[1.0] > 1e4 * norms[None]
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_step": 0.0}, "max_step must be above 0 and at most 1, not 0.0"),
-        ({"max_step": 1.5}, "max_step must be above 0 and at most 1, not 1.5"),
+        ({"max_step": 0.0}, "max_step must be above 0 and at most 1 or None, not 0.0"),
+        ({"max_step": 1.5}, "max_step must be above 0 and at most 1 or None, not 1.5"),
         ({"max_step": float("nan")}, "max_step must be above 0"),
         ({"max_step": 0.1, "initial_step": 0.1}, "initial_step must be below max_step"),
     ],

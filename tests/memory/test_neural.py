@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from titans_seq import MemoryConfig, NeuralMemory
 from titans_seq.memory.convolve import convolve
+from titans_seq.memory.neural import gate_values
 
 pytestmark = pytest.mark.usefixtures("scan_path")
 
@@ -194,7 +195,7 @@ def test_surprise_is_the_norm_of_the_gradient():
 
 def test_initial_gates():
     memory = NeuralMemory(MemoryConfig(dim=16, heads=2, chunk_size=32))
-    theta, eta, alpha = torch.sigmoid(memory.gates.bias.detach()).reshape(3, 2).unbind()
+    theta, eta, alpha = gate_values(memory.gates.bias.detach(), memory.config)
     torch.testing.assert_close(2 * 32 * theta / (1 - eta), torch.ones(2))
     torch.testing.assert_close(alpha, torch.full((2,), 0.018), atol=1e-3, rtol=0)
 

@@ -63,7 +63,11 @@ class TitansBackbone(nn.Module):
         return BackboneState([block.initial_state(batch, like) for block in self.blocks])
 
     def forward(
-        self, x: Tensor, state: BackboneState | None = None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        state: BackboneState | None = None,
+        mask: Tensor | None = None,
+        between: list[Tensor] | None = None,
     ) -> tuple[Tensor, BackboneState]:
         """Take a run of tokens in.
 
@@ -71,6 +75,7 @@ class TitansBackbone(nn.Module):
             x: (B, T, dim), T >= 1.
             state: what an earlier call returned; None begins a stream.
             mask: (B, T) bool, False at tokens that are to change nothing.
+            between: a list that gets what goes from each block to the next, (B, T, dim) each.
 
         Returns:
             h (B, T, dim), zero at masked tokens, and the state behind the last token.
@@ -89,5 +94,7 @@ class TitansBackbone(nn.Module):
             lengths = None if where is None else where.lengths
             x, layer = block.step(x, None if state is None else state.layers[index], lengths)
             layers.append(layer)
+            if between is not None and index + 1 < len(self.blocks):
+                between.append(x if where is None else scatter(x, where))
         x = self.norm(x)
         return x if where is None else scatter(x, where), BackboneState(layers)

@@ -46,11 +46,12 @@ class MemoryOptions:
     Tasks that hang on single tokens, such as recall, learn sooner from steps of about 0.05.
     """
 
-    max_step: float = 1.0
-    """theta never exceeds this: it is max_step times the sigmoid of its gate.
+    max_step: float | None = None
+    """theta never exceeds this: it is max_step times the sigmoid of its gate; 1 is the form of the paper.
 
-    At 1, as the paper has it, a training with hardly any forgetting can run up theta until the memory overshoots
-    at every chunk and its gradients say nothing any more; 0.25 has kept such a training on its way.
+    None: (1 - eta) times `largest_step`, so that all of a write, momentum included, is bounded. Without that bound a
+    training can run up theta and eta until the memory overshoots at every chunk: gradients then grow without limit
+    from chunk to chunk (norms of 1e14 were seen) and say nothing any more.
     """
 
     conv_kernel: int = 4
@@ -93,6 +94,26 @@ class MemoryOptions:
     It changes memory and time, not the function. A multiple of chunk_size costs least.
     """
 
+    @property
+    def initial_momentum(self) -> float:
+        """Return eta before training."""
+        return 0.5 if self.momentum else 0.0
+
+    @property
+    def first_step(self) -> float:
+        """Return theta before training."""
+        most = 1.0 if self.max_step is None else self.max_step
+        return self.initial_step or min((1 - self.initial_momentum) / (2 * self.chunk_size), most / 2)
+
+    @property
+    def largest_step(self) -> float:
+        """Return the bound of theta / (1 - eta) where there is no `max_step`.
+
+        It is 2 / chunk_size: a chunk of identical keys moves the memory's answer by four times the way to the value at
+        the most. Twice the `initial_step`, where that is more.
+        """
+        return max(min(1.0, 2 / self.chunk_size), 2 * self.first_step / (1 - self.initial_momentum))
+
     def check_options(self, depth: int) -> None:
         """Raise ValueError unless the switches go together in a memory of this depth."""
         check_whole(1, chunk_size=self.chunk_size, conv_kernel=self.conv_kernel)
@@ -100,8 +121,8 @@ class MemoryOptions:
             raise ValueError(f"chunk_size must be at most {LARGEST_CHUNK}, not {self.chunk_size}")
         if self.forget_to not in ("initial", "zero"):
             raise ValueError(f"forget_to must be initial or zero, not {self.forget_to!r}")
-        if not 0 < self.max_step <= 1:
-            raise ValueError(f"max_step must be above 0 and at most 1, not {self.max_step!r}")
+        if self.max_step is not None and not 0 < self.max_step <= 1:
+            raise ValueError(f"max_step must be above 0 and at most 1 or None, not {self.max_step!r}")
         if self.initial_step is not None and not 0 < self.initial_step < 1:
             raise ValueError(f"initial_step must lie between 0 and 1 or be None, not {self.initial_step!r}")
         for name in ("half_life", "longest_half_life"):
@@ -112,7 +133,7 @@ class MemoryOptions:
             raise ValueError(
                 f"longest_half_life ({self.longest_half_life!r}) must not be below half_life ({self.half_life!r})"
             )
-        if self.initial_step is not None and self.initial_step >= self.max_step:
+        if self.initial_step is not None and self.max_step is not None and self.initial_step >= self.max_step:
             raise ValueError(f"initial_step must be below max_step ({self.max_step!r}), not {self.initial_step!r}")
         if self.induction and self.conv_kernel < 2:
             raise ValueError("induction needs a conv_kernel of at least 2")

@@ -83,14 +83,16 @@ class NeuralMemory(nn.Module):
         the memory's answer by 2 C theta / (1 - eta) = 1 of the way to the value, a full step that does not overshoot.
         alpha starts as `half_life` and `longest_half_life` say. The projections begin as `mimetic` sets them.
         """
-        eta = 0.5 if self.config.momentum else 0.0
-        theta = self.config.initial_step or min((1 - eta) / (2 * self.config.chunk_size), self.config.max_step / 2)
-        theta /= self.config.max_step
+        share = self.config.first_step / (
+            (1 - self.config.initial_momentum) * self.config.largest_step
+            if self.config.max_step is None
+            else self.config.max_step
+        )
         with torch.no_grad():
             nn.init.normal_(self.project.weight, std=self.config.dim**-0.5)
             init_mimetic(self.project.weight, self.output.weight)
             nn.init.normal_(self.gates.weight, std=0.1 * self.config.dim**-0.5)
-            bias = torch.tensor([log(theta / (1 - theta)), 0.0, -INITIAL_FORGET])
+            bias = torch.tensor([log(share / (1 - share)), 0.0, -INITIAL_FORGET])
             self.gates.bias.copy_(bias.repeat_interleave(self.config.heads))
             if self.config.half_life is not None or self.config.longest_half_life is not None:
                 self.gates.bias[2 * self.config.heads :] = torch.logit(forget_gate(self._initial_half_lives()))
@@ -182,10 +184,8 @@ class NeuralMemory(nn.Module):
         before = None if state is None else state.tail
         q, k, v, gate = memory_inputs(projected, before, self.conv, config.heads)
         tail = next_tail(projected[..., : 3 * config.dim], before, config.conv_kernel, lengths)
-        gates = torch.sigmoid(self.gates(x).to(x.dtype))  # in bfloat16 their products would drift
-        theta, eta, alpha = gates.unflatten(-1, (3, -1)).permute(2, 0, 3, 1)
-        if config.max_step != 1:
-            theta = config.max_step * theta
+        logits = self.gates(x).to(x.dtype)  # in bfloat16 their products would drift
+        theta, eta, alpha = (gate.transpose(1, 2) for gate in gate_values(logits, config))
         tokens = Tokens(
             q=q,
             k=k,
@@ -228,3 +228,12 @@ class NeuralMemory(nn.Module):
         first = [w.unsqueeze(0).to(like) for w in self.memory]
         tail = like.new_zeros(batch, self.config.conv_kernel - 1, 3 * self.config.dim)
         return MemoryState(open_stream(first, None, batch, self.config), tail)
+
+
+def gate_values(logits: Tensor, config: MemoryConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """Return theta, eta and alpha, (B, T, H) each, of what a memory's gates gave, (B, T, 3 H)."""
+    theta, eta, alpha = torch.sigmoid(logits).unflatten(-1, (3, -1)).unbind(-2)
+    if config.max_step is not None:
+        return (theta if config.max_step == 1 else config.max_step * theta), eta, alpha
+    bounded = config.largest_step * theta
+    return (bounded * (1 - eta) if config.momentum else bounded), eta, alpha

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from titans_seq.memory.neural import NeuralMemory
+from titans_seq.memory.neural import NeuralMemory, gate_values
 
 
 @contextmanager
@@ -58,8 +58,7 @@ def record_gates(network: nn.Module) -> Iterator[list[GateValues]]:
     found = list[GateValues]()
 
     def keep(memory: NeuralMemory, _module: nn.Module, _inputs: object, logits: Tensor) -> None:
-        theta, eta, alpha = torch.sigmoid(logits).unflatten(-1, (3, -1)).unbind(-2)
-        found.append(GateValues(memory, memory.config.max_step * theta, eta, alpha))
+        found.append(GateValues(memory, *gate_values(logits, memory.config)))
 
     with _hooks({memory: partial(keep, memory) for memory in _memories(network)}):
         yield found

@@ -25,6 +25,7 @@ class TitansForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     """
 
     config_class = TitansConfig
+    base_model_prefix = "network"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = False
     _is_stateful = True
@@ -64,6 +65,7 @@ class TitansForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **options: Any,
     ) -> Any:
@@ -78,6 +80,8 @@ class TitansForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
             labels: (B, T); the loss at each is that of the logits before it; -100 does not count.
             use_cache: whether to return a cache; None: as the configuration says, when not in training.
             logits_to_keep: only the last so many logits, or those at these places; 0: all.
+            output_hidden_states: whether to return (B, T, D) before, between and behind the blocks.
+            return_dict: whether to return an output with names, not a tuple.
 
         Raises:
             ValueError: an input or the cache does not fit the model.
@@ -90,19 +94,24 @@ class TitansForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         mask = None if attention_mask is None else self._mask(attention_mask, x.shape[1])
         cached = (self.config.use_cache and not self.training) if use_cache is None else use_cache
         state = None if past_key_values is None else past_key_values.state
-        hidden = []
+        hidden: list[list[Tensor]] = []
         pieces = [x] if labels is not None or self.training else x.split(PIECE, 1)
         for start, piece in zip(range(0, x.shape[1], PIECE), pieces, strict=False):
             real = None if mask is None else mask[:, start : start + piece.shape[1]]
-            h, state = self.network.backbone(piece, state, real)
-            hidden.append(h)
+            between: list[Tensor] = []
+            h, state = self.network.backbone(piece, state, real, between)
+            hidden.append([piece, *between, h])
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = torch.cat(hidden, 1)[:, kept] @ self.network.embedding.weight.T
+        whole = hidden[0] if len(hidden) == 1 else [torch.cat(parts, 1) for parts in zip(*hidden, strict=True)]
+        logits = whole[-1][:, kept] @ self.network.embedding.weight.T
         loss = None if labels is None else self.loss_function(logits, labels, logits.shape[-1], **options)
         if cached or past_key_values is not None:
             past_key_values = TitansCache() if past_key_values is None else past_key_values
             past_key_values.state, past_key_values.seen = state, past_key_values.seen + x.shape[1]
-        output = CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)
+        shown = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = CausalLMOutputWithPast(
+            loss=loss, logits=logits, past_key_values=past_key_values, hidden_states=tuple(whole) if shown else None
+        )
         wanted = self.config.return_dict if return_dict is None else return_dict
         return output if wanted else output.to_tuple()
 

@@ -58,6 +58,9 @@ def test_logits_are_ours_whole_in_pieces_and_padded(variant, monkeypatch):
         torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
     monkeypatch.setattr("titans_seq.domains.language.hugging_face.model.PIECE", 6)
     torch.testing.assert_close(model(x).logits, expected, atol=1e-5, rtol=0)
+    hidden = model(x, output_hidden_states=True).hidden_states
+    assert [h.shape for h in hidden] == [(2, 29, 16)] * 3
+    torch.testing.assert_close(hidden[-1] @ model.network.embedding.weight.T, expected, atol=1e-5, rtol=0)
     kept = model(x, logits_to_keep=2).logits
     torch.testing.assert_close(kept, expected[:, -2:], atol=1e-5, rtol=0)
 
@@ -123,9 +126,10 @@ def test_one_folder_for_every_door(small_lm, tmp_path):
         assert AutoConfig.from_pretrained(folder).hidden_size == 32
         again = model.generate(x, max_new_tokens=30, do_sample=False)
         assert again.tolist() == exported.generate(x, max_new_tokens=30, do_sample=False).tolist()
-    assert f"{sum(p.numel() for p in small_lm.network_.parameters()):,} parameters" in (
-        tmp_path / "hub" / "README.md"
-    ).read_text()
+    assert (
+        f"{sum(p.numel() for p in small_lm.network_.parameters()):,} parameters"
+        in (tmp_path / "hub" / "README.md").read_text()
+    )
     assert AutoTokenizer.from_pretrained(tmp_path / "hub")("né").input_ids == [110, 195, 169]
     (tmp_path / "hub" / "README.md").write_text("mine")
     exported.save_pretrained(tmp_path / "hub")
