@@ -1,6 +1,6 @@
 """What follows a prompt, token by token, for one row or many of different lengths.
 
-Axes: B rows, T tokens.
+Axes: T tokens.
 """
 
 import codecs
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from titans_seq.backbone import BackboneState
-from titans_seq.domains.language.evaluation import PIECE
 from titans_seq.domains.language.network import LanguageNetwork
+from titans_seq.domains.language.rows import read_rows
 from titans_seq.domains.language.sampling import Sampler, Sampling
 from titans_seq.domains.language.vocabulary import Vocabulary
 from titans_seq.errors import DataError
@@ -32,14 +32,13 @@ class Continuation:
         """The rows that still go on."""
         self.samplers = [Sampler(sampling, prompt) for prompt in prompts]
         self.state: BackboneState | None = None
-        self.logits = torch.empty(0)
         self.waiting: Sequence[Tensor] = prompts
         """Tokens of each row that the network has not read yet."""
 
     def draw(self) -> dict[int, int]:
         """Return the next token of each row that still goes on, by row."""
-        self._read()
-        drawn = {row: self.samplers[row](logits) for row, logits in zip(self.rows, self.logits, strict=True)}
+        last, self.state = read_rows(self.network, self.waiting, self.state)
+        drawn = {row: self.samplers[row](logits) for row, logits in zip(self.rows, last, strict=True)}
         self.waiting = [torch.tensor([token]) for token in drawn.values()]
         return drawn
 
@@ -51,21 +50,6 @@ class Continuation:
             self.state = self.state.select(kept)
         self.rows = [self.rows[place] for place in kept]
         self.waiting = [self.waiting[place] for place in kept]
-
-    @torch.inference_mode()
-    def _read(self) -> None:
-        """Read what is waiting, in pieces, so that a prompt may be longer than what fits into memory at once."""
-        lengths = torch.tensor([len(tokens) for tokens in self.waiting])
-        tokens = torch.nn.utils.rnn.pad_sequence([*self.waiting], batch_first=True)
-        longest = int(lengths.max())
-        last = torch.empty(len(lengths), self.network.config.vocabulary)
-        for start in range(0, longest, PIECE):
-            piece = tokens[:, start : start + PIECE]
-            real = torch.arange(start, start + piece.shape[1]) < lengths.unsqueeze(1)
-            logits, self.state = self.network(piece, self.state, None if bool(real.all()) else real)
-            ends = ((lengths > start) & (lengths <= start + PIECE)).nonzero().flatten()
-            last[ends] = logits[ends, lengths[ends] - 1 - start].float().cpu()
-        self.logits = last
 
 
 class Writing:

@@ -35,12 +35,37 @@ def harness(model, windows=None):
     return HarnessLM(model, windows)
 
 
+def one_by_one(model, windows=None):
+    from titans_seq.domains.language.harness import HarnessLM
+
+    return HarnessLM(model, windows, batch=1)
+
+
 def chances(model, text):
     """log p (T,) of each byte and the likeliest bytes, by one plain call."""
     tokens = torch.tensor([[256, *text.encode()]])
     with torch.no_grad():
         logits = model.network_(tokens[:, :-1])[0][0].double().log_softmax(-1)
     return logits.gather(1, tokens[0, 1:, None])[:, 0], logits.argmax(-1)
+
+
+def test_requests_side_by_side_are_answered_as_one_by_one(small_lm):
+    together, alone = harness(small_lm), one_by_one(small_lm)
+    contexts = ["The value of", "A", "", "statement " * 9]
+    asked_of = [asked(c, rest) for c in contexts for rest in (" the", "x", " expression is", "")]
+    for (a, greedy), (b, same) in zip(
+        together.loglikelihood(asked_of, True), alone.loglikelihood(asked_of, True), strict=True
+    ):
+        assert a == pytest.approx(b, abs=1e-4)
+        assert greedy == same
+    texts = [asked(text) for text in (ARTICLES, "short", "", "A longer one. " * 200)]
+    for windows in (None, 16):
+        found = harness(small_lm, windows).loglikelihood_rolling(texts, True)
+        single = one_by_one(small_lm, windows).loglikelihood_rolling(texts, True)
+        assert found == pytest.approx(single, abs=2e-3)
+    options = [{"until": ["e "], "max_gen_toks": 12}, {"until": "\n", "max_gen_toks": 12}]
+    answers = [asked(context, options[place % 2]) for place, context in enumerate(contexts)]
+    assert together.generate_until(answers, True) == alone.generate_until(answers, True)
 
 
 def test_log_likelihoods(small_lm):
@@ -80,8 +105,9 @@ def test_windows_forget(small_lm, english):
         total += float(logits.gather(1, row[0, 1:, None])[-len(wanted) :].sum())
     # the harness fills its last window with tokens that are scored already; ours begins at its first unscored one
     assert nats == pytest.approx(total, rel=0.02)
-    (stream,) = harness(small_lm).loglikelihood_rolling([asked(text)], disable_tqdm=True)
-    assert stream > nats
+    longer = [asked(english[75_000:80_000])]
+    (stream,) = harness(small_lm).loglikelihood_rolling(longer, disable_tqdm=True)
+    assert stream > harness(small_lm, 64).loglikelihood_rolling(longer, disable_tqdm=True)[0]
 
 
 def test_answers_end_where_they_should(small_lm):
