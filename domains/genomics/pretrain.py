@@ -15,7 +15,8 @@ from titans_seq.domains.genomics.alphabet import UNKNOWN, Rows
 from titans_seq.domains.genomics.fitting import Batch, Examples, training_loaders
 from titans_seq.domains.genomics.network import DNANetwork
 from titans_seq.domains.genomics.strand import reverse_complement_tensor
-from titans_seq.training import History, TrainingConfig, copy_weights, train
+from titans_seq.training import History, TrainingConfig, train
+from titans_seq.training.weights import copy_weights
 
 HIDDEN = 0.15
 """Share of the letters that are hidden."""

@@ -34,7 +34,8 @@ from titans_seq.domains.language.vocabularies import (
 from titans_seq.domains.language.vocabulary import BYTES, MOST_TOKENS, Vocabulary, utf8
 from titans_seq.errors import DataError
 from titans_seq.estimator import TitansEstimator
-from titans_seq.training import TrainingConfig, copy_weights, temporary_seed
+from titans_seq.training import TrainingConfig, temporary_seed
+from titans_seq.training.weights import copy_weights
 from titans_seq.validation import check_whole
 
 RESTART = 1 / 16

@@ -98,6 +98,32 @@ def test_generate(folder, small_lm, place, capsys):
     one_line(place, ["generate", "--model", folder, "--output", "said.txt"], "said.txt exists", capsys)
 
 
+def test_generate_until(folder, small_lm, capsys):
+    whole = small_lm.generate("The value", 30, seed=2)
+    options = ["--prompt", "The value", "--seed", "2", "--max-new-tokens", "30", "--stop", whole[8:11], "xyz", "--json"]
+    assert execute(["generate", "--model", folder, *options]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == whole[: whole.find(whole[8:11])]
+
+
+def test_training_goes_on_from_a_folder(folder, place, book, capsys):
+    command = ["lm", "--data", book, "--epoch-steps", "3", "--max-epochs", "1", "--output", "out", "--json"]
+    assert execute([*command, "--start", folder, "--learning-rate", "1e-9", "--tracking-uri", "off"]) == 0
+    printed = json.loads(capsys.readouterr().out)["models"]["titans"]
+    text = (place / "book.txt").read_text()
+    assert printed["bits_per_byte"] == pytest.approx(TitansLM.load(folder).bits_per_byte(text[18_000:]), rel=1e-4)
+    one_line(place, [*command, "--start", folder, "--dim", "16", "--force"], "warm_start: the earlier network", capsys)
+    one_line(place, [*command, "--start", "nowhere", "--force"], "no saved model", capsys)
+
+
+def test_byte_pairs(place, book, capsys):
+    options = ["--vocabulary", "bpe", "--vocabulary-size", "300", "--output", "out", "--tracking-uri", "off", "--json"]
+    assert execute(["lm", "--data", book, *FAST, *options]) == 0
+    assert json.loads(capsys.readouterr().out)["vocabulary"] == 300
+    assert TitansLM.load(place / "out" / "model").vocabulary_.size == 300
+    wrong = ["lm", "--data", book, *FAST, "--vocabulary", "bpe", "--vocabulary-size", "99999", "--output", "other"]
+    one_line(place, wrong, "vocabulary_size must be at most 32768", capsys)
+
+
 def test_surprise(folder, place, book, capsys):
     (place / "foreign.txt").write_text("Zażółć gęślą jaźń! " * 10, encoding="utf-8")
     options = ["--data", book, "--start", "100", "--characters", "2000", "--plant", "foreign.txt", "--output", "out"]

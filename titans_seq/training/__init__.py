@@ -4,6 +4,5 @@ from titans_seq.training.config import LossFunction, TrainingConfig
 from titans_seq.training.history import History
 from titans_seq.training.seed import temporary_seed
 from titans_seq.training.train import train
-from titans_seq.training.weights import copy_weights
 
-__all__ = ["History", "LossFunction", "TrainingConfig", "copy_weights", "temporary_seed", "train"]
+__all__ = ["History", "LossFunction", "TrainingConfig", "temporary_seed", "train"]

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
 from titans_seq.validation import check_whole
+
+Optimizer = Literal["adamw", "muon"]
 
 LossFunction = Callable[[nn.Module, Any], Tensor]
 """(network, batch) -> scalar, the mean over the batch."""
@@ -24,8 +26,12 @@ class TrainingConfig:
     batch_size: int = 64
     """Examples of a training step."""
 
+    optimizer: Optimizer = "adamw"
+    """"muon": matrices inside the network are trained by Muon (arXiv 2502.16982), at three times the rate; the rest, as
+    all with "adamw", by AdamW."""
+
     learning_rate: float = 1e-3
-    """Peak rate of AdamW; a tenth of the steps of the first epoch warm up, then a cosine falls to a hundredth."""
+    """Peak rate; a tenth of the steps of the first epoch warm up, then a cosine falls to a hundredth."""
 
     weight_decay: float = 0.01
     """Weight decay of AdamW, on matrices only."""
@@ -58,6 +64,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check_whole(1, batch_size=self.batch_size, max_epochs=self.max_epochs, patience=self.patience)
         check_whole(0, random_state=self.random_state)
+        if self.optimizer not in get_args(Optimizer):
+            raise ValueError(f"optimizer must be one of {', '.join(get_args(Optimizer))}, not {self.optimizer!r}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
         if not 0 <= self.weight_decay < math.inf:

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from titans_seq.errors import NonFiniteError
 from titans_seq.training.config import LossFunction, TrainingConfig
+from titans_seq.training.optimizer import make_optimizer
 from titans_seq.training.processes import take_share
 from titans_seq.training.seed import temporary_seed
 
@@ -20,7 +21,7 @@ WARM_UP = 0.05
 
 
 class Loop(lightning.LightningModule):  # type: ignore[misc]
-    """A network and its loss as Lightning wants them: AdamW, warm-up and cosine, losses logged per epoch."""
+    """A network and its loss as Lightning wants them: an optimizer, warm-up and cosine, losses logged per epoch."""
 
     def __init__(self, network: nn.Module, loss: LossFunction, config: TrainingConfig) -> None:
         super().__init__()
@@ -74,15 +75,9 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
         return float(self.trainer.strategy.broadcast(share))
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW, with weight decay on matrices only, and a rate that changes with every step."""
+        """Return the optimizer, and a rate that changes with every step."""
         config = self.settings
-        matrices = [p for p in self.network.parameters() if p.ndim > 1]
-        vectors = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        optimizer = make_optimizer(self.network, config)
         total = int(self.trainer.estimated_stepping_batches)
         warm = max(1, total // (10 * config.max_epochs))
         started = time.perf_counter()

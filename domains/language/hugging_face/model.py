@@ -14,6 +14,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from titans_seq.domains.language.evaluation import PIECE
 from titans_seq.domains.language.hugging_face.cache import TitansCache
+from titans_seq.domains.language.hugging_face.card import model_card
 from titans_seq.domains.language.hugging_face.config import TitansConfig
 from titans_seq.domains.language.network import LanguageNetwork
 
@@ -124,10 +125,8 @@ class TitansForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *arguments: Any, **options: Any) -> Any:
         """Write the model as `transformers` does, and a model card if the folder has none."""
-        from titans_seq.domains.language.hugging_face.export import model_card
-
         done = super().save_pretrained(save_directory, *arguments, **options)
         card = Path(save_directory) / "README.md"
         if not card.exists():
-            card.write_text(model_card(self), encoding="utf-8")
+            card.write_text(model_card(self.config, sum(p.numel() for p in self.parameters())), encoding="utf-8")
         return done
