@@ -198,17 +198,17 @@ def classifier(steps: int, seed: int) -> Case:
 def language_model(steps: int, seed: int, context: int | None = None) -> Case:
     """Return `TitansLM` with its defaults, on random bytes, beside a Transformer of as many parameters.
 
-    With another context, batches have as many tokens as 16 rows of 256.
+    With another context, batches have 4,096 tokens.
     """
     import torch
 
     from benchmarks.peers import Transformer
     from titans_seq.domains.language import TitansLM
     from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
-    from titans_seq.domains.language.segments import NextTokenLoss, RandomSegments, loader, next_token_loss
+    from titans_seq.domains.language.segments import SHORTEST, GrowingSegments, NextTokenLoss, loader, next_token_loss
     from titans_seq.training import temporary_seed
 
-    model = TitansLM() if context is None else TitansLM(context=context, batch_size=4096 // context)
+    model = TitansLM() if context is None else TitansLM(context=context, batch_size=4096 // SHORTEST)
     backbone = model.check()
     with temporary_seed(seed):
         network = LanguageNetwork(LanguageConfig(vocabulary=257, backbone=backbone))
@@ -225,7 +225,9 @@ def language_model(steps: int, seed: int, context: int | None = None) -> Case:
             return own(model, batch)
         return next_token_loss(peer(batch.tokens[:, :-1].long()), batch.tokens[:, 1:]).mean()
 
-    return network, peer, loss, loader(RandomSegments(tokens, model.context, model.batch_size, steps, seed))
+    segments = GrowingSegments(tokens, model.context, SHORTEST * model.batch_size, steps, seed)
+    segments.progress = 1.0
+    return network, peer, loss, loader(segments)
 
 
 def describe_figures(result: dict[str, Any]) -> list[Figure]:

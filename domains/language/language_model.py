@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.language.evaluation import stream_losses
@@ -17,10 +18,12 @@ from titans_seq.domains.language.lines import score_lines
 from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
 from titans_seq.domains.language.sampling import Sampling
 from titans_seq.domains.language.segments import (
+    SHORTEST,
     ConsecutiveSegments,
     EvenSegments,
+    GrowingSegments,
     NextTokenLoss,
-    RandomSegments,
+    Segments,
     loader,
 )
 from titans_seq.domains.language.surprise import trace_surprise
@@ -42,6 +45,10 @@ RESTART = 1 / 16
 """Chance per batch that a row that reads on goes elsewhere and begins anew: it reads 16 segments on average."""
 
 
+LEAST, PARTS = 16, 16
+"""A short text is cut into this many segments, of this many tokens at the least."""
+
+
 class TitansLM(
     TitansEstimator,
     configs=(BackboneConfig, TrainingConfig),
@@ -50,8 +57,9 @@ class TitansLM(
         "variant": "mag",
         "dim": 128,
         "layers": 4,
-        "chunk_size": 16,
-        "batch_size": 12,
+        "chunk_size": 64,
+        "batch_size": 32,
+        "optimizer": "muon",
         "learning_rate": 3e-3,
         "max_epochs": 8,
         "validation_fraction": 0.02,
@@ -89,8 +97,9 @@ class TitansLM(
     vocabulary_size: int = 2048
     """Different tokens at the most, of "bpe"; the other kinds need what they need."""
 
-    context: int = 64
-    """Tokens of a training segment."""
+    context: int = 1024
+    """Tokens of the longest training segments; a short text has shorter ones. Training begins with 64, of which a step
+    takes `batch_size`, and doubles: longer ones are fewer, a step has as many tokens."""
 
     carry: bool = False
     """Train on segments that follow one another and carry the memory across (truncated backpropagation through time);
@@ -124,14 +133,20 @@ class TitansLM(
         goes_on = self.warm_start and hasattr(self, "network_")
         before = dict(self.network_.state_dict()) if goes_on else {}
         vocabulary = self.vocabulary_ if goes_on else learn_vocabulary(self.vocabulary, text, self.vocabulary_size)
-        tokens, held_back = self._split(torch.cat([*vocabulary.encode_pieces([text])]))
+        tokens = torch.cat([*vocabulary.encode_pieces([text])])
+        length = self._segment(len(tokens) - 1)
+        tokens, held_back = self._split(tokens, length)
         config = LanguageConfig(vocabulary=vocabulary.size, backbone=backbone)
         with temporary_seed(self.random_state):
             network = LanguageNetwork(config)
         copy_weights(network, before)
-        size = (self.context, self.batch_size, self.epoch_steps, self.random_state)
-        segments = ConsecutiveSegments(tokens, *size, RESTART) if self.carry else RandomSegments(tokens, *size)
-        validation = EvenSegments(held_back, self.context, 4 * self.batch_size, self.carry)
+        size = self.batch_size * min(length, SHORTEST)
+        rows, rest = max(1, size // length), (self.epoch_steps, self.random_state)
+        if self.carry:
+            segments: IterableDataset[Segments] = ConsecutiveSegments(tokens, length, rows, *rest, RESTART)
+        else:
+            segments = GrowingSegments(tokens, length, size, *rest)
+        validation = EvenSegments(held_back, length, 4 * rows, self.carry)
         self.train_network(
             network, NextTokenLoss(), loader(segments), loader(validation), on_epoch, vocabulary_=vocabulary
         )
@@ -274,14 +289,16 @@ class TitansLM(
         stops = check_stops(stop)
         return rows, [Writing(self.vocabulary_, stops) for _ in prompts]
 
-    def _split(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return training and validation tokens, a context and its last successor each at the least."""
-        least = self.context + 1
+    def _segment(self, count: int) -> int:
+        """Return the length of the longest segments of a text of `count` tokens."""
+        return min(self.context, max(LEAST, count // PARTS))
+
+    def _split(self, tokens: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Return training and validation tokens, a segment and its last successor each at the least."""
+        least = length + 1
         if len(tokens) < 2 * least:
-            raise DataError(
-                f"the text has {len(tokens) - 1} tokens: a context of {self.context}, and another to validate, need at "
-                f"least {2 * least - 1}"
-            )
+            needed = f"to train and validate at least {2 * least - 1} are needed"
+            raise DataError(f"the text has {len(tokens) - 1} tokens, {needed}")
         held_back = min(max(int(self.validation_fraction * len(tokens)), least), len(tokens) - least)
         return tokens[:-held_back], tokens[-held_back:]
 
@@ -308,12 +325,9 @@ class TitansLM(
         if not text:
             raise DataError("the text is empty")
         unit = "symbols" if self.vocabulary == "symbols" else "bytes"
-        have, need = len(text if unit == "symbols" else utf8(text)), 2 * self.context + 1
+        have, need = len(text if unit == "symbols" else utf8(text)), 2 * min(self.context, LEAST) + 1
         if have < need:
-            raise DataError(
-                f"the text has {have} {unit}: a context of {self.context}, and another to validate, need "
-                f"at least {need}"
-            )
+            raise DataError(f"the text has {have} {unit}, to train and validate at least {need} are needed")
 
     def check(self) -> BackboneConfig:
         """Return the backbone that the parameters describe.

@@ -3,6 +3,7 @@
 Axes: B batch, T tokens of a segment.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,12 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from titans_seq.backbone import BackboneState
 from titans_seq.domains.language.network import LanguageNetwork
+
+SHORTEST = 64
+"""Tokens of the first segments, at the least, if the longest have more."""
+
+GROWN = 0.8
+"""Share of a training in whose equal parts segments double; the last length has what is left besides."""
 
 
 @dataclass
@@ -28,22 +35,42 @@ class Segments:
         return len(self.tokens)
 
 
-class RandomSegments(IterableDataset[Segments]):
-    """Segments from anywhere in a text, each on its own; other ones in each pass."""
+class GrowingSegments(IterableDataset[Segments]):
+    """Segments from anywhere in a text, each on its own; short and many at first, later long and few.
 
-    def __init__(self, tokens: Tensor, length: int, batch: int, count: int, seed: int) -> None:
+    Their length doubles from about `SHORTEST` on, and each batch holds as many tokens: what stands near is learned
+    sooner from many places than from a few long stretches.
+
+    Args:
+        tokens: of the text (N,).
+        length: tokens of the longest segments.
+        size: tokens of a batch, but for what is left over.
+        count: batches of a pass.
+        seed: of the places.
+    """
+
+    def __init__(self, tokens: Tensor, length: int, size: int, count: int, seed: int) -> None:
         super().__init__()
-        self.tokens, self.length, self.batch, self.count = tokens, length, batch, count
+        self.tokens, self.length, self.size, self.count = tokens, length, size, count
         self.generator = torch.Generator().manual_seed(seed)
+        self.progress = 0.0
+        """Share of the training that is over; `titans_seq.training.train` keeps it."""
 
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[Segments]:
-        within = torch.arange(self.length + 1)
         for _ in range(self.count):
-            starts = torch.randint(len(self.tokens) - self.length, (self.batch, 1), generator=self.generator)
-            yield Segments(self.tokens[starts + within], torch.ones(self.batch, dtype=torch.bool))
+            length, batch = self.shape()
+            starts = torch.randint(len(self.tokens) - length, (batch, 1), generator=self.generator)
+            yield Segments(self.tokens[starts + torch.arange(length + 1)], torch.ones(batch, dtype=torch.bool))
+
+    def shape(self) -> tuple[int, int]:
+        """Return length and number of the segments of the next batch."""
+        doublings = max(0, int(math.log2(max(1.0, self.length / SHORTEST))))
+        halvings = doublings - min(doublings, int((doublings + 1) * self.progress / GROWN))
+        length = self.length >> halvings
+        return length, max(1, self.size // length)
 
 
 class ConsecutiveSegments(IterableDataset[Segments]):

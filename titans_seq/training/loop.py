@@ -29,12 +29,20 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
         self.loss = loss
         self.settings = config
         self.size, self.weight = 0, 1.0
+        self.over = 0.0
+        """Share of the training that is over, by steps or by time."""
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Keep this process's share of a batch; all of it where there is one process."""
         self.size = len(batch)
         batch, self.weight = take_share(batch, self.trainer.global_rank, self.trainer.world_size)
         return batch
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Tell the data how far the training is, if they have an attribute `progress`."""
+        data = self.trainer.train_dataloader.dataset
+        if hasattr(data, "progress"):
+            data.progress = self.over
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         """Return the loss of a batch; raise NonFiniteError on all processes where one has none."""
@@ -84,6 +92,7 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
 
         def rate(step: int) -> float:
             spent = self._spent(started)
+            self.over = max(step / max(1, total), spent)
             ramp = max((step + 1) / warm, spent / WARM_UP)
             if ramp < 1:
                 return ramp

@@ -283,7 +283,7 @@ def test_wrong_parameters_are_named(wrong, message):
     ("text", "message"),
     [
         ("", "the text is empty"),
-        ("short", "has 5 bytes: a context of 16, and another to validate, need at least 33"),
+        ("short", "has 5 bytes, to train and validate at least 33 are needed"),
         ("x" * 32, "has 32 bytes"),
         (b"bytes", "must be a str"),
         (None, "must be a str"),

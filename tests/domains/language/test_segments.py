@@ -11,8 +11,8 @@ from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
 from titans_seq.domains.language.segments import (
     ConsecutiveSegments,
     EvenSegments,
+    GrowingSegments,
     NextTokenLoss,
-    RandomSegments,
     Segments,
     loader,
     next_token_loss,
@@ -30,7 +30,7 @@ def network(variant="mag", **changes):
 
 
 def test_random_segments_are_runs_of_the_text_and_others_in_each_pass():
-    segments = RandomSegments(TEXT, 8, 4, 5, seed=0)
+    segments = GrowingSegments(TEXT, 8, 32, 5, seed=0)
     first, second = list(segments), list(segments)
     assert len(first) == len(loader(segments)) == 5
     for batch in first:
@@ -38,10 +38,39 @@ def test_random_segments_are_runs_of_the_text_and_others_in_each_pass():
         assert batch.fresh.all()
         assert (batch.tokens.diff(dim=1) == 1).all()
     assert not torch.equal(first[0].tokens, second[0].tokens)
-    again = list(RandomSegments(TEXT, 8, 4, 5, seed=0))
+    again = list(GrowingSegments(TEXT, 8, 32, 5, seed=0))
     assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(first, again, strict=True))
-    last = max(int(b.tokens.max()) for b in RandomSegments(TEXT, 8, 64, 20, seed=0))
+    last = max(int(b.tokens.max()) for b in GrowingSegments(TEXT, 8, 512, 20, seed=0))
     assert last == 99, "the end of the text is read too"
+
+
+def test_segments_grow_as_training_goes_on():
+    segments = GrowingSegments(torch.arange(5000), 1024, 2048, 1, seed=0)
+    shapes = {}
+    for progress in (0.0, 0.1, 0.2, 0.4, 0.5, 0.64, 0.99, 1.0):
+        segments.progress = progress
+        shapes[progress] = segments.shape()
+        assert next(iter(segments)).tokens.shape == (shapes[progress][1], shapes[progress][0] + 1)
+    assert [*shapes.values()] == [(64, 32), (64, 32), (128, 16), (256, 8), (512, 4), (1024, 2), (1024, 2), (1024, 2)]
+    assert GrowingSegments(torch.arange(50), 20, 64, 1, 0).shape() == (20, 3)
+    assert GrowingSegments(torch.arange(500), 300, 64, 1, 0).shape() == (75, 1)
+
+
+def test_training_tells_the_segments_how_far_it_is():
+    from titans_seq.training import TrainingConfig, train
+
+    seen = []
+
+    class Noted(GrowingSegments):
+        def shape(self):
+            seen.append(self.progress)
+            return super().shape()
+
+    segments = loader(Noted(torch.arange(100) % 7, 64, 64, 10, 0))
+    train(network(), NextTokenLoss(), segments, segments, TrainingConfig(max_epochs=2))
+    assert seen[0] == 0
+    assert max(seen) > 0.9
+    assert sorted(seen[:10]) == seen[:10]
 
 
 def test_consecutive_segments_read_on():
