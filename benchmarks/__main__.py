@@ -12,6 +12,7 @@ from tyro.conf import subcommand
 from benchmarks.attack import Attack
 from benchmarks.defaults import Defaults
 from benchmarks.endurance import Endurance
+from benchmarks.equal_time import EqualTime
 from benchmarks.genomics import Genomics
 from benchmarks.gift_eval import GiftEval
 from benchmarks.harness import Harness
@@ -43,6 +44,7 @@ Command = (
     | Annotated[Genomics, subcommand("genomics")]
     | Annotated[GiftEval, subcommand("gift-eval")]
     | Annotated[Harness, subcommand("harness")]
+    | Annotated[EqualTime, subcommand("equal-time")]
     | Annotated[Keeping, subcommand("keeping")]
     | Annotated[Language, subcommand("language")]
     | Annotated[LongHorizon, subcommand("long-horizon")]

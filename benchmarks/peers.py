@@ -47,19 +47,32 @@ class FullAttention(nn.Module):
 
 
 class Transformer(nn.Module):
-    """PyTorch's own Transformer as a language model: tokens (B, T) to scores (B, T, vocabulary)."""
+    """PyTorch's own Transformer as a language model: tokens (B, T) to scores (B, T, vocabulary).
 
-    def __init__(self, vocabulary: int, dim: int, heads: int, layers: int) -> None:
+    Args:
+        length: tokens at the most, each place with a learned vector, and the embedding is the head too; 0: places are
+            not told apart, and the head has weights of its own.
+    """
+
+    def __init__(self, vocabulary: int, dim: int, heads: int, layers: int, length: int = 0) -> None:
         super().__init__()
         self.embed = nn.Embedding(vocabulary, dim)
+        self.places = nn.Embedding(length, dim) if length else None
+        for table in (self.embed, self.places):
+            if length and table is not None:
+                nn.init.normal_(table.weight, std=0.02)
         layer = nn.TransformerEncoderLayer(dim, heads, 4 * dim, 0.0, "gelu", batch_first=True, norm_first=True)
         self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        self.output = nn.Linear(dim, vocabulary)
+        self.output = None if length else nn.Linear(dim, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Score what follows each token."""
         mask = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1])
-        scores: Tensor = self.output(self.layers(self.embed(tokens), mask=mask, is_causal=True))
+        x = self.embed(tokens)
+        if self.places is not None:
+            x = x + self.places.weight[: tokens.shape[1]]
+        h = self.layers(x, mask=mask, is_causal=True)
+        scores: Tensor = h @ self.embed.weight.T if self.output is None else self.output(h)
         return scores
 
 

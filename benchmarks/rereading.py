@@ -122,6 +122,7 @@ class Rereading(BenchmarkOptions):
     def model(self, name: str, seed: int) -> Any:
         """Return the estimator of a row."""
         from titans_seq.domains.language import TitansLM
+        from titans_seq.domains.language.segments import SHORTEST
 
         given: dict[str, Any] = {
             "variant": self.variant, "context": self.context, "batch_size": self.batch, "dim": self.dim,
@@ -129,7 +130,7 @@ class Rereading(BenchmarkOptions):
             "learning_rate": self.learning_rate, "max_minutes": self.minutes, "epoch_steps": 50, "max_epochs": 1000,
             "patience": 1000, "random_state": seed, "verbose": sys.stderr.isatty(), **MODELS[name],
         }  # fmt: skip
-        given["batch_size"] = self.batch * self.context // given["context"]
+        given["batch_size"] = self.batch * self.context // SHORTEST
         return TitansLM(**given)
 
     def once(self, name: str, seed: int, train: str, test: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from benchmarks.__main__ import execute
 from benchmarks.ledger import Ledger
@@ -67,6 +68,36 @@ def test_needles_in_natural_text_are_trained_on_too():
         lengths=(600,),
     )  # fmt: skip
     assert bench.once("lmm", 0)["steps"] == 1
+
+
+def test_equal_time(real_data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
+    size = ["--minutes", "0.03", "--characters", "20000", "--test-characters", "2000", "--seeds", "1"]
+    models = ["--models", "attention, window 64", "PyTorch's Transformer"]
+    assert execute(["equal-time", *size, *models, "--output", str(tmp_path)]) == 0
+    assert "5-gram" in capsys.readouterr().out
+    (written,) = tmp_path.glob("equal-time-*.json")
+    result = json.loads(written.read_text())
+    parameters = [of["parameters"]["mean"] for of in result["summary"].values()]
+    assert parameters[0] == pytest.approx(parameters[1], rel=0.05)
+    assert all(row["seconds"] < 30 and row["steps"] > 0 for row in result["runs"])
+    assert execute(["equal-time", "--models", "gru"]) == 2
+    assert "models must be some of" in capsys.readouterr().err
+
+
+def test_a_window_that_slides_counts_every_token_once():
+    from benchmarks.equal_time import sliding_bits
+
+    seen = []
+
+    def network(tokens):
+        seen.append(tokens[0].tolist())
+        return torch.zeros(1, tokens.shape[1], 16)
+
+    for length in (2, 8, 9, 10, 30):
+        seen.clear()
+        assert sliding_bits(network, torch.arange(length) % 16, 8) == pytest.approx(4.0)
+        assert max(map(len, seen)) <= 8
 
 
 def test_score(tmp_path, capsys):

@@ -30,6 +30,8 @@ class History:
     """Loss on the validation data before training, if the network as it was could be kept."""
     seconds: float = 0.0
     """Wall time."""
+    steps: int = 0
+    """Training steps taken; not stored."""
     best: dict[str, Tensor] | None = field(default=None, repr=False)
     """Weights at the lowest validation loss."""
 

@@ -131,6 +131,7 @@ def train(
         except NonFiniteError:
             diverged = f"the loss was not finite in epoch {trainer.current_epoch + 1}, step {trainer.global_step + 1}"
         finally:
+            seen.steps = trainer.global_step
             network.cpu()
             network.eval()
             if not many:
