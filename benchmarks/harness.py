@@ -45,7 +45,8 @@ class Harness(BenchmarkOptions):
         from titans_seq.datasets import fetch
         from titans_seq.domains.language import TitansLM
         from titans_seq.domains.language.datasets import DATASETS
-        from titans_seq.domains.language.harness import HarnessLM, evaluate
+        from titans_seq.domains.language.harness import HarnessLM
+        from titans_seq.domains.language.harness_tasks import evaluate
 
         model = TitansLM.load(self.model)
         streaming = HarnessLM(model)

@@ -136,7 +136,7 @@ def sources(tmp_path):
 def run(lm, sources, limit=None):
     import warnings
 
-    from titans_seq.domains.language.harness import evaluate
+    from titans_seq.domains.language.harness_tasks import evaluate
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the harness's own
@@ -183,6 +183,52 @@ def test_a_random_model_scores_at_chance_on_real_choices(real_data, small_lm):
     assert found["piqa"]["acc"] == pytest.approx(0.5, abs=3 * 0.5 / 300**0.5)
 
 
+CHOICES = {
+    "hellaswag": {
+        "activity_label": "Cooking", "ctx_a": "A man stirs.", "ctx_b": "he", "label": "2",
+        "endings": ["turns the pot around twice", "leaves it there for long", "eats", "throws it out of the window"],
+    },
+    "arc_easy": {
+        "question": "What do bees make?", "answerKey": "B",
+        "choices": {"text": ["a big stone", "wax", "the sea and sky"], "label": ["A", "B", "C"]},
+    },
+    "boolq": {"passage": "Ants walk.", "question": "do ants fly", "label": 0},
+    "winogrande": {"sentence": "The bee met the ant, and _ flew.", "option1": "bee", "option2": "ant", "answer": "1"},
+}  # fmt: skip
+"""A document of each task as its data set has it; the right answer is the shortest, or the first of equal ones."""
+
+
+def test_any_stock_task_by_the_fields_of_its_data_set(tmp_path):
+    sources = {}
+    for name, row in CHOICES.items():
+        sources[name] = tmp_path / f"{name}.jsonl"
+        sources[name].write_text(3 * (json.dumps(row) + "\n"))
+    found = run(harness(uniform()), sources)
+    assert {name: of["acc"] for name, of in found.items()} == dict.fromkeys(CHOICES, 1.0)
+
+
+def test_both_doors_give_the_same_likelihoods(small_lm, tmp_path):
+    pytest.importorskip("transformers", reason="needs the extra `transformers`")
+    from lm_eval.models.huggingface import HFLM
+
+    from titans_seq.domains.language.hugging_face import export_model, make_tokenizer
+
+    tokenizer = make_tokenizer(small_lm.vocabulary_)
+    other = HFLM(export_model(small_lm), tokenizer=tokenizer, backend="causal", batch_size=4, max_length=2048)
+    requests = [("The value of", " the expression"), ("A", " statement is"), ("", "The")]
+    from lm_eval.api.instance import Instance
+
+    asked_of = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(requests)]
+    ours = harness(small_lm).loglikelihood(asked_of, disable_tqdm=True)
+    theirs = other.loglikelihood(asked_of, disable_tqdm=True)
+    for (a, greedy), (b, same) in zip(ours, theirs, strict=True):
+        assert a == pytest.approx(b, abs=1e-3)
+        assert greedy == same
+    (tmp_path / "hellaswag.jsonl").write_text(json.dumps(CHOICES["hellaswag"]) + "\n")
+    source = {"hellaswag": tmp_path / "hellaswag.jsonl"}
+    assert run(harness(small_lm), source) == run(other, source)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -190,12 +236,13 @@ def test_a_random_model_scores_at_chance_on_real_choices(real_data, small_lm):
         ("lambada", '{"txt": 1}\n', "has a line without text"),
         ("lambada", "", "is empty"),
         ("wikitext", "", "is empty"),
-        ("hellaswag", "x", "no task named 'hellaswag'"),
+        ("helloswag", "{}", "has no task named 'helloswag'"),
+        ("hellaswag", "[1]", "has a line that is no JSON object"),
         ("piqa", "{}\n{}\n", "has 2 questions, but there are 1 labels"),
     ],
 )
 def test_wrong_sources(tmp_path, name, content, message):
-    from titans_seq.domains.language.harness import write_tasks
+    from titans_seq.domains.language.harness_tasks import write_tasks
 
     (tmp_path / "data.jsonl").write_text(content)
     (tmp_path / "data_labels.lst").write_text("1\n")
