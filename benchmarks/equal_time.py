@@ -103,13 +103,7 @@ class EqualTime(BenchmarkOptions):
         import torch
 
         from benchmarks.peers import Transformer
-        from titans_seq.domains.language.segments import (
-            SHORTEST,
-            EvenSegments,
-            GrowingSegments,
-            loader,
-            next_token_loss,
-        )
+        from titans_seq.domains.language.segments import next_token_loss, training_segments
         from titans_seq.domains.language.vocabulary import Bytes
         from titans_seq.training import TrainingConfig, temporary_seed
         from titans_seq.training import train as train_network
@@ -123,14 +117,14 @@ class EqualTime(BenchmarkOptions):
         tokens = torch.cat([*vocabulary.encode_pieces([train])])
         length = model._segment(len(tokens) - 1)
         tokens, held_back = model._split(tokens, length)
-        segments = GrowingSegments(tokens, length, SHORTEST * model.batch_size, model.epoch_steps, model.random_state)
-        validation = EvenSegments(held_back, length, 8, False)
+        rest = (model.batch_size, model.epoch_steps, model.random_state, False)
+        segments, validation = training_segments(tokens, held_back, length, *rest)
 
         def loss(network: Any, batch: Any) -> Any:
             return next_token_loss(network(batch.tokens[:, :-1].long()), batch.tokens[:, 1:]).mean()
 
         config = model.configure(TrainingConfig)
-        history = train_network(network, loss, loader(segments), loader(validation), config)
+        history = train_network(network, loss, segments, validation, config)
         started = time.perf_counter()
         bits = sliding_bits(network, vocabulary.encode(test), model.context)
         found = sum(p.numel() for p in network.parameters())

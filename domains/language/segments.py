@@ -22,6 +22,10 @@ GROWN = 0.8
 """Share of a training in whose equal parts segments double; the last length has what is left besides."""
 
 
+RESTART = 1 / 16
+"""Chance per batch that a row that reads on goes elsewhere and begins anew: it reads 16 segments on average."""
+
+
 @dataclass
 class Segments:
     """One batch."""
@@ -125,6 +129,30 @@ class EvenSegments(IterableDataset[Segments]):
 def loader(segments: IterableDataset[Segments]) -> DataLoader[Segments]:
     """Return batches as `titans_seq.training.train` takes them."""
     return DataLoader(segments, batch_size=None)
+
+
+def training_segments(
+    training: Tensor, validation: Tensor, length: int, batch: int, steps: int, seed: int, carry: bool
+) -> tuple[DataLoader[Segments], DataLoader[Segments]]:
+    """Return the batches of a pass over a text, and those that validate.
+
+    Args:
+        training: tokens (N,).
+        validation: tokens, likewise.
+        length: of the longest segments.
+        batch: segments of a step while they are `SHORTEST`; longer ones are fewer.
+        steps: of a pass.
+        seed: of the places.
+        carry: whether segments follow one another, the memory carried across.
+    """
+    size = batch * min(length, SHORTEST)
+    rows = max(1, size // length)
+    segments: IterableDataset[Segments] = (
+        ConsecutiveSegments(training, length, rows, steps, seed, RESTART)
+        if carry
+        else GrowingSegments(training, length, size, steps, seed)
+    )
+    return loader(segments), loader(EvenSegments(validation, length, 4 * rows, carry))
 
 
 class NextTokenLoss:
