@@ -208,7 +208,8 @@ def test_any_stock_task_by_the_fields_of_its_data_set(tmp_path):
 
 
 def test_both_doors_give_the_same_likelihoods(small_lm, tmp_path):
-    pytest.importorskip("transformers", reason="needs the extra `transformers`")
+    for package in ("transformers", "accelerate"):
+        pytest.importorskip(package, reason="needs the extra `transformers`")
     from lm_eval.models.huggingface import HFLM
 
     from titans_seq.domains.language.hugging_face import export_model, make_tokenizer
