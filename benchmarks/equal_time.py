@@ -187,7 +187,7 @@ def table(result: dict[str, Any]) -> dict[str, dict[str, str]]:
     """Return cells by row."""
     cells = {
         name: {
-            "bits per byte": format_spread(of["bits_per_byte"]["mean"], of["bits_per_byte"]["spread"], 4),
+            "bits per byte": format_spread(of["bits_per_byte"]["mean"], of["bits_per_byte"]["spread"] or math.nan, 4),
             "bytes a second": f"{of['bytes_per_second']['mean']:,.0f}",
             "parameters": f"{of['parameters']['mean']:,.0f}",
         }
