@@ -9,7 +9,7 @@ from titans_seq.domains.language import load_topics
 text = load_topics()
 train, test = text[:200_000], text[200_000:205_000]
 
-model = TitansLM(dim=48, layers=2, max_epochs=3, epoch_steps=60, learning_rate=6e-3, random_state=0).fit(train)
+model = TitansLM(dim=48, layers=2, max_epochs=2, epoch_steps=40, context=256, random_state=0).fit(train)
 print(f"{model.bits_per_byte(test):.2f} bits per byte of a text it has not seen, read as one stream")
 
 for piece in model.stream("The value of the expression", max_new_tokens=120, temperature=0.7, seed=1):

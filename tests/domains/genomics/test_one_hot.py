@@ -86,6 +86,6 @@ def test_tangermeme_finds_the_motif(fitted):
         values = values.detach().numpy()
         assert values.shape == X.shape, name
         weight = np.abs((values * X.numpy()).sum(1)).mean(0)
-        assert weight[25:35].mean() > 2 * np.concatenate([weight[:20], weight[40:]]).mean(), name
+        assert weight[25:35].mean() > 1.5 * np.concatenate([weight[:20], weight[40:]]).mean(), name
     calls = recursive_seqlets((tables["DeepLIFT"] * X).sum(1).detach().numpy(), threshold=0.05)
     assert len(calls) > 0
