@@ -142,12 +142,11 @@ def measured(history: Any, model: Any, bits: float, parameters: int, seconds: fl
     """Return a row."""
     from titans_seq.domains.language.segments import SHORTEST
 
-    steps = history.steps
     return {
         "bits_per_byte": bits,
-        "bytes_per_second": steps * model.batch_size * SHORTEST / history.seconds,
+        "bytes_per_second": history.steps * model.batch_size * SHORTEST / history.seconds,
         "parameters": parameters,
-        "steps": steps,
+        "steps": history.steps,
         "training_loss": history.train_loss[-1] / math.log(2),
         "seconds": history.seconds,
         "evaluation_seconds": seconds,

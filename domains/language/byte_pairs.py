@@ -74,8 +74,8 @@ class BytePairs(Vocabulary):
     @cached_property
     def contents(self) -> list[bytes]:
         """Return the bytes of each token."""
-        found = {bytes([byte]): byte for byte in range(BYTES)}
-        order = [*found]
+        order = [bytes([byte]) for byte in range(BYTES)]
+        found = set(order)
         for left, right in self.merges:
             if not (0 <= left < len(order) and 0 <= right < len(order)):
                 raise ValueError(f"the pair {left}, {right} is not made of earlier tokens")
@@ -83,7 +83,7 @@ class BytePairs(Vocabulary):
             if len(joined) > LONGEST_TOKEN:
                 raise ValueError(f"the pair {left}, {right} has more than {LONGEST_TOKEN} bytes")
             if joined not in found:
-                found[joined] = len(order)
+                found.add(joined)
                 order.append(joined)
         if len(order) > MOST_TOKENS:
             raise ValueError(f"at most {MOST_TOKENS} tokens, not {len(order)}")

@@ -118,7 +118,8 @@ def test_harness(real_data, small_lm, tmp_path, capsys, monkeypatch):
     folder = small_lm.save(tmp_path / "model")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert execute(["harness", "--model", str(folder), "--limit", "2", "--output", str(tmp_path)]) == 0
+        options = ["--limit", "2", "--window", "64", "--output", str(tmp_path)]
+        assert execute(["harness", "--model", str(folder), *options]) == 0
     assert "lambada" in capsys.readouterr().out
     (written,) = tmp_path.glob("harness-*.json")
     results = json.loads(written.read_text())["results"]

@@ -93,15 +93,16 @@ class TitansForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
             raise ValueError(f"past_key_values must be a TitansCache, not {type(past_key_values).__name__}")
         x = self.network.embedding(input_ids) if inputs_embeds is None else inputs_embeds
         mask = None if attention_mask is None else self._mask(attention_mask, x.shape[1])
+        shown = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         cached = (self.config.use_cache and not self.training) if use_cache is None else use_cache
         state = None if past_key_values is None else past_key_values.state
         hidden: list[list[Tensor]] = []
         pieces = [x] if labels is not None or self.training else x.split(PIECE, 1)
         for start, piece in zip(range(0, x.shape[1], PIECE), pieces, strict=False):
             real = None if mask is None else mask[:, start : start + piece.shape[1]]
-            between: list[Tensor] = []
+            between: list[Tensor] | None = [] if shown else None
             h, state = self.network.backbone(piece, state, real, between)
-            hidden.append([piece, *between, h])
+            hidden.append([h] if between is None else [piece, *between, h])
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         whole = hidden[0] if len(hidden) == 1 else [torch.cat(parts, 1) for parts in zip(*hidden, strict=True)]
         logits = whole[-1][:, kept] @ self.network.embedding.weight.T
@@ -109,7 +110,6 @@ class TitansForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         if cached or past_key_values is not None:
             past_key_values = TitansCache() if past_key_values is None else past_key_values
             past_key_values.state, past_key_values.seen = state, past_key_values.seen + x.shape[1]
-        shown = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = CausalLMOutputWithPast(
             loss=loss, logits=logits, past_key_values=past_key_values, hidden_states=tuple(whole) if shown else None
         )
