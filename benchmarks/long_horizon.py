@@ -198,7 +198,7 @@ def forecast_rows(
     """Return forecasts (W, C, H), standardised, after `seen` (W,) rows: of a stream, or of windows that begin anew."""
     import torch
 
-    from titans_seq.domains.timeseries.covariates import calendar_features
+    from titans_seq.domains.timeseries.calendars import calendar_features
     from titans_seq.domains.timeseries.panel import to_panel
     from titans_seq.domains.timeseries.prepare import to_tensors
     from titans_seq.domains.timeseries.stream import Streamer

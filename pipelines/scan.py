@@ -96,7 +96,7 @@ class Scan(ResultOptions, EngineOptions):
             write_atomically(self.out) as temporary,
             open_track(kind, temporary, name, lengths, has_header=part == 1) as write,
             Journal(self.out.with_name(f".{self.out.name}.scores"), [*key, self.shard]) as journal,
-            byte_progress(self.genome, "scanning", sys.stderr.isatty() and not self.json) as on_bytes,
+            byte_progress(self.genome, "scanning", not self.json) as on_bytes,
             open_engine(self.engine, self.jobs) as apply,
         ):
             if journal.kept and not self.json:

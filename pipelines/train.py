@@ -65,7 +65,7 @@ class TrainingCommand(ResultOptions, TrackingOption, TaskOptions):
         settings = parse_settings(self.set)
         if twice := set(settings) & set(chosen):
             raise DataError(f"{min(twice)} is set twice: as an option of its own and by --set")
-        own = {"random_state": self.seed, "verbose": sys.stderr.isatty() and not self.json}
+        own = {"random_state": self.seed, "verbose": not self.json}
         return own | chosen | settings
 
     def run(self) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from titans_seq.domains.timeseries.covariates import Covariates, CovariateValues
 from titans_seq.domains.timeseries.inputs import ForecastState
 from titans_seq.domains.timeseries.observe import align_to_grid
 from titans_seq.domains.timeseries.panel import ID, TIME, Panel, Series
+from titans_seq.domains.timeseries.stamps import to_stamps
 from titans_seq.errors import DataError, reason
 from titans_seq.progress import show_progress
 from titans_seq.validation import check_whole
@@ -78,7 +79,7 @@ def find_rows(panel: Panel, cutoffs: Iterable[Any]) -> list[Rows]:
     """
     zone = panel.series[0].index.tz
     try:
-        stamps = pd.DatetimeIndex(pd.to_datetime(list(cutoffs))).unique().sort_values()
+        stamps = to_stamps(pd.Index(list(cutoffs))).unique().sort_values()
         stamps = stamps if zone is None or stamps.tz is not None else stamps.tz_localize(zone)
     except (ValueError, TypeError) as error:
         raise DataError(f"cutoffs must be time stamps: {reason(error)}") from error
@@ -89,7 +90,7 @@ def find_rows(panel: Panel, cutoffs: Iterable[Any]) -> list[Rows]:
     places = [s.index.get_indexer(stamps) for s in panel.series]
     nowhere = np.stack(places).max(0) < 0
     if nowhere.any():
-        raise DataError(f"cutoff {stamps[int(nowhere.argmax())]} is a step of no series")
+        raise DataError(f"cutoff {panel.label(stamps[int(nowhere.argmax())])} is a step of no series")
     return [np.asarray(rows[rows >= 0], dtype=np.int64) for rows in places]
 
 
@@ -205,7 +206,7 @@ def _to_frame(panel: Panel, rows: list[Rows], forecasts: list[NDArray[np.float32
     """Return one row per series, channel, cutoff and step; the target is NaN where it is missing or not known yet."""
     frames = []
     for series, own, forecast in zip(panel.series, rows, forecasts, strict=True):
-        stamps = series.index.append(panel.future(series.index, horizon))
+        stamps = panel.index(pd.DatetimeIndex(series.index.append(panel.future(series.index, horizon))))
         values = np.concatenate([series.values, np.full((horizon, series.values.shape[1]), np.nan, np.float32)])
         steps = own[:, None] + np.arange(1, horizon + 1)  # (W, H)
         channels, size = len(panel.channels), steps.size

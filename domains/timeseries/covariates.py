@@ -3,8 +3,8 @@
 Axes: S series, T steps, K covariates, L look-back, H horizon.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,29 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from titans_seq.domains.timeseries.observe import select_columns, step_length, to_matrix
-from titans_seq.domains.timeseries.panel import Panel, order_by_time, split_series
+from titans_seq.domains.timeseries.calendars import CALENDAR
+from titans_seq.domains.timeseries.encoding import Levels, column_names, encode, find_levels
+from titans_seq.domains.timeseries.observe import check_index, select_columns, to_matrix
+from titans_seq.domains.timeseries.panel import ID, TIME, Panel, name_column, order_by_time, split_series, to_frame
 from titans_seq.domains.timeseries.prepare import Scaling
+from titans_seq.domains.timeseries.static import Static, read_static
 from titans_seq.errors import DataError
 
 CovariateValues = list[NDArray[np.float32]]
 """Per series the values of X (T + H, K), of its T steps and the H behind them; NaN where missing."""
-
-CALENDAR: dict[str, tuple[float, Callable[[pd.DatetimeIndex], Any]]] = {
-    "minute": (60, lambda i: i.minute),
-    "hour": (24, lambda i: i.hour + i.minute / 60),
-    "weekday": (7, lambda i: i.dayofweek),
-    "monthday": (31, lambda i: i.day - 1),
-    "yearday": (366, lambda i: i.dayofyear - 1),
-    "month": (12, lambda i: i.month - 1),
-}
-"""Name -> its period, and its place in it at time stamps; each becomes a sine and a cosine."""
-
-CALENDAR_LIMITS = {"minute": "1h", "hour": "1D", "weekday": "7D", "monthday": "28D", "month": "360D"}
-"""Features that calendar=True takes, each for frequencies below this step."""
-PERIODS = {"minute": "1h", "hour": "1D", "weekday": "7D", "monthday": "30D", "month": "365D"}
-REPEATS = 4
-"""Times that a feature must have come round to be worth knowing."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +30,30 @@ class Covariates:
     """Names of the covariates of a model, and their scale over all series."""
 
     past: tuple[str, ...]
-    """Columns of X known up to the end of the history."""
+    """Columns of X known up to the end of the history, and static covariates behind them."""
     future: tuple[str, ...]
     """Columns of X known over the horizon too."""
     scaling: Scaling
-    """Scale of the columns of X, (1, K)."""
+    """Scale of all, (1, K)."""
+    levels: Levels = field(default_factory=dict)
+    """Columns of X that hold text; each of their values is a covariate."""
+    static: Static = field(default_factory=Static)
+    """What does not change within a series."""
 
     @property
     def names(self) -> list[str]:
-        """Return the columns of X in the order of their values."""
+        """Return the covariates in the order of their values."""
         return [*self.past, *self.future]
+
+    @property
+    def given(self) -> list[str]:
+        """Return those that X gives, where columns of text have become columns of numbers."""
+        return [name for name in self.names if name not in self.static.names]
+
+    def beside(self, panel: Panel, values: CovariateValues) -> CovariateValues:
+        """Return the values of X with the static covariates beside them."""
+        place = len(self.past) - len(self.static.names)
+        return [self.static.beside(s.name, v, place) for s, v in zip(panel.series, values, strict=True)]
 
     def matrix(self, values: NDArray[np.float32]) -> Tensor:
         """Return X's values (T, K) on their scale."""
@@ -75,37 +76,53 @@ def check_covariates(future_covariates: Sequence[str] | None, calendar: bool | s
 
 
 def read_covariates(
-    X: pd.DataFrame | None, panel: Panel, horizon: int, future_covariates: Sequence[str] | None
+    X: Any, panel: Panel, horizon: int, future_covariates: Sequence[str] | None, static: Any = None
 ) -> tuple[Covariates | None, CovariateValues]:
-    """Return the covariates of a fit and X's values; None and no values if there are none.
+    """Return the covariates of a fit and their values; None and no values if there are none.
 
     Args:
-        future_covariates: see `TitansForecaster`.
+        future_covariates, static: see `TitansForecaster`.
 
     Raises:
         DataError: X does not belong to the panel, lacks a column that is to be known ahead, or has an empty one.
     """
     ahead = () if future_covariates is None else tuple(future_covariates)
+    fixed = read_static(static, panel)
     if X is None:
         if ahead:
             raise DataError(f"X is needed: it holds {', '.join(ahead)}, which future_covariates names")
-        return None, []
-    groups, _ = split_series(X)
-    names = [str(c) for c in groups[0][1].columns]
+        if not fixed.names:
+            return None, []
+        covariates = Covariates(fixed.names, (), Scaling.from_series([torch.zeros(1, 1)]), {}, fixed)
+        known = covariates.beside(panel, _no_columns(panel, horizon))
+        return replace(covariates, scaling=measure_scale(panel, known)), known
+    X = to_frame(X, "X")
+    stamped = (ID, TIME) if {ID, TIME} <= set(X.columns) else ()
+    names = [name_column(c) for c in X.columns if c not in stamped]
     for name in ahead:
         if name not in names:
             raise DataError(f"X has no column {name!r}, which future_covariates names; it has {', '.join(names)}")
     for name in names:
         if name in panel.channels:
             raise DataError(f"column {name!r} is both in X and in y")
-    names = [*(n for n in names if n not in ahead), *ahead]
-    known = read_columns(X, panel, names, horizon)
+        if name in fixed.names:
+            raise DataError(f"column {name!r} is both in X and in static")
+    levels = find_levels(X, names)
+    past = [c for n in names if n not in ahead for c in column_names(n, levels)]
+    ahead = tuple(c for n in ahead for c in column_names(n, levels))
+    names = [*past, *ahead]
+    known = read_columns(X, panel, names, horizon, levels)
     history = [v[: len(s.index)] for v, s in zip(known, panel.series, strict=True)]
     for place, name in enumerate(names):
         if not any(np.isfinite(v[:, place]).any() for v in history):
             raise DataError(f"X has no value of {name!r} in the time of y")
-    past = tuple(n for n in names if n not in ahead)
-    return Covariates(past, ahead, measure_scale(panel, known)), known
+    covariates = Covariates((*past, *fixed.names), ahead, measure_scale(panel, known), levels, fixed)
+    known = covariates.beside(panel, known)
+    return replace(covariates, scaling=measure_scale(panel, known)), known
+
+
+def _no_columns(panel: Panel, horizon: int) -> CovariateValues:
+    return [np.zeros((len(s.index) + horizon, 0), np.float32) for s in panel.series]
 
 
 def measure_scale(panel: Panel, known: CovariateValues) -> Scaling:
@@ -114,15 +131,20 @@ def measure_scale(panel: Panel, known: CovariateValues) -> Scaling:
     return Scaling.from_series([torch.from_numpy(np.concatenate(values))])
 
 
-def read_columns(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) -> CovariateValues:
+def read_columns(X: Any, panel: Panel, names: list[str], horizon: int, levels: Levels) -> CovariateValues:
     """Return the named columns of X, which must be all of them, on each series' grid and `horizon` steps on.
+
+    Args:
+        names: where columns of text have become columns of numbers.
+        levels: of the columns of text.
 
     Raises:
         DataError: another layout, a series or column missing or unknown, stamps that do not fit, text or infinity.
     """
-    groups, long = split_series(X)
+    groups, long = split_series(encode(to_frame(X, "X"), levels))
     if long != (panel.layout == "long"):
         raise DataError(f"X must be a {panel.layout} frame, as y")
+    check_index(panel, groups[0][1].index)
     found = dict(groups)
     values = []
     for series in panel.series:
@@ -137,28 +159,27 @@ def read_columns(X: pd.DataFrame, panel: Panel, names: list[str], horizon: int) 
         within = index[(index >= grid[0]) & (index <= grid[-1])]
         strange = within[~within.isin(grid)]
         if len(strange):
-            raise DataError(f"{strange[0]}, a time stamp of X{label}, is no step of the frequency {panel.freq.freqstr}")
+            stamp = panel.label(strange[0])
+            raise DataError(f"{stamp}, a time stamp of X{label}, is no step of the frequency {panel.freq.freqstr}")
         rows = index.get_indexer(grid)
         there = to_matrix(table)
         values.append(np.where(rows[:, None] >= 0, there[rows], np.float32(np.nan)))
     return values
 
 
-def read_values(
-    X: pd.DataFrame | None, panel: Panel, covariates: Covariates | None, horizon: int
-) -> CovariateValues | None:
-    """Return X's values of the series and `horizon` steps on, in the order of a model; None if it takes none.
+def read_values(X: Any, panel: Panel, covariates: Covariates | None, horizon: int) -> CovariateValues | None:
+    """Return all covariates of the series and `horizon` steps on, in the order of a model; None if it takes none.
 
     Raises:
         DataError: as `read_columns`; or X is missing, or not wanted.
     """
-    if covariates is None:
+    if covariates is None or not covariates.given:
         if X is not None:
             raise DataError("fit saw no X: leave it out")
-        return None
+        return None if covariates is None else covariates.beside(panel, _no_columns(panel, horizon))
     if X is None:
-        raise DataError(f"X is needed: it holds {', '.join(covariates.names)}, as in fit")
-    return read_columns(X, panel, covariates.names, horizon)
+        raise DataError(f"X is needed: it holds {', '.join(covariates.given)}, as in fit")
+    return covariates.beside(panel, read_columns(X, panel, covariates.given, horizon, covariates.levels))
 
 
 def read_future(X: Any, panel: Panel, covariates: Covariates, horizon: int) -> CovariateValues:
@@ -174,19 +195,18 @@ def read_future(X: Any, panel: Panel, covariates: Covariates, horizon: int) -> C
         return missing
     if X is None:
         raise DataError(f"X is needed: the next {horizon} values of {', '.join(covariates.future)}")
-    if isinstance(X, pd.Series):
-        X = X.to_frame()
-    if not isinstance(X, pd.DataFrame):
-        raise DataError(f"X must be a pandas frame, not {type(X).__name__}")
-    spare = [c for c in X.columns if str(c) in covariates.past]
-    known = read_columns(X.drop(columns=spare), panel, list(covariates.future), horizon)
+    X = to_frame(X, "X")
+    known_ahead, every = set(covariates.future), covariates.levels
+    levels = {n: own for n, own in every.items() if column_names(n, every)[0] in known_ahead}
+    spare = [c for c in X.columns if name_column(c) in {*covariates.past, *every} - set(levels)]
+    known = read_columns(X.drop(columns=spare), panel, list(covariates.future), horizon, levels)
     for series, values, out in zip(panel.series, known, missing, strict=True):
         ahead = values[len(series.index) :]
         step, column = (int(k[0]) if len(k) else -1 for k in np.nonzero(np.isnan(ahead)))
         if step >= 0:
             label = f" of series {series.name!r}" if series.name else ""
             stamp = panel.future(series.index, horizon)[step]
-            raise DataError(f"X has no value of {covariates.future[column]!r}{label} at {stamp}")
+            raise DataError(f"X has no value of {covariates.future[column]!r}{label} at {panel.label(stamp)}")
         out[:, len(covariates.past) :] = ahead
     return missing
 
@@ -198,28 +218,3 @@ def append_values(known: CovariateValues, panel: Panel, more: CovariateValues, n
         np.concatenate([values, found[s.name]]) if s.name in found else values
         for s, values in zip(panel.series, known, strict=True)
     ]
-
-
-def calendar_names(calendar: bool | str | Sequence[str], panel: Panel) -> tuple[str, ...]:
-    """Return the names that are asked for; for True all that tell steps of this length apart, for "auto" some of them.
-
-    Those of "auto" come round `REPEATS` times at least in the longest series.
-    """
-    if calendar is True or calendar == "auto":
-        step = step_length(panel)
-        names = [name for name, limit in CALENDAR_LIMITS.items() if step < pd.Timedelta(limit)]
-        longest = max(len(s.index) for s in panel.series) * step
-        return tuple(n for n in names if calendar is True or longest >= REPEATS * pd.Timedelta(PERIODS[n]))
-    if calendar is False:
-        return ()
-    return (calendar,) if isinstance(calendar, str) else tuple(calendar)
-
-
-def calendar_features(index: pd.DatetimeIndex, names: Sequence[str]) -> NDArray[np.float32]:
-    """Return sine and cosine of each name, (T, 2 K) float32."""
-    columns = [np.zeros((len(index), 0), np.float32)]
-    for name in names:
-        period, place = CALENDAR[name]
-        angle = 2 * np.pi / period * np.asarray(place(index), dtype=np.float64)
-        columns.append(np.stack([np.sin(angle), np.cos(angle)], 1).astype(np.float32))
-    return np.concatenate(columns, 1)

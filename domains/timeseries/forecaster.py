@@ -15,11 +15,11 @@ from torch import Tensor
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.timeseries import storage
 from titans_seq.domains.timeseries.backtest import backtest_frame, squared_error
+from titans_seq.domains.timeseries.calendars import calendar_names
 from titans_seq.domains.timeseries.conformal import Calibration
 from titans_seq.domains.timeseries.covariates import (
     Covariates,
     CovariateValues,
-    calendar_names,
     read_covariates,
     read_values,
 )
@@ -54,7 +54,7 @@ class TitansForecaster(
 ):
     """Forecast one or many series, of one or many channels each, with a Titans memory.
 
-    Frames are wide (DatetimeIndex x channels) or long (`unique_id`, `ds` and value columns). Gaps and NaN are seen
+    Frames are wide (an index of times x channels) or long (`unique_id`, `ds` and value columns). Gaps and NaN are seen
     by the model as missing; nothing is filled in. The last part of the history validates training.
 
     Each channel is a stream of patches that the memory reads from the first row on; at every patch a forecast is made,
@@ -105,20 +105,26 @@ class TitansForecaster(
         y: pd.DataFrame,
         X: pd.DataFrame | None = None,
         on_epoch: Callable[[Self, bool], object] | None = None,
+        *,
+        static: pd.DataFrame | None = None,
     ) -> Self:
         """Learn from the history.
 
         Args:
-            y: wide (DatetimeIndex x channels) or long (`unique_id`, `ds`, channels).
-            X: covariates in the same layout, on the same steps; NaN, or no row, where missing.
+            y: wide (an index of times, periods or whole numbers x channels) or long (`unique_id`, `ds`, channels), of
+                pandas, polars or pyarrow.
+            X: covariates in the same layout, on the same steps; NaN, or no row, where missing. Columns of text, or of
+                pandas' category, become one column for each of their values.
             on_epoch: called after each epoch with this model, fitted as far as it is, and whether the epoch was the
                 best so far.
+            static: what does not change within a series of a long frame, one row for each: `unique_id` as its index
+                or a column, and columns of numbers or text.
 
         Raises:
             DataError: a frame or a parameter cannot be used; the message says why.
             KeyboardInterrupt: after Ctrl-C; the model is then fitted with the best weights so far, if there are any.
         """
-        return self.fit_panel(to_panel(y), on_epoch, X=X)
+        return self.fit_panel(to_panel(y), on_epoch, X=X, static=static)
 
     def fit_panel(
         self,
@@ -126,6 +132,7 @@ class TitansForecaster(
         on_epoch: Callable[[Self, bool], object] | None = None,
         *,
         X: pd.DataFrame | None = None,
+        static: pd.DataFrame | None = None,
         covariates: Covariates | None = None,
         values: CovariateValues | None = None,
     ) -> Self:
@@ -133,14 +140,14 @@ class TitansForecaster(
 
         Args:
             on_epoch: see `fit`.
-            X: see `fit`.
+            X, static: see `fit`.
             covariates: the covariates that `read_covariates` read from X, and their values; None reads them
                 here.
             values: values of these covariates.
         """
         config, training = self.check(), self.configure(TrainingConfig)
         if covariates is None:
-            covariates, values = read_covariates(X, panel, config.horizon, self.future_covariates)
+            covariates, values = read_covariates(X, panel, config.horizon, self.future_covariates, static)
         values, calendar = values or [], calendar_names(self.calendar, panel)
         plan = plan_fit(config, training, panel, covariates, values, calendar, self.learn)
         with temporary_seed(training.random_state):

@@ -89,7 +89,7 @@ def infer_frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
         return to_offset(pd.Timedelta(common, unit="ns"))
     raise DataError(
         f"the time stamps lie on no regular grid: most are {pd.Timedelta(common, unit='ns')} apart, "
-        f"but not all are a multiple of it; resample them first"
+        f"but not all are a multiple of it; resample them first, as by y.resample('1h').mean()"
     )
 
 

@@ -12,12 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from titans_seq.domains.timeseries.calendars import calendar_features
 from titans_seq.domains.timeseries.conformal import Calibration
 from titans_seq.domains.timeseries.covariates import (
     Covariates,
     CovariateValues,
     append_values,
-    calendar_features,
     read_future,
     read_values,
 )

@@ -1,6 +1,7 @@
 """Quantiles and intervals of a forecast as frames. Axes: S series, C channels, H horizon, Q quantile levels."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,9 @@ def _frame(
     panel, scaling = state.panel, state.scaling
     columns: pd.Index = pd.Index([f"{channel}-{suffix}" for channel in panel.channels for suffix in suffixes])
     if panel.layout == "wide":
-        columns = pd.MultiIndex.from_product([panel.channels, *labels])
+        own = panel.channels if panel.columns is None else list(panel.columns)
+        parts = [c if isinstance(c, tuple) else (c,) for c in own]
+        columns = pd.MultiIndex.from_tuples([(*p, *more) for p in parts for more in product(*labels)])
     values = values * scaling.scale[..., None, None] + scaling.mean[..., None, None]
     stamps = [panel.future(s.index, state.config.horizon) for s in panel.series]
     found = values.movedim(2, 1).flatten(2).numpy()

@@ -7,7 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from titans_seq.domains.timeseries.frequency import check_gaps
-from titans_seq.domains.timeseries.panel import Panel, Series, order_by_time, split_series, to_numbers
+from titans_seq.domains.timeseries.panel import Panel, Series, name_column, order_by_time, split_series, to_numbers
+from titans_seq.domains.timeseries.stamps import kind_of
 from titans_seq.errors import DataError
 
 MAX_GAP = 10_000
@@ -24,9 +25,8 @@ def validate_new_rows(history: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
     found = []
     for name, table in _select_series(history, frame, sort=False):
         end = next(s.index for s in history.series if s.name == name)
-        index = _check_continuation(
-            end, pd.DatetimeIndex(table.index), history.freq, f" of series {name!r}" if name else ""
-        )
+        label = f" of series {name!r}" if name else ""
+        index = _check_continuation(history, end, pd.DatetimeIndex(table.index), label)
         found.append(Series(name, index, to_matrix(table)))
     return replace(history, series=found)
 
@@ -45,7 +45,8 @@ def align_to_grid(history: Panel, frame: pd.DataFrame | pd.Series) -> Panel:
         grid = pd.date_range(index[0], index[-1], freq=history.freq, name=history.series[0].index.name)
         rows = grid.get_indexer(index)
         if (rows < 0).any():
-            raise DataError(f"{index[int((rows < 0).argmax())]} is no step of the frequency {history.freq.freqstr}")
+            stamp = history.label(index[int((rows < 0).argmax())])
+            raise DataError(f"{stamp} is no step of the frequency {history.freq.freqstr}")
         values = np.full((len(grid), table.shape[1]), np.nan, dtype=np.float32)
         values[rows] = to_matrix(table)
         found.append(Series(name, grid, values))
@@ -63,6 +64,7 @@ def _select_series(history: Panel, frame: pd.DataFrame | pd.Series, sort: bool) 
     groups, long = split_series(frame)
     if long != (history.layout == "long"):
         raise DataError(f"a {history.layout} frame is needed, as fit saw it")
+    check_index(history, groups[0][1].index)
     known_names = history.names
     zone = history.series[0].index.tz
     found = []
@@ -75,6 +77,12 @@ def _select_series(history: Panel, frame: pd.DataFrame | pd.Series, sort: bool) 
             raise DataError(f"the time stamps are in time zone {index.tz}, those of fit in {zone}")
         found.append((name, table))
     return found
+
+
+def check_index(history: Panel, index: pd.Index) -> None:
+    """Raise DataError unless an index is of the kind that `fit` saw."""
+    if (kind := kind_of(index)) != history.kind:
+        raise DataError(f"the index holds {kind}, that of fit {history.kind}")
 
 
 def append_rows(history: Panel, new: Panel) -> Panel:
@@ -95,7 +103,7 @@ def append_rows(history: Panel, new: Panel) -> Panel:
 
 def select_columns(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Return the columns of these names in this order; raise DataError if one is missing or there are others."""
-    table = table.set_axis([str(c) for c in table.columns], axis=1)
+    table = table.set_axis([name_column(c) for c in table.columns], axis=1)
     for name in names:
         if name not in table.columns:
             raise DataError(f"column {name!r} is missing; there are {', '.join(list(table.columns)[:20])}")
@@ -111,13 +119,15 @@ def to_matrix(table: pd.DataFrame) -> NDArray[np.float32]:
 
 
 def _check_continuation(
-    known: pd.DatetimeIndex, index: pd.DatetimeIndex, freq: pd.offsets.BaseOffset, label: str
+    history: Panel, known: pd.DatetimeIndex, index: pd.DatetimeIndex, label: str
 ) -> pd.DatetimeIndex:
     """Return the index of new rows, which must be the next steps behind a known one; DataError if they are not."""
     index = index.as_unit(known.unit).rename(known.name)
-    last = known[-1]
+    last, freq, name = known[-1], history.freq, history.label
     if index[0] <= last:
-        raise DataError(f"the new rows{label} begin at {index[0]}, but all up to {last} is known: leave that out")
+        raise DataError(
+            f"the new rows{label} begin at {name(index[0])}, but all up to {name(last)} is known: leave that out"
+        )
     expected = pd.date_range(last + freq, periods=len(index), freq=freq, name=known.name)
     wrong = np.flatnonzero(index != expected)
     if len(wrong) == 0:
@@ -126,5 +136,5 @@ def _check_continuation(
     grid = pd.date_range(due, periods=MAX_GAP, freq=freq)
     if stamp > grid[-1] or stamp in grid:
         left_out = f"more than {MAX_GAP}" if stamp > grid[-1] else grid.get_loc(stamp)
-        raise DataError(f"{left_out} steps{label} are left out before {stamp}: give them as rows of NaN")
-    raise DataError(f"{stamp}{label} is no step of the frequency {freq.freqstr}: {due} comes next")
+        raise DataError(f"{left_out} steps{label} are left out before {name(stamp)}: give them as rows of NaN")
+    raise DataError(f"{name(stamp)}{label} is no step of the frequency {freq.freqstr}: {name(due)} comes next")

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import narwhals
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from titans_seq.domains.timeseries.frequency import infer_frequency, natural_season
-from titans_seq.errors import DataError, TitansSeqWarning, reason
+from titans_seq.domains.timeseries.stamps import NUMBERS, TIMES, from_stamps, kind_of, to_stamps
+from titans_seq.errors import DataError, TitansSeqWarning
 
 ID, TIME = "unique_id", "ds"
 
@@ -37,6 +39,10 @@ class Panel:
     channels: list[str]
     freq: pd.offsets.BaseOffset
     layout: Literal["wide", "long"]
+    kind: str = TIMES
+    """What the user's index holds, see `stamps`."""
+    columns: pd.Index | None = None
+    """The user's names of the channels of a wide frame where they are no text; None: they are `channels`."""
 
     @property
     def names(self) -> list[str]:
@@ -46,7 +52,7 @@ class Panel:
     @property
     def season(self) -> int:
         """Return the steps of the natural season: a day for hours and minutes, a week for days, a year for months."""
-        return natural_season(self.freq)
+        return 1 if self.kind == NUMBERS else natural_season(self.freq)
 
     def head(self, fraction: float) -> "Panel":
         """Return the first part of every series."""
@@ -62,6 +68,14 @@ class Panel:
         """Return the `steps` stamps behind an index."""
         return pd.date_range(index[-1] + self.freq, periods=steps, freq=self.freq, name=index.name)
 
+    def index(self, stamps: pd.DatetimeIndex) -> pd.Index:
+        """Return stamps as the user writes them."""
+        return from_stamps(stamps, self.kind)
+
+    def label(self, stamp: Any) -> str:
+        """Return a stamp as the user writes it, for messages."""
+        return str(self.index(pd.DatetimeIndex([stamp]))[0])
+
     def frame(
         self,
         names: Sequence[str],
@@ -75,8 +89,12 @@ class Panel:
             names, indices, values: of each series its name, T stamps and (T, K) values.
             columns: names of the K columns; None: the channels.
         """
-        columns = pd.Index(self.channels) if columns is None else columns
-        frames = [pd.DataFrame(np.asarray(v), index=i, columns=columns) for i, v in zip(indices, values, strict=True)]
+        if columns is None:
+            columns = pd.Index(self.channels) if self.columns is None else self.columns
+        frames = [
+            pd.DataFrame(np.asarray(v), index=self.index(i), columns=columns)
+            for i, v in zip(indices, values, strict=True)
+        ]
         if self.layout == "wide":
             frames[0].index.name = indices[0].name
             return frames[0]
@@ -86,11 +104,12 @@ class Panel:
         return pd.concat(frames, ignore_index=True)
 
 
-def to_panel(frame: pd.DataFrame | pd.Series) -> Panel:
+def to_panel(frame: Any) -> Panel:
     """Read a wide or a long frame; which of the two it is follows from its columns.
 
-    A wide frame has a DatetimeIndex and one column per channel. A long frame has the columns `unique_id` and `ds` and
-    one or more columns of values. Stamps that are not sorted are sorted with a warning; steps left out become NaN.
+    A wide frame has an index of times, periods or whole numbers, or one column of times, and one column per channel. A
+    long frame has the columns `unique_id` and `ds` and one or more columns of values. Stamps that are not sorted are
+    sorted with a warning; steps left out become NaN.
 
     Raises:
         DataError: nothing in it, no time, duplicate stamps, no regular grid, text, infinite values, or a channel
@@ -98,41 +117,63 @@ def to_panel(frame: pd.DataFrame | pd.Series) -> Panel:
     """
     frame = to_frame(frame)
     groups, long = split_series(frame)
-    channels = [str(c) for c in groups[0][1].columns]
+    kind, labels = kind_of(groups[0][1].index), groups[0][1].columns
+    channels = [name_column(c) for c in labels]
     if not channels:
         raise DataError("the frame has no column of values")
-    numbers = {str(c): to_numbers(frame[c]) for c in groups[0][1].columns}
+    if len(set(channels)) < len(channels):
+        twice = next(c for c in channels if channels.count(c) > 1)
+        raise DataError(f"two columns are called {twice!r}")
+    numbers = {name_column(c): to_numbers(frame[c]) for c in labels}
     for channel, column in numbers.items():
         if not np.isfinite(column).any():
             raise DataError(f"column {channel!r} holds no value at all")
     ordered = [(name, order_by_time(g, name)) for name, g in groups]
     freq = infer_frequency([pd.DatetimeIndex(t.index) for _, t in ordered])
     series = [Series(name, *_regularize(t, freq)) for name, t in ordered]
-    return Panel(series, channels, freq, "long" if long else "wide")
+    plain = long or all(isinstance(c, str) for c in labels)
+    return Panel(series, channels, freq, "long" if long else "wide", kind, None if plain else labels)
 
 
-def to_frame(frame: pd.DataFrame | pd.Series) -> pd.DataFrame:
-    """Return a frame; a Series becomes its only column, `y` if it has no name.
+def name_column(label: Any) -> str:
+    """Return the name of a column: text as it is, the parts of a tuple with slashes between them."""
+    return "/".join(map(str, label)) if isinstance(label, tuple) else str(label)
+
+
+def to_frame(frame: Any, label: str = "") -> pd.DataFrame:
+    """Return a pandas frame whose index is its time, if it has one; a Series becomes its only column, `y` without name.
+
+    Args:
+        frame: of pandas, or of another library that narwhals knows, as polars and pyarrow.
+        label: what errors call it.
 
     Raises:
         DataError: neither a frame nor a Series.
     """
     if isinstance(frame, pd.Series):
         return frame.to_frame(frame.name if frame.name is not None else "y")
-    if not isinstance(frame, pd.DataFrame):
-        raise DataError(f"a pandas frame is needed, not {type(frame).__name__}")
-    return frame
+    if isinstance(frame, pd.DataFrame):
+        found = frame
+    else:
+        try:
+            found = narwhals.from_native(frame, eager_only=True).to_pandas()
+        except TypeError as error:
+            label = f"{label} must be" if label else "what is needed is"
+            raise DataError(f"{label} a frame of pandas, polars or pyarrow, not {type(frame).__name__}") from error
+    if isinstance(found.index, pd.RangeIndex) and not {ID, TIME} <= set(found.columns):
+        times = [c for c in found.columns if pd.api.types.is_datetime64_any_dtype(found[c].dtype)]
+        if len(times) == 1:
+            return found.set_index(times[0])
+    return found
 
 
-def split_series(frame: pd.DataFrame | pd.Series) -> tuple[list[tuple[str, pd.DataFrame]], bool]:
+def split_series(frame: Any) -> tuple[list[tuple[str, pd.DataFrame]], bool]:
     """Return the name and the table of values of each series, as they first appear, and whether the frame is long.
 
     Raises:
         DataError: not a frame, nothing in it, a column that stands twice, no time, or a row of no series.
     """
     frame = to_frame(frame)
-    if isinstance(frame.index, pd.PeriodIndex):
-        frame = frame.set_axis(frame.index.to_timestamp())
     if len(frame) == 0:
         raise DataError("the frame has no rows")
     if not frame.columns.is_unique:
@@ -142,10 +183,12 @@ def split_series(frame: pd.DataFrame | pd.Series) -> tuple[list[tuple[str, pd.Da
         groups = [(str(name), g.set_index(TIME).drop(columns=ID)) for name, g in frame.groupby(ID, sort=False)]
         if frame[ID].isna().any():
             raise DataError(f"{ID} is missing in {int(frame[ID].isna().sum())} rows")
-    elif isinstance(frame.index, pd.DatetimeIndex):
+    elif isinstance(frame.index, pd.MultiIndex):
+        raise DataError(f"the index has {frame.index.nlevels} levels: make them the columns {ID} and {TIME}")
+    elif isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex) or kind_of(frame.index) == NUMBERS:
         groups = [("", frame)]
     else:
-        raise DataError(f"no time: a DatetimeIndex, or the columns {ID} and {TIME}, are needed")
+        raise DataError(f"no time: an index of times, or the columns {ID} and {TIME}, are needed")
     return groups, long
 
 
@@ -179,13 +222,10 @@ def order_by_time(table: pd.DataFrame, name: str, sort: bool = True) -> pd.DataF
         DataError: stamps are missing, stand twice, are no times, or are not in order.
     """
     label = f" of series {name!r}" if name else ""
-    if not isinstance(table.index, pd.DatetimeIndex):
-        if pd.api.types.is_numeric_dtype(table.index.dtype):
-            raise DataError(f"{TIME}{label} holds numbers, not time stamps: make them by pandas.to_datetime")
-        try:
-            table = table.set_axis(pd.DatetimeIndex(pd.to_datetime(table.index)))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{TIME} holds what is not a time: {reason(error)}") from error
+    try:
+        table = table.set_axis(to_stamps(table.index))
+    except DataError as error:
+        raise DataError(f"{TIME}{label}: {error}") from error
     if table.index.hasnans:
         raise DataError(f"{int(np.sum(table.index.isna()))} time stamps{label} are missing")
     if not table.index.is_monotonic_increasing and not sort:

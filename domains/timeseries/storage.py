@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from pandas.tseries.frequencies import to_offset
@@ -14,14 +15,17 @@ from pydantic import Field
 from torch import Tensor
 
 from titans_seq.backbone import BackboneState, TitansBackbone
+from titans_seq.domains.timeseries.calendars import CALENDAR
 from titans_seq.domains.timeseries.conformal import Calibration
-from titans_seq.domains.timeseries.covariates import CALENDAR, Covariates, CovariateValues
+from titans_seq.domains.timeseries.covariates import Covariates, CovariateValues
 from titans_seq.domains.timeseries.inputs import ForecastState
 from titans_seq.domains.timeseries.linear import LinearConfig, LinearMemory, Moments
 from titans_seq.domains.timeseries.network import ForecastConfig
 from titans_seq.domains.timeseries.panel import Panel, Series
 from titans_seq.domains.timeseries.prepare import Scaling
 from titans_seq.domains.timeseries.prepare import to_tensors as to_rows
+from titans_seq.domains.timeseries.stamps import TIMES, check_kind
+from titans_seq.domains.timeseries.static import Static, check_static
 from titans_seq.domains.timeseries.stream import Stream
 from titans_seq.domains.timeseries.tokens import pad_front
 from titans_seq.shapes import shapes_only
@@ -50,6 +54,9 @@ class StoredCovariates(Stored):
 
     past: tuple[str, ...]
     future: tuple[str, ...]
+    levels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    static: tuple[str, ...] = ()
+    static_values: dict[str, tuple[float | None, ...]] | None = None
 
 
 class FittedForecaster(Stored):
@@ -62,6 +69,9 @@ class FittedForecaster(Stored):
     timezone: str | None
     series: list[StoredSeries]
     calendar: tuple[str, ...]
+    kind: str = TIMES
+    columns: list[str | int | list[str | int]] | None = None
+    column_names: tuple[str | int | None, ...] = ()
     patch: int
     linear: dict[str, bool | int | float | str | None]
     written: Count
@@ -79,13 +89,26 @@ def to_config(state: ForecastState) -> dict[str, Any]:
         "timezone": str(panel.series[0].index.tz) if panel.series[0].index.tz is not None else None,
         "series": [{"name": s.name, "last": s.index[-1].isoformat(), "steps": len(s.index)} for s in panel.series],
         "calendar": state.calendar,
+        "kind": panel.kind,
         "patch": state.config.patch,
         "linear": linear | {"penalty": None if math.isinf(linear["penalty"]) else linear["penalty"]},
         "written": state.stream.written,
     }
+    if panel.columns is not None:
+        config["columns"] = [[plain(p) for p in c] if isinstance(c, tuple) else plain(c) for c in panel.columns]
+        config["column_names"] = [None if n is None else plain(n) for n in panel.columns.names]
     covariates = state.covariates
     if covariates is not None:
-        config["covariates"] = {"past": covariates.past, "future": covariates.future}
+        static = covariates.static
+        config["covariates"] = {
+            "past": covariates.past,
+            "future": covariates.future,
+            "levels": covariates.levels,
+            "static": static.names,
+            "static_values": None
+            if static.values is None
+            else {name: [None if math.isnan(v) else v for v in own] for name, own in static.values.items()},
+        }
     return config
 
 
@@ -245,15 +268,45 @@ def _read_panel(fitted: FittedForecaster, past: Tensor) -> Panel:
             last = last.tz_convert(fitted.timezone)
         index = pd.date_range(end=last, periods=stored.steps, freq=freq, name=fitted.index_name)
         ends.append(Series(stored.name, index, values[-stored.steps :]))
-    return Panel(ends, channels, freq, fitted.layout)
+    check_kind(fitted.kind)
+    return Panel(ends, channels, freq, fitted.layout, fitted.kind, _read_columns(fitted))
+
+
+def plain(label: Any) -> str | int:
+    """Return a user's name of a column as a file can hold it: a whole number, or text."""
+    return int(label) if isinstance(label, int | np.integer) and not isinstance(label, bool) else str(label)
+
+
+def _read_columns(fitted: FittedForecaster) -> pd.Index | None:
+    """Return the user's names of the channels of a saved model."""
+    if fitted.columns is None:
+        return None
+    nested = [isinstance(c, list) for c in fitted.columns]
+    names = fitted.column_names
+    if any(nested):
+        rows = [tuple(c) for c in fitted.columns if isinstance(c, list)]
+        sizes = {len(c) for c in rows}
+        if not all(nested) or sizes != {len(names)} or len(rows) != len(fitted.channels):
+            raise ValueError("the names of the columns do not fit the channels")
+        return pd.MultiIndex.from_tuples(rows, names=names)
+    if len(names) != 1 or len(fitted.columns) != len(fitted.channels):
+        raise ValueError("the names of the columns do not fit the channels")
+    return pd.Index(fitted.columns, name=names[0])
 
 
 def _read_covariates(fitted: FittedForecaster, tensors: dict[str, Tensor]) -> tuple[Covariates | None, CovariateValues]:
     """Return the covariates of a saved model, and their values at the ends of the series."""
     if fitted.covariates is None:
         return None, []
-    past, future = fitted.covariates.past, fitted.covariates.future
-    covariates = Covariates(past, future, Scaling(tensors["covariate_mean"], tensors["covariate_scale"]))
+    stored, numbers = fitted.covariates, fitted.covariates.static_values
+    own = None if numbers is None else {n: tuple(math.nan if v is None else v for v in of) for n, of in numbers.items()}
+    static = Static(stored.static, own)
+    check_static(static, [s.name for s in fitted.series])
+    scaling = Scaling(tensors["covariate_mean"], tensors["covariate_scale"])
+    covariates = Covariates(stored.past, stored.future, scaling, stored.levels, static)
+    place = len(stored.past) - len(static.names)
+    if place < 0 or stored.past[place:] != static.names:
+        raise ValueError("the static covariates are not the last of those that are known in the past only")
     values, size = tensors["covariates"], len(covariates.names)
     if (
         values.ndim != 3

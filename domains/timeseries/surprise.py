@@ -8,14 +8,15 @@ from titans_seq.domains.timeseries.covariates import read_values
 from titans_seq.domains.timeseries.inputs import ForecastState
 from titans_seq.domains.timeseries.observe import align_to_grid
 from titans_seq.domains.timeseries.panel import split_series
+from titans_seq.domains.timeseries.stamps import to_stamps
 from titans_seq.errors import DataError
 from titans_seq.memory.record import record_surprise
 
 
 def surprise_frame(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None) -> pd.DataFrame:
     """Return the surprise of each step, in the layout of y; see `TitansForecaster.surprise`."""
-    if state.config.backbone.variant == "attention":
-        raise DataError("variant attention has no memory to be surprised")
+    if state.config.backbone.variant in ("attention", "none"):
+        raise DataError(f"variant {state.config.backbone.variant} has no memory to be surprised")
     panel, patch = align_to_grid(state.panel, y), state.reader.patch
     values = read_values(X, panel, state.covariates, 0)
     if all(len(s.index) <= patch for s in panel.series):
@@ -34,7 +35,7 @@ def surprise_frame(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None
             trace[: len(known)] = known
         traces.append(np.where(np.isnan(series.values), np.nan, trace))
     names, indices = panel.names, [s.index for s in panel.series]
-    given = [pd.DatetimeIndex(pd.to_datetime(group.index)).sort_values() for _, group in split_series(y)[0]]
+    given = [to_stamps(group.index).sort_values() for _, group in split_series(y)[0]]
     kept = [index.get_indexer(stamps) for index, stamps in zip(indices, given, strict=True)]
     return panel.frame(
         names,

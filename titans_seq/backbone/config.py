@@ -12,7 +12,7 @@ MOST_LAYERS = 1000
 LARGEST_WINDOW = 16_384
 """Tokens of a window at the most: every row of a stream has room for them."""
 
-Variant = Literal["lmm", "mac", "mag", "mal", "attention"]
+Variant = Literal["lmm", "mac", "mag", "mal", "attention", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,8 @@ class BackboneConfig(MemoryOptions):
     """
 
     variant: Variant = "lmm"
-    """How memory and attention share a block: "lmm" is the memory alone, "attention" a Transformer++ without one."""
+    """How memory and attention share a block: "lmm" is the memory alone, "attention" a Transformer++
+    without one, "none" neither: its MLPs see each token alone."""
 
     dim: int = 64
     """Width of the tokens."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from titans_seq.backbone.bare import BareBlock
 from titans_seq.backbone.block import Block
 from titans_seq.backbone.config import BackboneConfig
 from titans_seq.backbone.lmm import LMMBlock
@@ -24,6 +25,7 @@ BLOCKS: dict[str, type[Block]] = {
     "mag": MAGBlock,
     "mal": MALBlock,
     "attention": AttentionBlock,
+    "none": BareBlock,
 }
 """Variant -> block."""
 

@@ -59,7 +59,7 @@ class TrainingConfig:
     numbers. The command line calls it `--seed`."""
 
     verbose: bool = False
-    """Show a progress bar on standard error."""
+    """Show progress on standard error: a bar, or a line a minute where it is no terminal."""
 
     def __post_init__(self) -> None:
         check_whole(1, batch_size=self.batch_size, max_epochs=self.max_epochs, patience=self.patience)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from titans_seq.errors import NonFiniteError, TitansSeqWarning, TrainingError
+from titans_seq.progress import is_watched
 from titans_seq.training.config import LossFunction, TrainingConfig
 from titans_seq.training.history import History
 from titans_seq.training.processes import count_processes
@@ -57,6 +58,7 @@ def train(
     import lightning.pytorch as lightning
     from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar, Timer, WeightAveraging
 
+    from titans_seq.training.lines import ProgressLines
     from titans_seq.training.loop import Loop
 
     seen = History() if history is None else history
@@ -92,7 +94,7 @@ def train(
     if config.average is not None:  # stands in the network while it is validated, and `Keep` finds it there
         callbacks.append(WeightAveraging(avg_fn=average))
     if config.verbose:
-        callbacks.append(RichProgressBar(leave=False))
+        callbacks.append(RichProgressBar(leave=False) if is_watched() else ProgressLines(seen))
     if config.max_minutes is not None:
         callbacks.append(Timer(duration={"seconds": 60 * config.max_minutes}, verbose=False))
     local, machines = count_processes()
@@ -112,7 +114,7 @@ def train(
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=config.verbose,
+            enable_progress_bar=config.verbose and is_watched(),
             gradient_clip_val=config.gradient_clip,
             num_sanity_val_steps=0,
             callbacks=callbacks,

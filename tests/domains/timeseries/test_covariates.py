@@ -7,7 +7,7 @@ import torch
 
 from titans_seq import BackboneConfig
 from titans_seq.domains.timeseries import TitansForecaster
-from titans_seq.domains.timeseries.covariates import calendar_features, calendar_names
+from titans_seq.domains.timeseries.calendars import calendar_features, calendar_names
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
 from titans_seq.domains.timeseries.panel import to_panel
 from titans_seq.errors import DataError, ModelError
@@ -197,7 +197,7 @@ def test_long_frames(data):
         (lambda m, X: m.predict(X.assign(promo="x")), "text"),
         (lambda m, X: m.predict(X.tz_localize("UTC")), "time zone UTC, those of y in None"),
         (lambda m, X: m.predict(X.set_axis(X.index + pd.Timedelta("1min"))), "is no step of the frequency h"),
-        (lambda m, X: m.predict(X.to_numpy()), "X must be a pandas frame"),
+        (lambda m, X: m.predict(X.to_numpy()), "X must be a frame of pandas, polars or pyarrow, not ndarray"),
         (lambda m, X: m.predict_quantiles(0.5), "X is needed"),
         (lambda m, X: m.predict_interval(), "X is needed"),
         (lambda m, X: m.surprise(X[["promo"]]), "column 'a' is missing"),
@@ -255,3 +255,95 @@ def test_changed_models_are_refused(fitted, tmp_path, change):
     path.write_text(json.dumps(config))
     with pytest.raises(ModelError):
         TitansForecaster.load(tmp_path / "model")
+
+
+def test_text_becomes_columns_of_numbers(data, tmp_path):
+    y, X = data
+    text = X.assign(promo=np.where(X["promo"] > 0, "sale", "none"), sensor=pd.Categorical(["u", "v"] * 300))
+    options = SMALL | {"future_covariates": ["promo"]}
+    model = TitansForecaster(**options).fit(y.iloc[:560], text)
+    columns = pd.DataFrame(
+        {
+            "sensor=u": (text["sensor"] == "u").astype(float),
+            "sensor=v": (text["sensor"] == "v").astype(float),
+            "promo=none": 1 - X["promo"],
+            "promo=sale": X["promo"],
+        }
+    )
+    by_hand = TitansForecaster(**SMALL, future_covariates=["promo=none", "promo=sale"]).fit(y.iloc[:560], columns)
+    pd.testing.assert_frame_equal(model.predict(text), by_hand.predict(columns))
+    model.save(tmp_path / "model")
+    again = TitansForecaster.load(tmp_path / "model").update(y.iloc[560:570], text)
+    pd.testing.assert_frame_equal(again.predict(text[["promo"]]), model.update(y.iloc[560:570], text).predict(text))
+    with pytest.raises(DataError, match="column 'promo' holds 'gift', which fit did not see: none, sale"):
+        model.predict(text.assign(promo="gift"))
+    with pytest.raises(DataError, match="column 'promo' is missing"):
+        model.predict(text[["sensor"]])
+    many = text.assign(sensor=[f"s{i}" for i in range(600)])
+    with pytest.raises(DataError, match="'sensor' holds 600 texts, as 's0': 50 are taken at most"):
+        TitansForecaster(**options).fit(y, many)
+    typo = X.astype({"sensor": object})
+    typo.iloc[7, 0] = "1,5"
+    with pytest.raises(DataError, match=r"column 'sensor' holds text: '1,5'"):
+        TitansForecaster(**options).fit(y, typo)
+
+
+def kinds(series=8, rows=60, seed=0):
+    """Series that rise or fall when their signal comes, by their kind alone."""
+    rng = np.random.default_rng(seed)
+    frames, static = [], {}
+    for number in range(series):
+        signal = (rng.random(rows) < 0.2).astype(float)
+        static[f"s{number}"] = ("up", 1.0) if number % 2 else ("down", -1.0)
+        y = 0.1 * rng.normal(size=rows) + 3 * static[f"s{number}"][1] * signal
+        days = pd.date_range("2024-01-01", periods=rows, freq="D")
+        frames.append(pd.DataFrame({"unique_id": f"s{number}", "ds": days, "y": y, "signal": signal}))
+    table = pd.DataFrame.from_dict(static, orient="index", columns=["kind", "sign"])
+    return pd.concat(frames), table
+
+
+def test_static_covariates_tell_series_apart(tmp_path):
+    frame, static = kinds(60, 30)
+    y, X = frame[["unique_id", "ds", "y"]], frame[["unique_id", "ds", "signal"]]
+    known = y[y["ds"] < y["ds"].max() - pd.Timedelta("5D")]
+    options = SMALL | {
+        "future_covariates": ["signal"],
+        "max_epochs": 8,
+        "learning_rate": 2e-2,
+        "context": 6,
+        "patch": 6,
+    }
+    truth = y.merge(known, how="left", indicator=True).query("_merge == 'left_only'")["y"].to_numpy()
+    models = [TitansForecaster(**options).fit(known, X, static=given) for given in (None, static)]
+    errors = [float(np.abs(m.predict(X)["y"].to_numpy() - truth).mean()) for m in models]
+    assert errors[1] < 0.9 * errors[0]
+    models[1].save(tmp_path / "model")
+    again = TitansForecaster.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(again.predict(X), models[1].predict(X))
+    assert again.backtest(frame.drop(columns="signal"), X=X, n_windows=1)["forecast"].notna().all()
+    alone = TitansForecaster(**options | {"future_covariates": None}).fit(
+        known, static=static.reset_index(names="unique_id")
+    )
+    assert alone.covariates_.past == ("kind=down", "kind=up", "sign")
+    alone.update(y[~y.index.isin(known.index)].query("ds > @known.ds.max()").iloc[:1])
+    assert alone.predict()["y"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.iloc[:-1], "series 's7' has no row of static covariates"),
+        (lambda s: pd.concat([s, s.iloc[:1]]), "series 's0' has two rows"),
+        (lambda s: s[[]], "static has no column"),
+        (lambda s: s.assign(sign=np.inf), "'sign' holds an infinite value"),
+        (lambda s: s.assign(sign=NAN), "static has no value of 'sign'"),
+        (lambda s: s.rename(columns={"sign": "signal"}), "'signal' is both in X and in static"),
+        (lambda s: [1], "must be a frame|is needed is a frame"),
+    ],
+)
+def test_wrong_static(change, message):
+    frame, static = kinds()
+    with pytest.raises(DataError, match=message):
+        TitansForecaster(**SMALL).fit(frame.drop(columns="signal"), frame.drop(columns="y"), static=change(static))
+    with pytest.raises(DataError, match="a wide frame is one series"):
+        TitansForecaster(**SMALL).fit(promoted()[0], static=static)

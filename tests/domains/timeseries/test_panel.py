@@ -65,7 +65,11 @@ def twice(frame):
     ("frame", "message"),
     [
         (wide().iloc[:0], "no rows"),
-        (wide().reset_index(drop=True), "no time"),
+        (wide().set_axis(wide().index.astype(str)), "no time"),
+        (wide().set_axis(wide().index.astype("int64") / 3), "no time"),
+        (wide().set_axis([*range(59), 9000]), "mistyped"),
+        (pd.concat({"x": wide()}), "the index has 2 levels"),
+        (pd.DataFrame(np.zeros((60, 2)), wide().index, pd.Index([1, "1"])), "two columns are called '1'"),
         (wide()[[]], "no column of values"),
         (twice(wide()), "1 time stamps stand twice, the first is 2020-01-01 07:00"),
         (wide(a=np.full(60, np.nan)), "'a' holds no value at all"),
@@ -75,7 +79,7 @@ def twice(frame):
         (wide().set_axis(wide().index + pd.to_timedelta(np.arange(60) ** 2, unit="s")), "no regular grid"),
         (wide().set_axis(pd.DatetimeIndex([*wide().index[:-1], "2090-01-01"])), "mistyped"),
         (wide().set_axis(pd.DatetimeIndex([*wide().index[:-1], pd.NaT])), "1 time stamps are missing"),
-        ([1, 2], "a pandas frame is needed, not list"),
+        ([1, 2], "what is needed is a frame of pandas, polars or pyarrow, not list"),
         (wide().assign(made=pd.Timestamp("2024-01-01")), "'made' holds times, not numbers"),
         (
             wide().set_axis(

@@ -168,8 +168,8 @@ def test_one_series_as_it_is():
 
 
 def test_stamps_that_are_none_and_frequencies_that_differ():
-    numbers = pd.DataFrame({"unique_id": "a", "ds": range(50), "y": 1.0})
-    with pytest.raises(DataError, match="ds of series 'a' holds numbers, not time stamps"):
+    numbers = pd.DataFrame({"unique_id": "a", "ds": np.arange(50) / 7, "y": 1.0})
+    with pytest.raises(DataError, match="ds of series 'a': time stamps are broken numbers"):
         TitansForecaster(horizon=3).fit(numbers)
     days = numbers.assign(ds=pd.date_range("2024-01-01", periods=50, freq="D"))
     hours = pd.DataFrame({"unique_id": "b", "ds": pd.date_range("2024-01-01", periods=50, freq="h"), "y": 1.0})

@@ -94,7 +94,7 @@ def test_missing_values_and_a_calendar(waves):
         (lambda f: f.assign(a="x"), "text"),
         (lambda f: f.set_axis(f.index[[0, 0, *range(2, 10)]]), "stand twice"),
         (lambda f: f.rename_axis("ds").reset_index().assign(unique_id="x"), "a wide frame is needed"),
-        (lambda f: f.to_numpy(), "a pandas frame is needed"),
+        (lambda f: f.to_numpy(), "a frame of pandas, polars or pyarrow, not ndarray"),
     ],
 )
 def test_wrong_rows(folder, waves, change, message):
