@@ -1,7 +1,6 @@
 """What the commands that train have in common: options, and the way from data to a model, scores and a tracked run."""
 
 import os
-import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields, replace
 from io import StringIO
