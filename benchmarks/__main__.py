@@ -20,6 +20,7 @@ from benchmarks.keeping import Keeping
 from benchmarks.language import Language
 from benchmarks.long_horizon import LongHorizon
 from benchmarks.needle import Needle
+from benchmarks.online import Online
 from benchmarks.readme import Readme
 from benchmarks.recall import Recall
 from benchmarks.rereading import Rereading
@@ -49,6 +50,7 @@ Command = (
     | Annotated[Language, subcommand("language")]
     | Annotated[LongHorizon, subcommand("long-horizon")]
     | Annotated[Needle, subcommand("needle")]
+    | Annotated[Online, subcommand("online")]
     | Annotated[Recall, subcommand("recall")]
     | Annotated[Rereading, subcommand("rereading")]
     | Annotated[Scaling, subcommand("scaling")]

@@ -3,12 +3,13 @@
 Every choice is made on the last part of each series, which does not train. Where it holds few horizons, all else must
 be better than the last value or season by a margin: they are what a user would do without a model.
 
-Axes: S series, C channels, W windows, L look-back, H horizon, G groups.
+Axes: S series, C channels, W windows, L look-back, K key, H horizon, G groups.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -34,13 +35,22 @@ NUMBERS = 4e7
 """Numbers of one set of moments, and of all sets of weights times four, at the most; beyond, channels share one set."""
 
 
+ACROSS_STEPS = (48, 16, 4)
+"""Steps of all channels that a key may hold."""
+ACROSS_PENALTIES = (1.0, 30.0)
+ACROSS_WINDOWS = 4
+"""Windows for each number that other channels add to a key."""
+ACROSS_MARGIN = 0.03
+"""By which their error must be lower."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """A linear memory that has read all, and those that have read a part."""
 
     memory: LinearMemory
     weights: Tensor
-    """(parts G, L + 1, H): of the memories that forecast each part, none of which has seen it."""
+    """(parts G, K + 1, H): of the memories that forecast each part, none of which has seen it."""
     parts: Tensor
     """(S, parts + 1): where they begin and end, in steps."""
 
@@ -133,82 +143,150 @@ def _try_penalties(
     return found
 
 
+@dataclass(frozen=True)
+class Trial:
+    """Measured parts of histories, on which rules are judged."""
+
+    table: Table
+    cuts: Tensor
+    parts: Tensor
+    measured: list[Moments]
+    """Of each part."""
+    config: LinearConfig
+    """Whose keys they are of."""
+
+    @classmethod
+    def measure(cls, table: Table, cuts: Tensor, config: LinearConfig, own: bool) -> "Trial":
+        """Measure every part, each channel by itself if `own`."""
+        channels, lengths = table.channels, table.lengths
+        parts = torch.stack(
+            [
+                *(cuts * i // TRAIN_PARTS for i in range(TRAIN_PARTS)),
+                *(cuts + (lengths - cuts) * i // VALIDATION_PARTS for i in range(VALIDATION_PARTS + 1)),
+            ],
+            1,
+        )
+        measured, size = [], config.key_size(channels)
+        cost = float(lengths.sum()) * channels * size * (size + config.horizon)
+        share = min(1.0, OPERATIONS / max(cost, 1.0))
+        for begin, end in zip(parts.T, parts.T[1:], strict=False):
+            low, high = (begin - config.horizon + 1).clamp_min(config.context), end - config.horizon + 1
+            total = int((high - low).clamp_min(0).sum())
+            windows = _spread_windows(low, high, max(1, round(share * total)))
+            moments = measure(config, table, *windows, pool=not own)
+            measured.append(moments.scaled(total / max(1, len(windows[0]))))
+        return cls(table, cuts, parts, measured, config)
+
+    @property
+    def train(self) -> list[Moments]:
+        """Return the moments of the parts that train."""
+        return self.measured[:TRAIN_PARTS]
+
+    def walk(self, half_life: float | None) -> Iterator[Moments]:
+        """Yield what a memory knows when each part begins, and when the last one ends."""
+        groups, size = len(self.measured[0].count), self.config.key_size(self.table.channels)
+        rule = replace(self.config, half_life=half_life)
+        memory = LinearMemory(rule, Moments.zeros(groups, size, rule.horizon))
+        rest = float((self.table.lengths - self.cuts).float().mean())
+        yield memory.moments
+        for i, moments in enumerate(self.measured):
+            steps = float(self.cuts.float().mean()) / TRAIN_PARTS if i < TRAIN_PARTS else rest / VALIDATION_PARTS
+            memory = memory.written(moments, round(steps))
+            yield memory.moments
+
+    def best(self, rules: list[LinearConfig]) -> tuple[float, LinearConfig, list[Tensor]]:
+        """Return the validation error of the best rule, the rule, and the weights that forecast each part.
+
+        Args:
+            rules: that differ in anything but their keys.
+        """
+        channels = self.table.channels
+        weights: dict[LinearConfig, list[Tensor]] = {rule: [] for rule in rules}
+        for half_life in dict.fromkeys(rule.half_life for rule in rules):
+            own = [rule for rule in rules if rule.half_life == half_life]
+            for moments in islice(self.walk(half_life), TRAIN_PARTS, TRAIN_PARTS + VALIDATION_PARTS):
+                for rule in own:
+                    known = weights[rule]
+                    known.append(solve(rule, moments) if rule.learns or not known else known[0])
+        errors: dict[LinearConfig, list[Tensor]] = {rule: [] for rule in rules}
+        for place in range(VALIDATION_PARTS):
+            part = TRAIN_PARTS + place
+            windows = _spread_windows(self.parts[:, part], self.parts[:, part + 1], VALIDATION_WINDOWS // channels)
+            keys, start, scale, target = _look_back(self.config, self.table, *windows)
+            group = torch.arange(channels).repeat(len(keys) // channels)
+            for rule in rules:
+                forecast = start + scale * apply(weights[rule][place], group, keys)
+                errors[rule].append((forecast - target).abs().flatten())
+        means = {rule: float(torch.cat(found).nanmean()) for rule, found in errors.items()}
+        best = rules[0]
+        for rule in rules[1:]:
+            best = rule if means[rule] < means[best] * 0.999 else best
+        return means[best], best, weights[best]
+
+    def choice(self, rule: LinearConfig, weights: list[Tensor]) -> Choice:
+        """Return what a rule makes of all parts.
+
+        Args:
+            weights: that forecast the parts that validate.
+        """
+        whole = sum(self.train[1:], self.train[0])
+        rest = [
+            solve(rule, Moments(whole.gram - m.gram, whole.cross - m.cross, whole.count - m.count))
+            if bool((whole.count > m.count).all())
+            else solve(rule, whole)
+            for m in self.train
+        ]
+        *_, moments = self.walk(rule.half_life)
+        memory = LinearMemory(rule, moments)
+        if rule.sharing is None and len(memory.moments.count) > 1:
+            memory = replace(memory, moments=memory.moments.pooled())
+        return Choice(memory, torch.cat([*rest, *weights]), self.parts)
+
+
 def _choose_rules(table: Table, cuts: Tensor, config: LinearConfig, learn: bool | None) -> Choice:
     """Return the memory with weights per channel or shared, that learns on and forgets or not, whichever is best."""
-    channels, lengths = table.channels, table.lengths
-    own = channels > 1 and channels * (config.context + 1) * (config.context + 1 + config.horizon) <= NUMBERS
-    parts = torch.stack(
-        [
-            *(cuts * i // TRAIN_PARTS for i in range(TRAIN_PARTS)),
-            *(cuts + (lengths - cuts) * i // VALIDATION_PARTS for i in range(VALIDATION_PARTS + 1)),
-        ],
-        1,
-    )
-    measured = []
-    cost = float(lengths.sum()) * channels * config.context * (config.context + config.horizon)
-    share = min(1.0, OPERATIONS / max(cost, 1.0))
-    for begin, end in zip(parts.T, parts.T[1:], strict=False):
-        low, high = (begin - config.horizon + 1).clamp_min(config.context), end - config.horizon + 1
-        total = int((high - low).clamp_min(0).sum())
-        windows = _spread_windows(low, high, max(1, round(share * total)))
-        moments = measure(config, table, *windows, pool=not own)
-        measured.append(moments.scaled(total / max(1, len(windows[0]))))
-    train = measured[:TRAIN_PARTS]
-    span = float(cuts.float().mean()) / TRAIN_PARTS
-
-    def before(part: int, rule: LinearConfig) -> Moments:
-        """Return what a memory knows when a part begins."""
-        known = LinearMemory(rule, Moments.zeros(len(train[0].count), config.context, config.horizon))
-        for i, moments in enumerate(measured[:part]):
-            tail = span if i < TRAIN_PARTS else float((lengths - cuts).float().mean()) / VALIDATION_PARTS
-            known = known.written(moments, round(tail))
-        return known.moments
-
-    rules = [config]
-    if config.penalty < math.inf and all(m.count.sum() > 0 for m in train):
+    own = table.channels > 1 and _numbers(config, table.channels) <= NUMBERS
+    trial, rules = Trial.measure(table, cuts, config, own), [config]
+    solvable = config.penalty < math.inf and all(m.count.sum() > 0 for m in trial.train)
+    if solvable:
         sharings = SHARINGS if own else (None,)
+        rules = [replace(config, sharing=s, learns=bool(learn)) for s in sharings]
+    error, rule, weights = trial.best(rules)
+    if learn is not False and solvable:
         halves = [None if h is None else h * float(cuts[0]) for h in HALF_LIVES]
-        rules = [] if learn else [replace(config, sharing=s) for s in sharings]
-        if learn is not False:
-            rules += [replace(config, sharing=s, half_life=h, learns=True) for s in sharings for h in halves]
-    checks = []
-    for part in range(TRAIN_PARTS, TRAIN_PARTS + VALIDATION_PARTS):
-        windows = _spread_windows(parts[:, part], parts[:, part + 1], VALIDATION_WINDOWS // channels)
-        checks.append(_look_back(config, table, *windows))
-    groups = [torch.arange(channels).repeat(len(z) // channels) for z, *_ in checks]
+        learning = [replace(rule, half_life=h, learns=True) for h in halves]
+        found = trial.best(learning)
+        if learn or found[0] < error * 0.999:
+            error, rule, weights = found
+    across = _across(table, cuts, rule) if own and solvable else None
+    if across is None:
+        return trial.choice(rule, weights)
+    wider = Trial.measure(table, cuts, across, own)
+    penalties = [(own_share * across.penalty, p) for own_share in (1.0, 1 / 30) for p in ACROSS_PENALTIES]
+    error_across, rule_across, weights_across = wider.best(
+        [replace(across, penalty=own_penalty, across_penalty=p) for own_penalty, p in penalties]
+    )
+    if error_across < (1 - ACROSS_MARGIN) * error:
+        return wider.choice(rule_across, weights_across)
+    return trial.choice(rule, weights)
 
-    def forecasts(rule: LinearConfig) -> list[Tensor]:
-        """Return the weights by which each validation part is forecast."""
-        first = solve(rule, before(TRAIN_PARTS, rule))
-        if not rule.learns:
-            return [first] * VALIDATION_PARTS
-        rest = range(TRAIN_PARTS + 1, TRAIN_PARTS + VALIDATION_PARTS)
-        return [first, *(solve(rule, before(part, rule)) for part in rest)]
 
-    best: tuple[float, LinearConfig, list[Tensor]] | None = None
-    for rule in rules:
-        weights = forecasts(rule)
-        errors = []
-        for own_weights, group, (z, start, scale, target) in zip(weights, groups, checks, strict=True):
-            errors.append((start + scale * apply(own_weights, group, z) - target).abs().flatten())
-        error = float(torch.cat(errors).nanmean())
-        if best is None or error < best[0] * 0.999:
-            best = error, rule, weights
-    assert best is not None
-    _, rule, validation_weights = best
-    whole = train[0]
-    for moments in train[1:]:
-        whole = whole + moments
-    rest = [
-        solve(rule, Moments(whole.gram - m.gram, whole.cross - m.cross, whole.count - m.count))
-        if bool((whole.count > m.count).all())
-        else solve(rule, whole)
-        for m in train
-    ]
-    memory = LinearMemory(rule, before(len(measured), rule))
-    if rule.sharing is None and own:
-        memory = replace(memory, moments=memory.moments.pooled())
-    return Choice(memory, torch.cat([*rest, *validation_weights]), parts)
+def _across(table: Table, cuts: Tensor, rule: LinearConfig) -> LinearConfig | None:
+    """Return a rule whose keys hold as many steps of all channels as there are room and data for, or None."""
+    windows = int((cuts - rule.context - rule.horizon).clamp_min(0).sum())
+    for steps in ACROSS_STEPS:
+        if steps > rule.context or ACROSS_WINDOWS * steps * table.channels > windows:
+            continue
+        found = replace(rule, across=steps, sharing=SHARINGS[-1] if rule.sharing is None else rule.sharing)
+        if _numbers(found, table.channels) <= NUMBERS:
+            return found
+    return None
+
+
+def _numbers(config: LinearConfig, channels: int) -> int:
+    """Return the numbers of moments of each channel by itself."""
+    size = config.key_size(channels) + 1
+    return channels * size * (size + config.horizon)
 
 
 def _spread_windows(low: Tensor, high: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -225,12 +303,14 @@ def _spread_windows(low: Tensor, high: Tensor, count: int) -> tuple[Tensor, Tens
 def _look_back(
     config: LinearConfig, table: Table, series: Tensor, ends: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return z (W C, L), start, scale and target (W C, H) of all channels at these places."""
+    """Return keys (W C, K), start, scale and target (W C, H) of all channels at these places."""
     channel = torch.arange(table.channels).repeat(len(series))
     where = series.repeat_interleave(table.channels), channel, ends.repeat_interleave(table.channels).unsqueeze(1)
     window = table.take(*where, config.context, 0, filled=True).squeeze(1)
     target = table.take(*where, 0, config.horizon).squeeze(1)
     z, centre, scale = normalise(window, config.location)
+    if config.across:
+        z = config.keys(z.unsqueeze(1), scale.unsqueeze(1), table, where[0], where[2]).squeeze(1)
     return z, start_of_forecast(window, config.location, centre, config.season, config.horizon), scale, target
 
 

@@ -3,9 +3,9 @@
 Its key is a normalised look-back, its value what then happened; a new pair is written once its last value is known, and
 older ones fade. The weights are the ridge regression on everything written (the optimum that a gradient step of the
 neural memory goes towards; arXiv 2506.05233 calls it a Mesa layer). Each channel may have weights of its own, held
-towards the mean of all.
+towards the mean of all, and its key the last steps of all channels beside its own look-back.
 
-Axes: G groups (channels, or 1 for all together), W windows, C channels, L look-back, H horizon, M rows.
+Axes: G groups (channels, or 1 for all together), W windows, C channels, L look-back, K key, H horizon, M rows.
 """
 
 import math
@@ -44,6 +44,10 @@ class LinearConfig:
     """Steps after which a window counts half; None: all count the same."""
     learns: bool
     """Whether new rows go on teaching it."""
+    across: int = 0
+    """Steps of all channels in the key of each; 0: none."""
+    across_penalty: float = 1.0
+    """Of those, in units of `penalty`."""
 
     def __post_init__(self) -> None:
         check_whole(1, context=self.context, horizon=self.horizon, season=self.season)
@@ -51,7 +55,10 @@ class LinearConfig:
             raise ValueError(f"location must be one of {', '.join(get_args(Location))}, not {self.location!r}")
         if self.location == "season" and self.season > self.context:
             raise ValueError(f"a season of {self.season} steps does not fit into a look-back of {self.context}")
-        for name in ("penalty", "sharing", "half_life"):
+        check_whole(0, across=self.across)
+        if self.across > self.context or (self.across and self.sharing is None):
+            raise ValueError(f"a key across channels has at most {self.context} steps, and weights of its own")
+        for name in ("penalty", "sharing", "half_life", "across_penalty"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, not {value!r}")
@@ -61,6 +68,22 @@ class LinearConfig:
         """Whether the forecast is the last value or season."""
         return math.isinf(self.penalty) and self.location != "mean"
 
+    def key_size(self, channels: int) -> int:
+        """Return the numbers of a key."""
+        return self.context + self.across * channels
+
+    def keys(self, z: Tensor, scale: Tensor, table: Table, series: Tensor, ends: Tensor) -> Tensor:
+        """Return keys (..., B, N, K) of look-backs z (..., B, N, L) with their spread (..., B, N, 1).
+
+        Args:
+            series: (B,).
+            ends: (B, N) steps of the series that are seen.
+        """
+        if not self.across:
+            return z
+        others = table.beside(series, ends, self.across, self.context).flatten(2) / scale
+        return torch.cat([z, others.clamp(-LARGEST, LARGEST)], -1)
+
     def groups(self, channels: int) -> int:
         """Return how many sets of weights there are."""
         return 1 if self.sharing is None else channels
@@ -68,17 +91,17 @@ class LinearConfig:
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over windows, per channel or for all: gram (G, L + 1, L + 1), cross (G, L + 1, H), count (G,)."""
+    """Sums over windows, per channel or for all: gram (G, K + 1, K + 1), cross (G, K + 1, H), count (G,)."""
 
     gram: Tensor
     cross: Tensor
     count: Tensor
 
     @classmethod
-    def zeros(cls, groups: int, context: int, horizon: int) -> "Moments":
-        """Return the sums over nothing."""
-        gram = torch.zeros(groups, context + 1, context + 1)
-        return cls(gram, torch.zeros(groups, context + 1, horizon), torch.zeros(groups))
+    def zeros(cls, groups: int, size: int, horizon: int) -> "Moments":
+        """Return the sums over nothing, for keys of a size."""
+        gram = torch.zeros(groups, size + 1, size + 1)
+        return cls(gram, torch.zeros(groups, size + 1, horizon), torch.zeros(groups))
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(self.gram + other.gram, self.cross + other.cross, self.count + other.count)
@@ -100,8 +123,8 @@ def measure(config: LinearConfig, table: Table, series: Tensor, ends: Tensor, po
         pool: sum over the channels too.
     """
     channels, context, horizon = table.channels, config.context, config.horizon
-    total = Moments.zeros(1 if pool else channels, context, horizon)
-    size = max(1, ELEMENTS // (channels * (context + horizon)))
+    total = Moments.zeros(1 if pool else channels, config.key_size(channels), horizon)
+    size = max(1, ELEMENTS // (channels * (config.key_size(channels) + horizon)))
     channel = torch.arange(channels)
     for own, at in zip(series.split(size), ends.split(size), strict=True):
         where = own.repeat(channels), channel.repeat_interleave(len(own)), at.repeat(channels).unsqueeze(1)
@@ -118,7 +141,8 @@ def measure(config: LinearConfig, table: Table, series: Tensor, ends: Tensor, po
             & (z.abs().amax(-1) < LARGEST)
             & (value.nan_to_num(torch.inf).abs().amax(-1) < LARGEST)
         ).unsqueeze(-1)
-        key = torch.cat([z, torch.ones_like(centre)], -1) * useful
+        keys = config.keys(z.unsqueeze(2), scale.unsqueeze(2), table, own, at.unsqueeze(1)).squeeze(2)
+        key = torch.cat([keys, torch.ones_like(centre)], -1) * useful
         value = value.where(useful, 0.0)
         if pool:
             key, value, useful = (t.flatten(0, 1).unsqueeze(0) for t in (key, value, useful))
@@ -134,7 +158,7 @@ class LinearMemory:
     moments: Moments
 
     def weights(self) -> Tensor:
-        """Return the regression on all that was written, (G, L + 1, H)."""
+        """Return the regression on all that was written, (G, K + 1, H)."""
         return solve(self.config, self.moments)
 
     def written(self, new: Moments, steps: int) -> "LinearMemory":
@@ -145,7 +169,7 @@ class LinearMemory:
 
 
 def solve(config: LinearConfig, moments: Moments) -> Tensor:
-    """Return the ridge regression (G, L + 1, H) on moments per channel, or of all together."""
+    """Return the ridge regression (G, K + 1, H) on moments per channel, or of all together."""
     if not config.penalty < torch.inf:
         return torch.zeros_like(moments.cross)
     if config.sharing is None:
@@ -154,6 +178,7 @@ def solve(config: LinearConfig, moments: Moments) -> Tensor:
         pooled = moments.pooled().scaled(config.sharing / len(moments.count))
         own = moments + Moments(*(t.expand(len(moments.count), *t.shape[1:]) for t in vars(pooled).values()))
     eye = torch.eye(own.gram.shape[1])
+    eye[config.context : -1] *= config.across_penalty
     found = [
         torch.cholesky_solve(cross, torch.linalg.cholesky(gram + float(config.penalty * count.clamp_min(1)) * eye))
         for gram, cross, count in zip(own.gram, own.cross, own.count, strict=True)
@@ -162,7 +187,7 @@ def solve(config: LinearConfig, moments: Moments) -> Tensor:
 
 
 def apply(weights: Tensor, group: Tensor, z: Tensor, steps: int | None = None) -> Tensor:
-    """Return the forecast of look-backs z (M, L), each by the weights (L + 1, H) of its group (M,), (M, H).
+    """Return the forecast of keys z (M, K), each by the weights (K + 1, H) of its group (M,), (M, H).
 
     Args:
         steps: of the horizon; None: all.

@@ -1,6 +1,6 @@
 """Make what the network reads: tokens at places of a table, and the linear forecast at each of them.
 
-Axes: B streams, N tokens, M of them that forecast, L look-back, P patch, H horizon, Q quantile levels.
+Axes: B streams, N tokens, M of them that forecast, L look-back, K key, P patch, H horizon, Q quantile levels.
 """
 
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class Reader:
         """Return tokens, and the linear forecast by a memory's weights.
 
         Args:
-            weights: (G, L + 1, H) of one memory, or of several one after the other.
+            weights: (G, K + 1, H) of one memory, or of several one after the other.
             sets: (B, N) which of the memories each token is forecast by; None: there is one.
             at: places of the tokens that forecast, (M,); None: all.
         """
@@ -92,11 +92,12 @@ class Reader:
         z, centre, scale = normalise(window, linear.location)
         chosen = slice(None) if at is None else at
         start = start_of_forecast(window[:, chosen], linear.location, centre[:, chosen], linear.season, horizon)
-        forecast = apply(weights, group[:, chosen].flatten(), z[:, chosen].flatten(0, 1))
+        keys = linear.keys(z[:, chosen], scale[:, chosen], table, series, ends[:, chosen])
+        forecast = apply(weights, group[:, chosen].flatten(), keys.flatten(0, 1))
         features = [
             z[..., -patch:].clamp(-FURTHEST, FURTHEST),
             torch.isfinite(known).to(z.dtype),
-            self._errors(rows, known, weights, group.flatten()),
+            self._errors(rows, known, weights, group.flatten(), table, series, ends - patch),
             scale.log(),
             z[..., -1:].clamp(-FURTHEST, FURTHEST),
             z.mean(-1, keepdim=True),
@@ -112,12 +113,19 @@ class Reader:
         scale = scale[:, chosen]
         return Reading(tokens, start + scale * forecast.view(*scale.shape[:2], horizon), scale)
 
-    def _errors(self, rows: Tensor, known: Tensor, weights: Tensor, group: Tensor) -> Tensor:
-        """Return how far the last steps lie from what was forecast before them, (B, N, P), zero where missing."""
+    def _errors(
+        self, rows: Tensor, known: Tensor, weights: Tensor, group: Tensor, table: Table, series: Tensor, before: Tensor
+    ) -> Tensor:
+        """Return how far the last steps lie from what was forecast before them, (B, N, P), zero where missing.
+
+        Args:
+            before: (B, N) steps that were seen then.
+        """
         linear, steps = self.linear, min(self.patch, self.config.horizon)
         window = rows[..., : linear.context]
         z, centre, scale = normalise(window, linear.location)
         start = start_of_forecast(window, linear.location, centre, linear.season, steps)
-        forecast = start + scale * apply(weights, group, z.flatten(0, 1), steps).view(*z.shape[:2], -1)
+        keys = linear.keys(z, scale, table, series, before)
+        forecast = start + scale * apply(weights, group, keys.flatten(0, 1), steps).view(*z.shape[:2], -1)
         error = ((known[..., :steps] - forecast) / scale).where(torch.isfinite(window[..., -1:]), 0.0)
         return F.pad(error.nan_to_num(0.0).clamp(-FURTHEST, FURTHEST), (0, self.patch - steps))

@@ -214,12 +214,12 @@ def _read_stream(
     """Return what the memories of a saved model know, of so many series and channels."""
     series, channels = expected
     groups = rules.groups(channels)
-    shape = (groups, rules.context + 1, rules.horizon)
+    shape = (groups, rules.key_size(channels) + 1, rules.horizon)
     if tensors["weights"].shape != shape:
         raise ValueError(f"the linear memory's weights are {tuple(tensors['weights'].shape)}, expected {shape}")
     moments = Moments(*(tensors[name] for name in MOMENTS))
     known = channels if rules.sharing is not None else 1
-    like = Moments.zeros(known if rules.learns else 0, rules.context, rules.horizon)
+    like = Moments.zeros(known if rules.learns else 0, rules.key_size(channels), rules.horizon)
     for name in MOMENTS:
         if getattr(moments, name).shape != getattr(like, name).shape:
             raise ValueError(f"the linear memory's {name} is {tuple(getattr(moments, name).shape)}")

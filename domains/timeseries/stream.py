@@ -4,7 +4,7 @@ A series is read in tokens of P steps, counted from its first. The token that en
 without being kept, whether it is whole or overlaps with the one before; it is kept once another step follows. So a
 forecast is a function of all that is known, whatever the pieces in which it came.
 
-Axes: S series, C channels, B streams (S C), N tokens, L look-back, P patch, H horizon, Q quantile levels.
+Axes: S series, C channels, B streams (S C), N tokens, K key, P patch, H horizon, Q quantile levels.
 """
 
 from bisect import bisect_right
@@ -36,7 +36,7 @@ class Stream:
     written: int
     """Steps of a single series up to which the linear memory knows what followed; it matters if it learns."""
     weights: Tensor
-    """(G, L + 1, H): what the linear memory forecasts by."""
+    """(G, K + 1, H): what the linear memory forecasts by."""
 
     @classmethod
     def begin(cls, linear: LinearMemory, written: int, series: int) -> "Stream":
@@ -44,7 +44,7 @@ class Stream:
         weights = linear.weights()
         if not linear.config.learns:  # nothing will be added to the moments
             config = linear.config
-            linear = LinearMemory(config, Moments.zeros(0, config.context, config.horizon))
+            linear = LinearMemory(config, Moments.zeros(0, weights.shape[1] - 1, config.horizon))
         return cls(None, torch.zeros(series, dtype=torch.long), linear, written, weights)
 
 

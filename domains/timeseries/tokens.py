@@ -5,6 +5,7 @@ N tokens, L look-back, P patch, H horizon, K covariates, F of them known ahead, 
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
@@ -77,6 +78,28 @@ class Table:
         """
         rows = self._rows(series, ends, before, behind)
         return (self.filled if filled else self.values).take(rows + (channel * self.rows).view(-1, 1, 1))
+
+    def beside(self, series: Tensor, ends: Tensor, steps: int, context: int) -> Tensor:
+        """Return the last `steps` of all channels less the mean of each one's look-back, (B, N, C, steps).
+
+        Args:
+            series: (B,).
+            ends: (B, N) steps of the series that are seen.
+            context: the look-back.
+        """
+        end = self.first[series].unsqueeze(1) + ends
+        total, count = (sums[:, end] - sums[:, end - context] for sums in self._sums)  # (C, B, N)
+        mean = (total / count.clamp_min(1)).to(self.filled.dtype).unsqueeze(-1)
+        found = self.filled[:, self._rows(series, ends, steps, 0)] - mean
+        return found.nan_to_num(0.0).permute(1, 2, 0, 3)
+
+    @cached_property
+    def _sums(self) -> tuple[Tensor, Tensor]:
+        """Return the sum of the values before each row, and how many there are, (C, R + 1) each."""
+        seen = torch.isfinite(self.filled)
+        values = self.filled.where(seen, 0.0).double(), seen.double()
+        total, count = (F.pad(v.cumsum(1), (1, 0)) for v in values)
+        return total, count
 
     def covariates_before(self, series: Tensor, ends: Tensor, patch: int) -> Tensor:
         """Return the covariates of the last `patch` steps, (B, N, P, K)."""
