@@ -36,6 +36,14 @@ def test_import_is_light():
     assert python(f"import sys, titans_seq; titans_seq.TitansBackbone; {loaded}").strip() == "[]"
 
 
+def test_threads_that_wait_sleep_soon():
+    shown = "import os, titans_seq; print(os.environ.get('GOMP_SPINCOUNT'))"
+    free = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    assert python(shown, env=free).strip() == "1000"
+    assert python(shown, env=free | {"GOMP_SPINCOUNT": "7"}).strip() == "7"
+    assert python(shown, env=free | {"OMP_WAIT_POLICY": "active"}).strip() == "None"
+
+
 def test_the_program_begins_without_torch():
     """`--help` and wrong usage are answered at once."""
     loaded = python(

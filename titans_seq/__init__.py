@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING
 
 from titans_seq.lazy import export_lazily
 from titans_seq.version import __version__
+from titans_seq.waiting import limit_spinning
+
+limit_spinning()
 
 if TYPE_CHECKING:
     from titans_seq.backbone import BackboneConfig, TitansBackbone

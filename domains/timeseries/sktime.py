@@ -8,7 +8,11 @@ import pandas as pd
 import torch
 from scipy.stats import norm
 from sklearn.base import clone
-from sktime.forecasting.base import BaseForecaster
+
+try:
+    from sktime.forecasting.base import BaseForecaster
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("sktime is not installed: pip install 'titans-seq[sktime]'") from error
 
 from titans_seq.domains.timeseries.forecaster import TitansForecaster
 from titans_seq.domains.timeseries.levels import interpolate_levels
