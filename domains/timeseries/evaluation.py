@@ -1,5 +1,6 @@
 """Evaluate several models on the same held-back windows. Axes: W windows, C channels, H horizon, T steps."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,12 @@ class Evaluation:
     """Model -> channel -> mean absolute error in the data's own units."""
     last: dict[str, list[tuple[int, NDArray[np.float32]] | None]]
     """Model -> per series the row at which the last window's target begins, and its forecast (C, H); or None."""
+    by_step: dict[str, list[float]]
+    """Model -> mean absolute error of each step of the horizon, on the scaled values."""
+    by_window: dict[str, NDArray[np.float32]]
+    """Model -> mean absolute error of each window, on the scaled values, (W,)."""
+    rows: NDArray[np.int64]
+    """Row of its series at which each window's target begins, (W,)."""
     windows: int
 
 
@@ -53,7 +60,7 @@ def evaluate(
         DataError: there is no such window.
     """
     history = max((context for _, context in models.values()), default=1)
-    targets, units, scales = [], [], []
+    targets, units, scales, rows = [], [], [], []
     names = [*streamed, *models]
     forecasts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     last: dict[str, list[tuple[int, NDArray[np.float32]] | None]] = {name: [] for name in names}
@@ -74,6 +81,7 @@ def evaluate(
             forecasts[name].append(forecast)
             last[name].append((int(seen[-1]), forecast[-1]))
         targets.append(target)
+        rows.append(seen.numpy())
         units.append(np.broadcast_to(unit, target.shape[:2]))
         scales.append(np.broadcast_to(scale, target.shape[:2]))
     if not targets:
@@ -83,6 +91,11 @@ def evaluate(
     target, unit = np.concatenate(targets), np.concatenate(units)
     scale = np.concatenate(scales)[..., None]
     stacked = {name: np.concatenate(parts) for name, parts in forecasts.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of windows without any target
+        errors = {name: np.abs(f - target) for name, f in stacked.items()}
+        by_window = {name: np.nanmean(error, (1, 2)) for name, error in errors.items()}
+        by_step = {name: np.nanmean(error, (0, 1)).tolist() for name, error in errors.items()}
     return Evaluation(
         scores={name: Scores.from_forecasts(target, f, unit) for name, f in stacked.items()},
         channels={
@@ -97,5 +110,8 @@ def evaluate(
             for name, f in stacked.items()
         },
         last=last,
+        by_step=by_step,
+        by_window=by_window,
+        rows=np.concatenate(rows),
         windows=len(target),
     )

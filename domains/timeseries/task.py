@@ -40,7 +40,7 @@ class ForecastTask(Task):
     """A table of series whose ends are held back."""
 
     Options = ForecastOptions
-    files = ("forecast.csv", "forecast.png")
+    files = ("forecast.csv", "forecast.png", "errors.png")
 
     def read(self, options: ForecastOptions) -> None:
         """Read and split the data."""
@@ -123,7 +123,7 @@ class ForecastTask(Task):
     def report(self, model: Any, folder: Path) -> Report:
         """Compare with DLinear, last season, last value and drift; forecast what comes next, with a picture."""
         from titans_seq.domains.timeseries.baselines import DLinear, Drift, SeasonalNaive
-        from titans_seq.domains.timeseries.plots import plot_forecast
+        from titans_seq.domains.timeseries.plots import plot_errors, plot_forecast
         from titans_seq.domains.timeseries.prepare import prepare, to_tensors
         from titans_seq.domains.timeseries.windowed import fit_network
         from titans_seq.training import TrainingConfig, temporary_seed
@@ -165,6 +165,8 @@ class ForecastTask(Task):
             min(model.look_back, 7 * self.horizon) + self.horizon,
             f"{self.name}: {self.horizon} steps ahead, {model.variant}",
         )
+        one = self.panel.series[0].index if len(self.panel.series) == 1 else None
+        plot_errors(folder / "errors.png", result, one, f"{self.name}: {result.windows:,} held-back windows")
         details = {
             "horizon": self.horizon,
             "context": model.look_back,
@@ -174,6 +176,7 @@ class ForecastTask(Task):
             "frequency": self.panel.freq.freqstr,
             "windows": result.windows,
             "scale": "standardised by the training part",
+            "mae_by_step": result.by_step,
             "per_channel": {
                 name: {c: asdict(s) | {"mae_in_data_units": result.raw_mae[name][c]} for c, s in per.items()}
                 for name, per in result.channels.items()

@@ -51,14 +51,15 @@ def test_all_results_are_there(place, table, capsys):
     forecast = pd.read_csv(out / "forecast.csv", index_col=0, parse_dates=True)
     assert forecast.shape == (12, 2)
     assert str(forecast.index[0]) == "2024-01-21 20:00:00"
-    assert (out / "forecast.png").read_bytes()[:4] == b"\x89PNG"
+    for picture in ("forecast.png", "errors.png"):
+        assert (out / picture).read_bytes()[:4] == b"\x89PNG"
     metrics = json.loads((out / "metrics.json").read_text())
     assert set(metrics["models"]) == {"titans", "dlinear", "seasonal naive", "last value", "drift"}
     assert all(v > 0 for m in metrics["models"].values() for k, v in m.items() if k != "seconds")
     loaded = TitansForecaster.load(out / "model").predict()
     np.testing.assert_allclose(loaded.to_numpy(), forecast.to_numpy(), rtol=1e-5)
     client, run = only_run(place)
-    check_run(client, run, {"forecast.csv", "forecast.png", "metrics.json"})
+    check_run(client, run, {"forecast.csv", "forecast.png", "errors.png", "metrics.json"})
     assert run.data.params["horizon"] == "12"
     assert run.data.params["random_state"] == "3"
     assert run.data.metrics["test_mae"] == pytest.approx(metrics["models"]["titans"]["mae"])
@@ -73,7 +74,7 @@ def test_json_and_force(place, table, capsys):
     before = (place / "out" / "metrics.json").stat().st_mtime_ns
     assert execute(command) == 2
     error = capsys.readouterr().err
-    assert "already holds forecast.csv, forecast.png, metrics.json, model" in error
+    assert "already holds forecast.csv, forecast.png, errors.png, metrics.json, model" in error
     assert (place / "out" / "metrics.json").stat().st_mtime_ns == before
     assert execute([*command, "--force"]) == 0
     again = json.loads(capsys.readouterr().out)
