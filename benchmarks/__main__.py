@@ -13,6 +13,7 @@ from benchmarks.attack import Attack
 from benchmarks.defaults import Defaults
 from benchmarks.endurance import Endurance
 from benchmarks.equal_time import EqualTime
+from benchmarks.forecasters import Forecasters
 from benchmarks.genomics import Genomics
 from benchmarks.gift_eval import GiftEval
 from benchmarks.harness import Harness
@@ -42,6 +43,7 @@ Command = (
     Annotated[Attack, subcommand("attack")]
     | Annotated[Defaults, subcommand("defaults")]
     | Annotated[Endurance, subcommand("endurance")]
+    | Annotated[Forecasters, subcommand("forecasters")]
     | Annotated[Genomics, subcommand("genomics")]
     | Annotated[GiftEval, subcommand("gift-eval")]
     | Annotated[Harness, subcommand("harness")]
