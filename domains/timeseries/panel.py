@@ -129,7 +129,12 @@ def to_panel(frame: Any) -> Panel:
         if not np.isfinite(column).any():
             raise DataError(f"column {channel!r} holds no value at all")
     ordered = [(name, order_by_time(g, name)) for name, g in groups]
-    freq = infer_frequency([pd.DatetimeIndex(t.index) for _, t in ordered])
+    try:
+        freq = infer_frequency([pd.DatetimeIndex(t.index) for _, t in ordered])
+    except DataError as error:
+        if kind == NUMBERS:
+            raise DataError(f"{error} (whole numbers count steps; make dates by pandas.to_datetime)") from error
+        raise
     series = [Series(name, *_regularize(t, freq)) for name, t in ordered]
     plain = long or all(isinstance(c, str) for c in labels)
     return Panel(series, channels, freq, "long" if long else "wide", kind, None if plain else labels)

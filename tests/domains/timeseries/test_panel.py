@@ -67,7 +67,7 @@ def twice(frame):
         (wide().iloc[:0], "no rows"),
         (wide().set_axis(wide().index.astype(str)), "no time"),
         (wide().set_axis(wide().index.astype("int64") / 3), "no time"),
-        (wide().set_axis([*range(59), 9000]), "mistyped"),
+        (wide().set_axis([*range(59), 9000]), "mistyped.*whole numbers count steps"),
         (pd.concat({"x": wide()}), "the index has 2 levels"),
         (pd.DataFrame(np.zeros((60, 2)), wide().index, pd.Index([1, "1"])), "two columns are called '1'"),
         (wide()[[]], "no column of values"),
