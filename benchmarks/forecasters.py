@@ -95,7 +95,10 @@ class Forecasters(BenchmarkOptions):
                     }
                     tasks[task.name][name].append(record)
                     print(task.name, name, record, file=sys.stderr, flush=True)
-        result = {"benchmark": "forecasters", "series": self.series, "tasks": tasks, **describe()}
+        command = (
+            f"python -m benchmarks forecasters --series {self.series} --seconds {self.seconds} --seeds {self.seeds}"
+        )
+        result = {"benchmark": "forecasters", "series": self.series, "tasks": tasks, "command": command, **describe()}
         write_result(self.output, "forecasters", result)
         if not self.json:
             for task_name, models in tasks.items():

@@ -140,10 +140,12 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
         "parameters": model.get_params(),
         "summary": summary,
         "runs": results,
+        "command": _command(options),
         **describe(),
     }
     back = options.context or "stream"
-    write_result(options.output, f"long-horizon-{options.dataset}-{back}-{horizon}", result)
+    variant = "" if options.variant == "lmm" else f"-{options.variant}"
+    write_result(options.output, f"long-horizon-{options.dataset}-{back}-{horizon}{variant}", result)
     if not options.json:
         shown = {
             m: {k: v for k, v in s.items() if k in ("mse", "mse_std", "mae", "mae_std", "seconds")}
@@ -227,6 +229,14 @@ def forecast_rows(
     return ((raw - scaling.mean.unsqueeze(-1)) / scaling.scale.unsqueeze(-1)).numpy()
 
 
+def _command(options: LongHorizon) -> str:
+    """Return the command of a run."""
+    asked = {"dataset": options.dataset, "horizon": options.horizon, "context": options.context}
+    asked |= {} if options.variant == "lmm" else {"variant": options.variant}
+    words = [f"--{name} {value}" for name, value in asked.items() if value is not None]
+    return f"python -m benchmarks long-horizon {' '.join(words)} --seeds {options.seeds}"
+
+
 def _summary(records: list[dict[str, Any]]) -> dict[str, float]:
     found: dict[str, float] = {}
     for key in ("mse", "mae", "mase", "seconds"):
@@ -238,7 +248,9 @@ def describe_figures(result: dict[str, Any]) -> list[Figure]:
     """Return the figures of a result for benchmarks/README.md."""
     found = {name: _summary(records) for name, records in result["runs"].items()}
     back = f"{result['context']} steps back" if result["context"] else "streamed"
-    where = f"{result['dataset']}, {back}, {result['horizon']} ahead"
+    variant = result["parameters"].get("variant", "lmm")
+    other = "" if variant == "lmm" else f", variant {variant}"
+    where = f"{result['dataset']}, {back}, {result['horizon']} ahead{other}"
     seeds = len(result["runs"]["titans"])
     rows = []
     for score in ("mse", "mae"):

@@ -59,11 +59,13 @@ def run_online(options: Online) -> dict[str, Any]:
     """Measure every data set, horizon and seed; the result is written after each setting."""
     check_options(options, "seeds")
     rows: list[dict[str, Any]] = []
+    chosen = f"--datasets {' '.join(options.datasets)} --horizons {' '.join(map(str, options.horizons))}"
+    command = f"python -m benchmarks online {chosen} --seeds {options.seeds}"
     for dataset in options.datasets:
         for horizon in options.horizons:
             runs = [measure(dataset, horizon, seed) for seed in range(options.seeds)]
             rows.append({"dataset": dataset, "horizon": horizon, "runs": runs})
-            result = {"benchmark": "online", "seeds": options.seeds, "settings": rows, **describe()}
+            result = {"benchmark": "online", "seeds": options.seeds, "settings": rows, "command": command, **describe()}
             write_result(options.output, "online", result)
     if not options.json:
         shown = {}
@@ -179,7 +181,7 @@ def describe_figures(result: dict[str, Any]) -> list[Figure]:
             name: format_spread(*mean_and_spread(run["mae"][name] for run in row["runs"]), 4)
             for name in row["runs"][0]["mae"]
         }
-        what = f"{row['dataset']}, {row['horizon']} ahead, test MAE, {len(row['runs'])} seeds"
+        what = f"learning online, {row['dataset']}, {row['horizon']} ahead, test MAE, {len(row['runs'])} seeds"
         own = ", ".join(f"{name} {cells[name]}" for name in WAYS)
         rows.append(Figure(what, own, ", ".join(f"{name} {cells[name]}" for name in PEERS)))
     return rows

@@ -151,23 +151,28 @@ class ForecastNetwork(nn.Module):
 
     def scale_correction(self, share: float) -> None:
         """Scale what is added to the middle of every forecast from now on."""
-        layers = [self.head]
-        if self.covariates is not None and self.covariates.known_ahead:
-            layers.append(self.covariates.answer)
         with torch.no_grad():
-            for layer in layers:
-                layer.weight.mul_(share)
-                layer.bias.mul_(share)
+            for parameter in self._correction():
+                parameter.mul_(share)
+
+    def _correction(self) -> list[nn.Parameter]:
+        """Return the parameters of the layers whose output is added to the middle."""
+        found = [*self.head.parameters()]
+        if self.covariates is not None and self.covariates.known_ahead:
+            found += self.covariates.answer.parameters()
+        return found
 
     @contextmanager
     def scaled_correction(self, share: float) -> Iterator[None]:
         """Scale it inside only."""
-        kept = {name: tensor.clone() for name, tensor in self.state_dict().items()}
+        kept = [parameter.detach().clone() for parameter in self._correction()]
         self.scale_correction(share)
         try:
             yield
         finally:
-            self.load_state_dict(kept)
+            with torch.no_grad():
+                for parameter, before in zip(self._correction(), kept, strict=True):
+                    parameter.copy_(before)
 
 
 class CovariateLayers(nn.Module):

@@ -32,7 +32,7 @@ def test_online(tmp_path, capsys, monkeypatch):
     assert set(mae) == {*online.WAYS, *online.PEERS}
     assert all(0 < value < 1 for value in mae.values())
     (figure,) = online.describe_figures({"settings": [row]})
-    assert figure.what == "ETTh1, 6 ahead, test MAE, 1 seeds"
+    assert figure.what == "learning online, ETTh1, 6 ahead, test MAE, 1 seeds"
 
 
 def test_gradient_steps_use_what_is_known_and_nothing_else():
