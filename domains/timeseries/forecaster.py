@@ -29,6 +29,7 @@ from titans_seq.domains.timeseries.intervals import interval_frame, quantile_fra
 from titans_seq.domains.timeseries.network import ForecastConfig, ForecastNetwork
 from titans_seq.domains.timeseries.panel import Panel, to_panel
 from titans_seq.domains.timeseries.prepare import Scaling
+from titans_seq.domains.timeseries.samples import sample_frame
 from titans_seq.domains.timeseries.segments import loader, shrink_correction
 from titans_seq.domains.timeseries.stream import Stream
 from titans_seq.domains.timeseries.surprise import surprise_frame
@@ -234,6 +235,24 @@ class TitansForecaster(
             DataError: the coverage is higher than the held-back windows can tell, or there are none.
         """
         return interval_frame(self._state(), coverage, X)
+
+    def predict_samples(self, count: int = 100, X: pd.DataFrame | None = None, seed: int = 0) -> pd.DataFrame:
+        """Return paths that may come; steps and channels move together as the errors of held-back windows did.
+
+        Values are those of the trained quantiles, with the tails of a normal distribution; a model without any adds
+        the errors of held-back windows.
+
+        Args:
+            count: paths.
+            seed: of what is drawn.
+
+        Returns:
+            As `predict`, with columns (channel, number from 1 on) for a wide frame, `CHANNEL-sample-1` for a long one.
+
+        Raises:
+            DataError: there are no held-back windows.
+        """
+        return sample_frame(self._state(), count, X, seed)
 
     def update(self, y: pd.DataFrame, X: pd.DataFrame | None = None) -> Self:
         """Take in the rows that follow what is known; the next forecast starts behind them. No gradient training.

@@ -20,7 +20,7 @@ def quantile_frame(state: ForecastState, alpha: float | Sequence[float], X: pd.D
     rising = sorted(wanted)
     levels = state.config.levels
     if state.config.quantiles is None:
-        calibration = _calibration(state)
+        calibration = need_calibration(state)
         middle = state.scaled_quantiles(X)
         errors = [torch.from_numpy(calibration.quantile(a)) for a in rising]
         values = torch.stack([middle[..., 0] + e for e in errors], -1)
@@ -33,21 +33,21 @@ def quantile_frame(state: ForecastState, alpha: float | Sequence[float], X: pd.D
         values = interpolate_levels(state.scaled_quantiles(X), levels, rising)
         values = values.cummax(-1).values  # two levels may lie closer than float32 can tell
     values = values[..., [rising.index(a) for a in wanted]]
-    return _frame(state, values, [wanted], [f"q{a:g}" for a in wanted])
+    return to_layout(state, values, [wanted], [f"q{a:g}" for a in wanted])
 
 
 def interval_frame(state: ForecastState, coverage: float | Sequence[float], X: pd.DataFrame | None) -> pd.DataFrame:
     """Return intervals in the layout of `predict`; see `TitansForecaster.predict_interval`."""
     wanted = _parse_shares(coverage, "coverage")
-    calibration = _calibration(state)
+    calibration = need_calibration(state)
     forecast = state.scaled_quantiles(X)
     ends = [end for share in wanted for end in calibration.band(forecast, share)]
     suffixes = [f"{end}-{100 * share:g}" for share in wanted for end in ("lo", "hi")]
-    return _frame(state, torch.stack(ends, -1), [wanted, ["lower", "upper"]], suffixes)
+    return to_layout(state, torch.stack(ends, -1), [wanted, ["lower", "upper"]], suffixes)
 
 
-def _frame(
-    state: ForecastState, values: Tensor, labels: Sequence[Sequence[float | str]], suffixes: Sequence[str]
+def to_layout(
+    state: ForecastState, values: Tensor, labels: Sequence[Sequence[int | float | str]], suffixes: Sequence[str]
 ) -> pd.DataFrame:
     """Return several forecasts a channel, (S, C, H, K) in units of each series' scale, in the layout of `predict`.
 
@@ -78,7 +78,7 @@ def _parse_shares(values: float | Sequence[float], name: str) -> list[float]:
     return shares
 
 
-def _calibration(state: ForecastState) -> Calibration:
+def need_calibration(state: ForecastState) -> Calibration:
     """Return the calibration of a model; DataError if it has none."""
     if state.calibration is None:
         raise DataError(

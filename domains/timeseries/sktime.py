@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import norm
 from sklearn.base import clone
 
 try:
@@ -15,7 +14,7 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError("sktime is not installed: pip install 'titans-seq[sktime]'") from error
 
 from titans_seq.domains.timeseries.forecaster import TitansForecaster
-from titans_seq.domains.timeseries.levels import interpolate_levels
+from titans_seq.domains.timeseries.levels import values_at
 from titans_seq.domains.timeseries.panel import name_column
 
 BESIDE = "X:"
@@ -99,17 +98,9 @@ class TitansSktimeForecaster(BaseForecaster):  # type: ignore[misc]
     def _predict_quantiles(self, fh: Any, X: pd.DataFrame | None, alpha: Sequence[float]) -> pd.DataFrame:
         """See sktime."""
         places, index = self._places(fh)
-        found = self.model_.predict_levels(self._ahead(X))[0][places].astype("float64")  # (H, C, Q)
+        found = torch.from_numpy(self.model_.predict_levels(self._ahead(X))[0][places]).double()  # (H, C, Q)
         levels = self.model_.network_.config.levels
-        middle = found[..., levels.index(0.5)]
-        columns = []
-        for share in alpha:
-            end = levels[0] if share < levels[0] else levels[-1]
-            if levels[0] <= share <= levels[-1] or end == 0.5:
-                columns.append(interpolate_levels(torch.from_numpy(found), levels, [share])[..., 0].numpy())
-            else:
-                outer = found[..., levels.index(end)]
-                columns.append(middle + (outer - middle) * norm.ppf(share) / norm.ppf(end))
+        columns = [values_at(found, levels, torch.full(found.shape[:-1], share)).numpy() for share in alpha]
         labels = pd.MultiIndex.from_product([self._get_varnames(), alpha])
         return pd.DataFrame(np.stack(columns, -1).reshape(len(index), -1), index, labels)
 
