@@ -43,6 +43,8 @@ class TrainingStep(BenchmarkOptions):
 
     steps: int = 60
     """Steps of each measurement."""
+    models: tuple[str, ...] = ()
+    """Some of forecaster, classifier, language model, and this with its context behind a comma; none: all."""
     seed: int = 0
     """Of weights and data."""
 
@@ -58,6 +60,10 @@ class TrainingStep(BenchmarkOptions):
             "language model, context 256": partial(language_model, context=256),
             "language model, context 2048": partial(language_model, context=2048),
         }
+        unknown = [name for name in self.models if name not in cases]
+        if unknown:
+            raise DataError(f"models must be some of {'; '.join(cases)}, not {unknown[0]!r}")
+        cases = {name: make for name, make in cases.items() if not self.models or name in self.models}
         result: dict[str, Any] = {
             "benchmark": "training-step",
             "steps": self.steps,

@@ -171,13 +171,15 @@ def test_scaling(tmp_path, capsys):
 
 
 def test_training_step(tmp_path, capsys):
-    assert execute(["training-step", "--steps", "3", "--output", str(tmp_path), "--json"]) == 0
+    models = ["--models", "forecaster", "classifier", "language model, context 256"]
+    assert execute(["training-step", "--steps", "3", *models, "--output", str(tmp_path), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     for shares in result["models"].values():
         assert shares["step_seconds"] > 0
         assert 0 < shares["products"] < 1
         assert shares["rest"] < 1
-    assert result["models"]["language model"]["peer_seconds"] > 0
+    assert result["models"]["language model, context 256"]["peer_seconds"] > 0
+    assert execute(["training-step", "--models", "lmm"]) == 2
 
 
 def test_defaults(waves, tmp_path, capsys):
