@@ -9,7 +9,8 @@ Axes: S series, C channels, W windows, L look-back, K key, H horizon, G groups.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import cached_property
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor
@@ -194,6 +195,15 @@ class Trial:
             memory = memory.written(moments, round(steps))
             yield memory.moments
 
+    @cached_property
+    def checks(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Return what `_look_back` returns of each part that validates."""
+        windows = [
+            _spread_windows(begin, end, VALIDATION_WINDOWS // self.table.channels)
+            for begin, end in pairwise(self.parts.T[TRAIN_PARTS:])
+        ]
+        return [_look_back(self.config, self.table, *places) for places in windows]
+
     def best(self, rules: list[LinearConfig]) -> tuple[float, LinearConfig, list[Tensor]]:
         """Return the validation error of the best rule, the rule, and the weights that forecast each part.
 
@@ -209,10 +219,7 @@ class Trial:
                     known = weights[rule]
                     known.append(solve(rule, moments) if rule.learns or not known else known[0])
         errors: dict[LinearConfig, list[Tensor]] = {rule: [] for rule in rules}
-        for place in range(VALIDATION_PARTS):
-            part = TRAIN_PARTS + place
-            windows = _spread_windows(self.parts[:, part], self.parts[:, part + 1], VALIDATION_WINDOWS // channels)
-            keys, start, scale, target = _look_back(self.config, self.table, *windows)
+        for place, (keys, start, scale, target) in enumerate(self.checks):
             group = torch.arange(channels).repeat(len(keys) // channels)
             for rule in rules:
                 forecast = start + scale * apply(weights[rule][place], group, keys)

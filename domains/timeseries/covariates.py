@@ -4,7 +4,7 @@ Axes: S series, T steps, K covariates, L look-back, H horizon.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class Covariates:
     def beside(self, panel: Panel, values: CovariateValues) -> CovariateValues:
         """Return the values of X with the static covariates beside them."""
         place = len(self.past) - len(self.static.names)
-        return [self.static.beside(s.name, v, place) for s, v in zip(panel.series, values, strict=True)]
+        return self.static.beside(panel.names, values, place)
 
     def matrix(self, values: NDArray[np.float32]) -> Tensor:
         """Return X's values (T, K) on their scale."""
@@ -87,38 +87,33 @@ def read_covariates(
         DataError: X does not belong to the panel, lacks a column that is to be known ahead, or has an empty one.
     """
     ahead = () if future_covariates is None else tuple(future_covariates)
-    fixed = read_static(static, panel)
+    fixed, levels, past = read_static(static, panel), Levels(), list[str]()
     if X is None:
         if ahead:
             raise DataError(f"X is needed: it holds {', '.join(ahead)}, which future_covariates names")
         if not fixed.names:
             return None, []
-        covariates = Covariates(fixed.names, (), Scaling.from_series([torch.zeros(1, 1)]), {}, fixed)
-        known = covariates.beside(panel, _no_columns(panel, horizon))
-        return replace(covariates, scaling=measure_scale(panel, known)), known
-    X = to_frame(X, "X")
-    stamped = (ID, TIME) if {ID, TIME} <= set(X.columns) else ()
-    names = [name_column(c) for c in X.columns if c not in stamped]
-    for name in ahead:
-        if name not in names:
-            raise DataError(f"X has no column {name!r}, which future_covariates names; it has {', '.join(names)}")
-    for name in names:
-        if name in panel.channels:
-            raise DataError(f"column {name!r} is both in X and in y")
-        if name in fixed.names:
-            raise DataError(f"column {name!r} is both in X and in static")
-    levels = find_levels(X, names)
-    past = [c for n in names if n not in ahead for c in column_names(n, levels)]
-    ahead = tuple(c for n in ahead for c in column_names(n, levels))
-    names = [*past, *ahead]
-    known = read_columns(X, panel, names, horizon, levels)
-    history = [v[: len(s.index)] for v, s in zip(known, panel.series, strict=True)]
-    for place, name in enumerate(names):
-        if not any(np.isfinite(v[:, place]).any() for v in history):
-            raise DataError(f"X has no value of {name!r} in the time of y")
-    covariates = Covariates((*past, *fixed.names), ahead, measure_scale(panel, known), levels, fixed)
-    known = covariates.beside(panel, known)
-    return replace(covariates, scaling=measure_scale(panel, known)), known
+        known = _no_columns(panel, horizon)
+    else:
+        X = to_frame(X, "X")
+        stamped = (ID, TIME) if {ID, TIME} <= set(X.columns) else ()
+        names = [name_column(c) for c in X.columns if c not in stamped]
+        for name in ahead:
+            if name not in names:
+                raise DataError(f"X has no column {name!r}, which future_covariates names; it has {', '.join(names)}")
+        levels = find_levels(X, names)
+        past = [c for n in names if n not in ahead for c in column_names(n, levels)]
+        ahead = tuple(c for n in ahead for c in column_names(n, levels))
+        for name in (*names, *past, *ahead):
+            if name in panel.channels or name in fixed.names:
+                raise DataError(f"column {name!r} is both in X and in {'y' if name in panel.channels else 'static'}")
+        known = read_columns(X, panel, [*past, *ahead], horizon, levels)
+        history = [v[: len(s.index)] for v, s in zip(known, panel.series, strict=True)]
+        for place, name in enumerate([*past, *ahead]):
+            if not any(np.isfinite(v[:, place]).any() for v in history):
+                raise DataError(f"X has no value of {name!r} in the time of y")
+    known = fixed.beside(panel.names, known, len(past))
+    return Covariates((*past, *fixed.names), ahead, measure_scale(panel, known), levels, fixed), known
 
 
 def _no_columns(panel: Panel, horizon: int) -> CovariateValues:

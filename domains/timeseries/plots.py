@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,8 +35,6 @@ def plot_forecast(
         forecasts: per series (H, C, Q), behind the end, at rising levels of which the middle one is the median.
         checks: per series the row at which a forecast of held-back steps begins, and the forecast (H, C); or None.
     """
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
     places = [(s, c) for s in range(len(panel.series)) for c in range(len(panel.channels))]
     shown = places[:LARGEST]
     columns = min(len(shown), 2)
@@ -54,9 +53,7 @@ def plot_forecast(
             axes.fill_between(future, levels[:, 0], levels[:, -1], color="C1", alpha=0.25, lw=0, label="its quantiles")
         axes.axvline(series.index[-1], color="0.7", lw=0.8)
         axes.set_title(" ".join(filter(None, [series.name, panel.channels[c]])), fontsize=9, parse_math=False)
-        locator = AutoDateLocator()
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=getattr(pd.DatetimeIndex(future), "tz", None)))
+        _write_dates(axes, future)
         axes.tick_params(labelsize=7)
     left = f" (first {LARGEST} of {len(places)})" if len(places) > LARGEST else ""
     share_legend(figure, 4)
@@ -69,8 +66,6 @@ def plot_errors(path: Path, result: Evaluation, index: pd.DatetimeIndex | None, 
     Args:
         index: stamps of the one series there is; None leaves the errors over time out.
     """
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
     count = 2 if index is None else 3
     figure = new_figure(5.2 * count, 4.4)
     steps, channels, *rest = (figure.add_subplot(1, count, place + 1) for place in range(count))
@@ -98,11 +93,18 @@ def plot_errors(path: Path, result: Evaluation, index: pd.DatetimeIndex | None, 
         for name, errors in result.by_window.items():
             means = [float(np.nanmean(errors[part])) if np.isfinite(errors[part]).any() else np.nan for part in parts]
             axes.plot(stamps, means, color=COLOURS.get(name), lw=1, label=name)
-        locator = AutoDateLocator()
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=getattr(index, "tz", None)))
+        _write_dates(axes, index)
         axes.set_title("mean absolute error over the held-back time", fontsize=9)
     for axes in figure.axes:
         axes.tick_params(labelsize=7)
     share_legend(figure, len(result.by_step))
     save_figure(figure, path, title)
+
+
+def _write_dates(axes: Any, index: pd.DatetimeIndex) -> None:
+    """Label an axis of time shortly, in the time zone of its stamps."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=index.tz))

@@ -67,7 +67,7 @@ class TitansSktimeForecaster(BaseForecaster):  # type: ignore[misc]
         beside = _rename(X, y.index)
         ahead = None if beside is None else list(beside.columns)
         model.set_params(horizon=max(1, horizon), future_covariates=ahead)
-        self.model_ = model.fit(y.set_axis([name_column(c) for c in y.columns], axis=1), beside)
+        self.model_ = model.fit(y, beside)
         return self
 
     def _update(
@@ -84,9 +84,8 @@ class TitansSktimeForecaster(BaseForecaster):  # type: ignore[misc]
             steps *= 2
         index = panel.index(panel.future(panel.series[0].index, steps))
         index = index[index <= new[-1]]
-        rows = y.set_axis([name_column(c) for c in y.columns], axis=1).reindex(index)
         beside = None if self.model_.covariates_ is None else _rename(X, index)
-        self.model_.update(rows, beside)
+        self.model_.update(y.reindex(index), beside)
         return self
 
     def _predict(self, fh: Any, X: pd.DataFrame | None = None) -> pd.DataFrame:

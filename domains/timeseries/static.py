@@ -1,5 +1,6 @@
 """Static covariates: what is the same in all steps of a series. Axes: S series, K covariates, T steps, H horizon."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +21,16 @@ class Static:
     values: dict[str, tuple[float, ...]] | None = None
     """Name of the series -> its K numbers, NaN where missing."""
 
-    def beside(self, series: str, values: NDArray[np.float32], place: int) -> NDArray[np.float32]:
-        """Return values (T, K) of a series with its static ones as further columns from `place` on."""
+    def beside(
+        self, series: Sequence[str], values: Sequence[NDArray[np.float32]], place: int
+    ) -> list[NDArray[np.float32]]:
+        """Return values (T, K) of each series with its static ones as further columns from `place` on."""
         if self.values is None:
-            return values
-        own = np.tile(np.asarray(self.values[series], np.float32), (len(values), 1))
-        return np.concatenate([values[:, :place], own, values[:, place:]], 1)
+            return list(values)
+        static = [
+            np.tile(np.asarray(self.values[s], np.float32), (len(v), 1)) for s, v in zip(series, values, strict=True)
+        ]
+        return [np.concatenate([v[:, :place], own, v[:, place:]], 1) for v, own in zip(values, static, strict=True)]
 
 
 def read_static(frame: Any, panel: Panel) -> Static:

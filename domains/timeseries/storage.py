@@ -95,8 +95,8 @@ def to_config(state: ForecastState) -> dict[str, Any]:
         "written": state.stream.written,
     }
     if panel.columns is not None:
-        config["columns"] = [[plain(p) for p in c] if isinstance(c, tuple) else plain(c) for c in panel.columns]
-        config["column_names"] = [None if n is None else plain(n) for n in panel.columns.names]
+        config["columns"] = [[_plain(p) for p in c] if isinstance(c, tuple) else _plain(c) for c in panel.columns]
+        config["column_names"] = [None if n is None else _plain(n) for n in panel.columns.names]
     covariates = state.covariates
     if covariates is not None:
         static = covariates.static
@@ -272,7 +272,7 @@ def _read_panel(fitted: FittedForecaster, past: Tensor) -> Panel:
     return Panel(ends, channels, freq, fitted.layout, fitted.kind, _read_columns(fitted))
 
 
-def plain(label: Any) -> str | int:
+def _plain(label: Any) -> str | int:
     """Return a user's name of a column as a file can hold it: a whole number, or text."""
     return int(label) if isinstance(label, int | np.integer) and not isinstance(label, bool) else str(label)
 

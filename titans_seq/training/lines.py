@@ -13,7 +13,7 @@ class ProgressLines(Callback):  # type: ignore[misc]
     """Tell epoch, step, losses and the time that is left at the most."""
 
     def __init__(self, seen: History) -> None:
-        self.seen, self.lines, self.started = seen, Lines(), time.monotonic()
+        self.seen, self.lines = seen, Lines()
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """See Lightning."""
@@ -31,5 +31,5 @@ class ProgressLines(Callback):  # type: ignore[misc]
             text += f", train loss {self.seen.train_loss[-1]:.4g}" if self.seen.train_loss else ""
             text += f", validation loss {self.seen.validation_loss[-1]:.4g} (best {self.seen.lowest:.4g})"
         if over > 0:
-            text += f", at most {show_time((time.monotonic() - self.started) * (1 - over) / over)} left"
+            text += f", at most {show_time((time.monotonic() - self.lines.started) * (1 - over) / over)} left"
         return text

@@ -93,8 +93,9 @@ def train(
     ]
     if config.average is not None:  # stands in the network while it is validated, and `Keep` finds it there
         callbacks.append(WeightAveraging(avg_fn=average))
+    bar = config.verbose and is_watched()
     if config.verbose:
-        callbacks.append(RichProgressBar(leave=False) if is_watched() else ProgressLines(seen))
+        callbacks.append(RichProgressBar(leave=False) if bar else ProgressLines(seen))
     if config.max_minutes is not None:
         callbacks.append(Timer(duration={"seconds": 60 * config.max_minutes}, verbose=False))
     local, machines = count_processes()
@@ -114,7 +115,7 @@ def train(
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=config.verbose and is_watched(),
+            enable_progress_bar=bar,
             gradient_clip_val=config.gradient_clip,
             num_sanity_val_steps=0,
             callbacks=callbacks,
