@@ -345,5 +345,8 @@ def test_wrong_static(change, message):
     frame, static = kinds()
     with pytest.raises(DataError, match=message):
         TitansForecaster(**SMALL).fit(frame.drop(columns="signal"), frame.drop(columns="y"), static=change(static))
+    text = frame.drop(columns="y").assign(kind="up")  # each of its values is a column: so is one of static
+    with pytest.raises(DataError, match="column 'kind=up' is both in X and in static"):
+        TitansForecaster(**SMALL).fit(frame.drop(columns="signal"), text, static=static)
     with pytest.raises(DataError, match="a wide frame is one series"):
         TitansForecaster(**SMALL).fit(promoted()[0], static=static)
