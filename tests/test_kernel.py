@@ -70,6 +70,37 @@ def test_single_precision(needs_kernel, monkeypatch):
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("behind", [False, True], ids=["outputs", "and state"])
+@pytest.mark.parametrize("options", [{}, {"momentum": False}, {"forget": False}, {"forget_to": "zero"}, {"depth": 1}])
+@pytest.mark.parametrize("begin", [None, [0, 0, 0], [1, 4, 3]], ids=["new", "same place", "different places"])
+def test_rows_of_different_lengths(options, begin, behind, needs_kernel, monkeypatch):
+    """As in torch: outputs, the state, and gradients of what they led to; also of a row without any token."""
+    torch.manual_seed(0)
+    memory = NeuralMemory(MemoryConfig(dim=12, heads=2, chunk_size=5, **options)).double()
+    before, x = torch.randn(3, 4, 12, dtype=torch.float64), torch.randn(3, 13, 12, dtype=torch.float64)
+
+    def everything(lengths):
+        leaf = x.clone().requires_grad_()
+        state = None if begin is None else memory.step(before, None, torch.tensor(begin))[1]
+        y, state = memory.step(leaf, state, lengths)
+        real = torch.ones(3, 13) if lengths is None else torch.arange(13) < lengths.unsqueeze(1)
+        of = [y * real.unsqueeze(-1)]
+        if behind:
+            of += [t for t in state.tensors() if t.is_floating_point()]
+        gradients = torch.autograd.grad(sum(t.square().sum() for t in of), [leaf, *memory.parameters()])
+        with torch.no_grad():
+            again = memory.step(leaf, None if begin is None else state, lengths)[0]
+        return [*of, *gradients, again * real.unsqueeze(-1), *state.tensors()]
+
+    for lengths in (None, torch.tensor([13, 0, 7])):
+        fast = everything(lengths)
+        with monkeypatch.context() as patch:
+            patch.setattr(kernel, "is_usable", lambda x: False)
+            plain = everything(lengths)
+        for a, b in zip(fast, plain, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
 def test_mixed_precisions(needs_kernel):
     """A prefill under autocast, then single precision."""
     memory = NeuralMemory(MemoryConfig(dim=8, heads=2, chunk_size=4))

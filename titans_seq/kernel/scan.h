@@ -14,6 +14,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -240,23 +241,27 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
 
   // D' = beta D + f S - (G_C o X)^T delta,  S' = m S - (N_C o X)^T delta
   void carry(View<T> k, int64_t start, int64_t c) {
-    const T keep = gates.keep[c - 1], past = gates.past[c - 1], through = gates.through[c - 1];
+    const T *g = gates.read.data() + (c - 1) * c, *n = gates.wrote.data() + (c - 1) * c;
+    carry(chunk_inputs(k, start), c, g, n, gates.keep[c - 1], gates.past[c - 1], gates.through[c - 1]);
+  }
+
+  // the same of X_l of c tokens, whose errors stand in `errors`, with the last rows g and n of the gates
+  void carry(const std::vector<View<const T>>& given, int64_t c, const T* g, const T* n, T keep, T past, T through) {
     for (int64_t l = 0; l < s.depth; ++l) {
       T *d = distance(l), *m = surprise(l);
       if (s.momentum && !fresh)
         for (int64_t i = 0; i < s.weight(l); ++i) d[i] = keep * d[i] + past * m[i], m[i] *= through;
       else if (!fresh)
         for (int64_t i = 0; i < s.weight(l); ++i) d[i] *= keep;
-      scale(l, input(l, k, start), c);
+      scale(l, given[l], c, g, n);
       product<T>(s.carried * s.in(l), s.out(l), c, -1, turned<T>(scaled.data(), s.carried * s.in(l)), errors(l, c), s.out(l),
                  !fresh, d, s.out(l));
     }
     fresh = false;
   }
 
-  void scale(int64_t l, View<const T> x, int64_t c) {
+  void scale(int64_t l, View<const T> x, int64_t c, const T* g, const T* n) {
     const int64_t in = s.in(l);
-    const T *g = gates.read.data() + (c - 1) * c, *n = gates.wrote.data() + (c - 1) * c;
     for (int64_t t = 0; t < c; ++t) {
       T* to = scaled.data() + t * s.carried * in;
       const T* from = x.data + t * x.stride;

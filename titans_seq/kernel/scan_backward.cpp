@@ -107,7 +107,7 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
     for (int64_t l = 0; l < s.depth; ++l) {
       const int64_t in = s.in(l), out = s.out(l), width = s.carried * in;
       const auto x = row.input(l, k, start);
-      row.scale(l, x, c);
+      row.scale(l, x, c, g.read.data() + (c - 1) * c, g.wrote.data() + (c - 1) * c);
       product<T>(c, out, width, -1, plain<T>(row.scaled.data(), width), d_distance(l), out, false, d_errors(l, c), out);
       transpose(width, out, d_distance(l), out, d_turned.data(), width);
       product<T>(c, width, out, -1, plain<T>(row.errors(l, c), out), d_turned.data(), width, false, d_left.data(), width);

@@ -4,7 +4,7 @@
 Axes: B batch, H heads, T tokens, D features of a head, O / I outputs / inputs of a memory layer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -54,7 +54,7 @@ def scan_rows(
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Do what `functional.scan_chunks` does; without momentum the surprise list is empty."""
     matrices = Matrices.of(tokens.q, weights, None if tokens.momentum is None else surprise, anchor)
-    given = [*_given(tokens), *(m for kind in matrices for m in kind)]
+    given = [*kernel_tokens(tokens), *(m for kind in matrices for m in kind)]
     wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
     y, *after = call(KernelScan, (chunk_size, clip or 0.0, matrices.counts, wanted), *given)
     return y, after[: len(weights)], after[len(weights) :]
@@ -68,7 +68,7 @@ class KernelScan(torch.autograd.Function):
         """Run; plan: chunk size, clip, matrices of each kind, whether gradients may follow; given: tokens, matrices."""
         ctx.plan = plan
         chunk_size, clip, counts, keep = plan
-        y, weights, surprise, starts = torch.ops.titans_seq.scan_forward(*_split(given, counts), chunk_size, clip, keep)
+        y, weights, surprise, starts = torch.ops.titans_seq.scan_forward(*split(given, counts), chunk_size, clip, keep)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*given, *starts)
         return (y, *weights, *surprise)
@@ -79,10 +79,10 @@ class KernelScan(torch.autograd.Function):
         """Return gradients of all tensors."""
         chunk_size, clip, counts, _ = ctx.plan
         given, starts = ctx.saved_tensors[: 6 + sum(counts)], ctx.saved_tensors[6 + sum(counts) :]
-        return (None, *_backward(given, counts, starts, chunk_size, clip, d_y, d_after))
+        return (None, *scan_backward_rows(given, counts, starts, chunk_size, clip, d_y, d_after))
 
 
-def _backward(
+def scan_backward_rows(
     given: Sequence[Tensor],
     counts: tuple[int, ...],
     starts: Sequence[Tensor],
@@ -92,7 +92,7 @@ def _backward(
     d_after: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """Return the gradients of `given` from those of y, and of weights and surprise behind the last token."""
-    *tokens, weights, surprise, anchor = _split(given, counts)
+    *tokens, weights, surprise, anchor = split(given, counts)
     depth, (q, _, v) = len(weights or anchor), tokens[:3]
     d_y = q.new_zeros(*q.shape[:3], v.shape[-1]) if d_y is None else _rows(d_y)
     after: list[Tensor] = []
@@ -106,72 +106,7 @@ def _backward(
     return [None if g is None else f for f, g in zip(found, given, strict=True)]
 
 
-def extend(
-    tokens: Tokens,
-    weights: Sequence[Tensor],
-    surprise: Sequence[Tensor] | None,
-    anchor: Sequence[Tensor] | None,
-    written: Sequence[Tensor],
-    fill: int,
-    clip: float | None,
-    in_torch: Callable[..., tuple[Tensor, Sequence[Tensor]]],
-) -> tuple[Tensor, list[Tensor]]:
-    """Put tokens into the open chunk of a stream; see `stream._extend`, whose arguments these are.
-
-    Args:
-        written: what the open chunk holds, inputs and errors per layer, then read, write and scales.
-        in_torch: does the same in torch, `in_torch(tokens, weights, surprise, anchor, written)`; gradients of what
-            the kernel has none for come from there.
-
-    Returns:
-        y (B, H, T, D), and what the open chunk holds then.
-    """
-    matrices = Matrices.of(tokens.q, weights, None if tokens.momentum is None else surprise, anchor)
-    like = tokens.q
-    given = [*_given(tokens), *(m for kind in matrices for m in kind), *(t.to(like.dtype) for t in written)]
-    y, *after = call(KernelExtend, (fill, clip or 0.0, matrices.counts, in_torch), *given)
-    return y, after
-
-
-class KernelExtend(torch.autograd.Function):
-    """Tokens that go into an open chunk, behind autograd; first derivatives only."""
-
-    @staticmethod
-    def forward(ctx: Any, plan: tuple[int, float, tuple[int, ...], Any], *given: Tensor) -> tuple[Tensor, ...]:
-        """Run; plan: fill, clip, matrices of each kind, the same in torch; given: tokens, matrices, the open chunk."""
-        ctx.plan = plan
-        fill, clip, counts, _ = plan
-        *tokens, weights, surprise, anchor = _split(given, counts)
-        *written, read, write, scales = given[6 + sum(counts) :]
-        half = len(written) // 2
-        y, inputs, errors, rows = torch.ops.titans_seq.scan_extend(
-            *tokens, weights, surprise, anchor, written[:half], written[half:], read, write, scales, fill, clip
-        )
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*given)
-        return (y, *inputs, *errors, *rows)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d_y: Tensor | None, *d_after: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Return gradients of all tensors; by torch, unless a new chunk's outputs alone have led anywhere."""
-        fill, clip, counts, in_torch = ctx.plan
-        given, first = ctx.saved_tensors, 6 + sum(counts)
-        if fill == 0 and not any(d is not None for d in d_after):
-            found = _backward(given[:first], counts, (), given[0].shape[2], clip, d_y, ())
-            return (None, *found, *[None] * (len(given) - first))
-        with torch.enable_grad():
-            leaves = [None if t is None else t.detach().requires_grad_() for t in given]
-            *tokens, weights, surprise, anchor = _split(leaves, counts)
-            y, after = in_torch(Tokens(*tokens), weights or anchor, surprise or None, anchor or None, leaves[first:])
-            pairs = [(o, d) for o, d in zip((y, *after), (d_y, *d_after), strict=True) if d is not None]
-            wanted = [t for t in leaves if t is not None]
-            outputs, d_outputs = [o for o, _ in pairs], [d for _, d in pairs]
-            gradients = iter(torch.autograd.grad(outputs, wanted, d_outputs, allow_unused=True))
-        return (None, *(None if t is None else next(gradients) for t in leaves))
-
-
-def _split(given: Sequence[Any], counts: tuple[int, ...]) -> list[Any]:
+def split(given: Sequence[Any], counts: tuple[int, ...]) -> list[Any]:
     """Return the six of tokens, then weights, surprise and anchor, a list each."""
     first, second, third = (6 + sum(counts[:n]) for n in range(3))
     return [*given[:6], list(given[first:second]), list(given[second:third]), list(given[third : third + counts[2]])]
@@ -235,7 +170,7 @@ class KernelGate(torch.autograd.Function):
         return found
 
 
-def _given(tokens: Tokens) -> list[Tensor | None]:
+def kernel_tokens(tokens: Tokens) -> list[Tensor | None]:
     """Return q, k, v and the gates as the kernel takes them: of one dtype."""
     dtype = tokens.q.dtype
     rows = [_rows(t.to(dtype)) for t in tokens[:3]]

@@ -17,7 +17,8 @@ from titans_seq.memory.config import MemoryConfig
 from titans_seq.memory.convolve import convolve, memory_inputs, next_tail, normalize
 from titans_seq.memory.functional import linear
 from titans_seq.memory.gates import forget_gate, half_life
-from titans_seq.memory.stream import StreamState, advance, open_stream
+from titans_seq.memory.open_chunk import StreamState, open_stream
+from titans_seq.memory.stream import advance
 from titans_seq.memory.tokens import Tokens
 from titans_seq.mimetic import init_mimetic
 from titans_seq.norm import RMSNorm

@@ -1,88 +1,21 @@
-"""A memory in the middle of a stream: the chunk that is still open, and rows that stand at different places in it.
+"""Tokens that go on from the middle of a stream, by the kernel where it can be used.
 
-Axes: B batch, H heads, T tokens, C slots of a chunk, D features of a head, I / O inputs / outputs of a memory layer.
+Axes: B batch, H heads, T tokens, D features of a head, I / O inputs / outputs of a memory layer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from titans_seq import kernel
-from titans_seq.memory import compiled
+from titans_seq.memory import compiled_stream
 from titans_seq.memory.config import MemoryConfig
-from titans_seq.memory.functional import ChunkGradients, carry, read, scan, write, write_online
-from titans_seq.memory.gates import Gates, chunk_gates
-from titans_seq.memory.scan import surprise_norm
+from titans_seq.memory.functional import scan
+from titans_seq.memory.open_chunk import StreamState, advance_ragged, fold, open_stream, put_tokens
 from titans_seq.memory.tokens import Tokens
-from titans_seq.ragged import align, pick
-from titans_seq.state import State, check_counter
-
-
-@dataclass
-class StreamState(State):
-    """The memory at the start of the open chunk, and what the open chunk has written so far.
-
-    Slots that no token has taken yet are zero. Its size is the same at any point of the stream.
-    """
-
-    weights: list[Tensor]
-    """(B, H, O, I) per layer."""
-    surprise: list[Tensor]
-    """The same shapes."""
-    inputs: list[Tensor]
-    """X_l (B, H, C, I)."""
-    errors: list[Tensor]
-    """delta_l (B, H, C, O)."""
-    read: Tensor
-    """Row of G after the last token (B, H, C)."""
-    write: Tensor
-    """Row of N after the last token (B, H, C)."""
-    scales: Tensor
-    """beta, f, m after the last token (B, H, 3)."""
-    fill: Tensor
-    """Tokens in the open chunk (B,), int64 on the processor."""
-
-    def check_counters(self) -> None:
-        """See `State.check_counters`."""
-        check_counter(self.fill, 0, self.read.shape[2] - 1, "fill")
-
-    def written(self) -> list[Tensor]:
-        """Return what the open chunk holds: inputs and errors per layer, then read, write and scales."""
-        return [*self.inputs, *self.errors, self.read, self.write, self.scales]
-
-    def with_written(self, written: Sequence[Tensor]) -> "StreamState":
-        """Return this state with another content of the open chunk, as `written` lists it."""
-        *both, read, write, scales = written
-        depth = len(self.weights)
-        return replace(
-            self, inputs=list(both[:depth]), errors=list(both[depth:]), read=read, write=write, scales=scales
-        )
-
-
-def open_stream(weights: list[Tensor], surprise: list[Tensor] | None, batch: int, config: MemoryConfig) -> StreamState:
-    """Return a stream at the start of a chunk: weights (B, H, O, I) or (1, H, O, I), and the surprise (None: zero)."""
-    heads, slots = config.heads, config.chunk_size
-    zero = weights[0].new_zeros(())  # one number in memory, seen as many: nothing is ever written in place
-
-    def empty(*shape: int) -> Tensor:
-        return zero.expand(batch, heads, *shape)
-
-    scales = weights[0].new_zeros(3)
-    scales[::2] = 1
-    return StreamState(
-        weights=[w.expand(batch, -1, -1, -1) for w in weights],
-        surprise=[empty(*w.shape[2:]) for w in weights] if surprise is None else surprise,
-        inputs=[empty(slots, w.shape[-1]) for w in weights],
-        errors=[empty(slots, w.shape[-2]) for w in weights],
-        read=empty(slots),
-        write=empty(slots),
-        scales=scales.expand(batch, heads, 3),
-        fill=torch.zeros(batch, dtype=torch.long),
-    )
 
 
 def advance(
@@ -112,11 +45,15 @@ def advance(
         fill = int(state.fill[0])
         if lengths is None and bool((state.fill != fill).any()):
             lengths = torch.full_like(state.fill, length)
-    if lengths is not None:
-        state = open_stream(first, None, batch, config) if state is None else state
-        return _advance_ragged(tokens, state, first, lengths, config, norms)
-    weights, surprise = (first, None) if state is None else (state.weights, state.surprise)
     anchor = _anchor(first, config)
+    weights, surprise = (first, None) if state is None else (state.weights, state.surprise)
+    whole_chunks = state is None or torch.is_grad_enabled()  # go backwards without a second way forwards
+    if _is_plain(tokens, config, norms) and not (lengths is None and whole_chunks):
+        state = open_stream(weights, surprise, batch, config) if state is None else state
+        return _advance_compiled(tokens, state, weights, surprise, anchor, lengths, config)
+    if lengths is not None:
+        state = open_stream(weights, surprise, batch, config) if state is None else state
+        return advance_ragged(tokens, state, anchor, lengths, config, norms)
     outputs, position = [], 0
     while position < length:
         stop = min(position + size - fill, length)
@@ -135,17 +72,64 @@ def advance(
         else:
             if state is None:
                 state = open_stream(weights, surprise, batch, config)
-            y, state = _extend(part, state, weights, surprise, anchor, fill, None, config, norms)
-            fill += stop - position
-            state.fill = state.fill + (stop - position)
-            if fill == size:
-                state, fill = _fold(state, anchor, config), 0
-                weights, surprise = state.weights, state.surprise
+            y, state = _extend(part, state, weights, surprise, anchor, fill, config, norms)
+            weights, surprise = state.weights, state.surprise
+            fill = (fill + stop - position) % size
         outputs.append(y)
         position = stop
     if state is None:
         state = open_stream(weights, surprise, batch, config)
     return torch.cat(outputs, 2), state
+
+
+def _is_plain(tokens: Tokens, config: MemoryConfig, norms: list[Tensor] | None) -> bool:
+    """Return whether the kernel can take tokens into a stream."""
+    return norms is None and config.activation == "silu" and not config.online and kernel.is_usable(tokens.q)
+
+
+def _advance_compiled(
+    tokens: Tokens,
+    state: StreamState,
+    weights: list[Tensor],
+    surprise: list[Tensor] | None,
+    anchor: list[Tensor] | None,
+    lengths: Tensor | None,
+    config: MemoryConfig,
+) -> tuple[Tensor, StreamState]:
+    """Do what `advance` does in one call of the kernel.
+
+    `weights` and `surprise` are the state's, or what they were expanded from (cheaper: shared rows, None for zero).
+    """
+    lengths = torch.full_like(state.fill, tokens.q.shape[2]) if lengths is None else lengths
+    in_torch = partial(_advance_in_torch, fill=state.fill, lengths=lengths, config=config)
+    y, matrices, written = compiled_stream.advance(
+        tokens, weights, surprise, anchor, state.written(), state.fill, lengths, config.clip, in_torch
+    )
+    state = replace(state.with_written(written), fill=(state.fill + lengths) % config.chunk_size)
+    if matrices is not None:
+        depth = len(weights)
+        state = replace(state, weights=matrices[:depth], surprise=matrices[depth:] or state.surprise)
+    return y, state
+
+
+def _advance_in_torch(
+    tokens: Tokens,
+    weights: list[Tensor],
+    surprise: list[Tensor] | None,
+    anchor: list[Tensor] | None,
+    written: Sequence[Tensor],
+    fill: Tensor,
+    lengths: Tensor,
+    config: MemoryConfig,
+) -> tuple[Tensor, list[Tensor]]:
+    """Do what `_advance_compiled` does; returns y and, in one list, weights, surprise with momentum, `written`."""
+    state = replace(open_stream(weights, surprise, len(fill), config).with_written(written), fill=fill)
+    offset, length = int(fill[0]), tokens.q.shape[2]
+    if offset + length <= config.chunk_size and not bool((fill != offset).any() or (lengths != length).any()):
+        y, state = _extend(tokens, state, weights, surprise, anchor, offset, config, None, in_torch=True)
+    else:
+        y, state = advance_ragged(tokens, state, anchor, lengths, config, None)
+    return y, [*state.weights, *(state.surprise if config.momentum else []), *state.written()]
 
 
 def _extend(
@@ -154,138 +138,19 @@ def _extend(
     weights: list[Tensor],
     surprise: list[Tensor] | None,
     anchor: list[Tensor] | None,
-    offset: int,
-    real: Tensor | None,
+    fill: int,
     config: MemoryConfig,
     norms: list[Tensor] | None,
+    in_torch: bool = False,
 ) -> tuple[Tensor, StreamState]:
-    """Put tokens into the open chunk's slots from `offset` on; `real` (B, 1, c) marks slots that hold a token.
-
-    `weights` and `surprise` are the state's, or what they were expanded from (cheaper: shared rows, None for zero).
-
-    The gates of the new tokens are composed with those of the slots already taken: with a prefix that ends in G_p,
-    N_p, beta_p, f_p, m_p, a new row has G = [beta G_p + f N_p | G_new], beta beta_p, beta f_p + f m_p, m m_p.
-    """
-    plain = real is None and norms is None and config.activation == "silu" and not config.online
-    if plain and kernel.is_usable(tokens.q):
-        in_torch = partial(_extend_in_torch, offset=offset, config=config)
-        given = (tokens, weights, surprise, anchor, state.written(), offset, config.clip)
-        y, after = compiled.extend(*given, in_torch)
-    else:
-        y, after = _extend_in_torch(tokens, weights, surprise, anchor, state.written(), offset, config, real, norms)
-    return y, state.with_written(after)
-
-
-def _extend_in_torch(
-    tokens: Tokens,
-    weights: list[Tensor],
-    surprise: list[Tensor] | None,
-    anchor: list[Tensor] | None,
-    written: Sequence[Tensor],
-    offset: int,
-    config: MemoryConfig,
-    real: Tensor | None = None,
-    norms: list[Tensor] | None = None,
-) -> tuple[Tensor, list[Tensor]]:
-    """Do what `_extend` does, from and to `StreamState.written`."""
-    *before, read_before, write_before, scales_before = written
-    inputs_before, errors_before = before[: len(weights)], before[len(weights) :]
-    room = (offset, config.chunk_size - offset - tokens.q.shape[2])
-    new = chunk_gates(tokens.step_size, tokens.momentum, tokens.forget, real)
-    keep_p, past_p, momentum_p = scales_before.unbind(-1)
-    rows = new.keep.unsqueeze(-1) * read_before.unsqueeze(2) + F.pad(new.read, room)
-    keep = new.keep * keep_p.unsqueeze(-1)
-    wrote, past, momentum = write_before, None, None
-    scales = [keep[..., -1], past_p, momentum_p]
-    if new.past is not None and new.write is not None and new.momentum is not None:
-        rows = rows + new.past.unsqueeze(-1) * write_before.unsqueeze(2)
-        past = new.keep * past_p.unsqueeze(-1) + new.past * momentum_p.unsqueeze(-1)
-        wrote = new.momentum.unsqueeze(-1) * write_before + F.pad(new.write, room)
-        momentum = new.momentum * momentum_p
-        scales = [keep[..., -1], past[..., -1], momentum]
-    gates = Gates(rows, keep, past, wrote, momentum)
-    if config.online:
-        chunk = write_online(tokens.k, tokens.v, gates, weights, surprise, anchor)
-    else:
-        chunk = write(tokens.k, tokens.v, weights, config.activation, config.clip)
-    if norms is not None:
-        norms.append(surprise_norm(*chunk))
-    inputs = [old + _slot(x, room) for old, x in zip(inputs_before, chunk.inputs, strict=True)]
-    errors = [old + _slot(e, room) for old, e in zip(errors_before, chunk.errors, strict=True)]
-    y = read(tokens.q, gates, ChunkGradients(inputs, errors), weights, surprise, anchor, config.activation)
-    return y, [*inputs, *errors, rows[..., -1, :], wrote, torch.stack(scales, -1)]
+    """Put tokens into the open chunk, which has room for them, behind the `fill` that every row has there."""
+    if _is_plain(tokens, config, norms) and not in_torch:
+        return _advance_compiled(tokens, state, weights, surprise, anchor, None, config)
+    y, written = put_tokens(tokens, weights, surprise, anchor, state.written(), fill, config, None, norms)
+    length = tokens.q.shape[2]
+    state = replace(state.with_written(written), fill=state.fill + length)
+    return y, fold(state, anchor, config) if fill + length == config.chunk_size else state
 
 
 def _anchor(first: list[Tensor], config: MemoryConfig) -> list[Tensor] | None:
     return first if config.forget and config.forget_to == "initial" else None
-
-
-def _slot(x: Tensor, room: tuple[int, int]) -> Tensor:
-    return F.pad(x, (0, 0, *room))
-
-
-def _fold(state: StreamState, anchor: list[Tensor] | None, config: MemoryConfig) -> StreamState:
-    """Close the open chunk of every row and open the next."""
-    keep, past, momentum = state.scales.unbind(-1)
-    gates = Gates(
-        state.read.unsqueeze(2),
-        keep.unsqueeze(-1),
-        past.unsqueeze(-1) if config.momentum else None,
-        state.write if config.momentum else None,
-        momentum if config.momentum else None,
-    )
-    weights, surprise = carry(gates, ChunkGradients(state.inputs, state.errors), state.weights, state.surprise, anchor)
-    return open_stream(weights, surprise if config.momentum else state.surprise, len(state.fill), config)
-
-
-def _where(rows: Tensor, yes: StreamState, no: StreamState) -> StreamState:
-    """Pick the rows (B,) bool from the one state, the rest from the other."""
-
-    def pick(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where(rows.to(a.device).reshape(-1, *[1] * (a.ndim - 1)), a, b)
-
-    return yes.replace_tensors([pick(a, b) for a, b in zip(yes.tensors(), no.tensors(), strict=True)])
-
-
-def _advance_ragged(
-    tokens: Tokens,
-    state: StreamState,
-    first: list[Tensor],
-    lengths: Tensor,
-    config: MemoryConfig,
-    norms: list[Tensor] | None,
-) -> tuple[Tensor, StreamState]:
-    """Advance rows of different lengths or at different places in their chunk.
-
-    Row b's j-th token takes slot fill_b + j of the row's own chunks; slots before and after are padding, which
-    writes nothing: q = k = v = theta = alpha = 0, eta = 1, and no surprise enters the weights there.
-    """
-    size, length, device = config.chunk_size, tokens.q.shape[2], tokens.q.device
-    anchor = _anchor(first, config)
-    slots = align(state.fill, lengths, length, size)
-    real = slots.taken.to(device).unsqueeze(1)
-
-    def place(t: Tensor | None, empty: float) -> Tensor | None:
-        if t is None:
-            return None
-        mask = real if t.ndim == 3 else real.unsqueeze(-1)
-        return pick(t, slots.token, 2).where(mask, t.new_tensor(empty))
-
-    placed = Tokens(*(place(t, float(name == "momentum")) for name, t in tokens._asdict().items()))  # type: ignore[arg-type]
-    outputs = []
-    mine: list[Tensor] | None = None if norms is None else []
-    for start in range(0, slots.taken.shape[1], size):
-        marked = real[:, :, start : start + size].to(tokens.step_size.dtype)
-        part = placed.slice(start, start + size)
-        y, state = _extend(part, state, state.weights, state.surprise, anchor, 0, marked, config, mine)
-        outputs.append(y)
-        if config.online:
-            state = _fold(state, anchor, config)
-            continue
-        state.fill = state.fill + slots.taken[:, start : start + size].sum(1)
-        full = state.fill == size
-        if bool(full.any()):
-            state = _where(full, _fold(state, anchor, config), state)
-    if norms is not None and mine is not None:
-        norms.append(pick(torch.cat(mine, 2), slots.back, 2))
-    return pick(torch.cat(outputs, 2), slots.back, 2), state
