@@ -108,7 +108,8 @@ def to_panel(frame: Any) -> Panel:
     """Read a wide or a long frame; which of the two it is follows from its columns.
 
     A wide frame has an index of times, periods or whole numbers, or one column of times, and one column per channel. A
-    long frame has the columns `unique_id` and `ds` and one or more columns of values. Stamps that are not sorted are
+    long frame has the columns `unique_id` and `ds`, or an index of two levels, series and time, and one or more columns
+    of values. Stamps that are not sorted are
     sorted with a warning; steps left out become NaN.
 
     Raises:
@@ -156,7 +157,7 @@ def to_frame(frame: Any, label: str = "") -> pd.DataFrame:
         DataError: neither a frame nor a Series.
     """
     if isinstance(frame, pd.Series):
-        return frame.to_frame(frame.name if frame.name is not None else "y")
+        return _as_long(frame.to_frame(frame.name if frame.name is not None else "y"))
     if isinstance(frame, pd.DataFrame):
         found = frame
     else:
@@ -169,7 +170,18 @@ def to_frame(frame: Any, label: str = "") -> pd.DataFrame:
         times = [c for c in found.columns if pd.api.types.is_datetime64_any_dtype(found[c].dtype)]
         if len(times) == 1:
             return found.set_index(times[0])
-    return found
+    return _as_long(found)
+
+
+def _as_long(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose rows have two levels, series and time, as a long one; any other as it is."""
+    if not isinstance(frame.index, pd.MultiIndex) or frame.index.nlevels != 2 or frame.columns.nlevels > 1:
+        return frame
+    if {ID, TIME} & set(frame.columns):
+        raise DataError(f"the index has two levels, and there are columns {ID} or {TIME}: which of them count?")
+    is_time = [isinstance(level, pd.DatetimeIndex | pd.PeriodIndex) for level in frame.index.levels]
+    names = [TIME, ID] if is_time == [True, False] else [ID, TIME]
+    return frame.set_axis(frame.index.set_names(names)).reset_index()
 
 
 def split_series(frame: Any) -> tuple[list[tuple[str, pd.DataFrame]], bool]:
@@ -189,7 +201,7 @@ def split_series(frame: Any) -> tuple[list[tuple[str, pd.DataFrame]], bool]:
         if frame[ID].isna().any():
             raise DataError(f"{ID} is missing in {int(frame[ID].isna().sum())} rows")
     elif isinstance(frame.index, pd.MultiIndex):
-        raise DataError(f"the index has {frame.index.nlevels} levels: make them the columns {ID} and {TIME}")
+        raise DataError(f"the index has {frame.index.nlevels} levels: series and time make two")
     elif isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex) or kind_of(frame.index) == NUMBERS:
         groups = [("", frame)]
     else:

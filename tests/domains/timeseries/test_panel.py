@@ -68,7 +68,7 @@ def twice(frame):
         (wide().set_axis(wide().index.astype(str)), "no time"),
         (wide().set_axis(wide().index.astype("int64") / 3), "no time"),
         (wide().set_axis([*range(59), 9000]), "mistyped.*whole numbers count steps"),
-        (pd.concat({"x": wide()}), "the index has 2 levels"),
+        (pd.concat({"x": pd.concat({"y": wide()})}), "the index has 3 levels: series and time make two"),
         (pd.DataFrame(np.zeros((60, 2)), wide().index, pd.Index([1, "1"])), "two columns are called '1'"),
         (wide()[[]], "no column of values"),
         (twice(wide()), "1 time stamps stand twice, the first is 2020-01-01 07:00"),

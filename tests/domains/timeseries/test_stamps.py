@@ -74,6 +74,29 @@ def test_frames_of_other_libraries_and_a_column_of_times():
     pd.testing.assert_frame_equal(fit(pa.table(long)).predict(), fit(long).predict(), check_dtype=False)
 
 
+def test_rows_of_two_levels_are_a_long_frame():
+    """Series and time, in this order or the other one; covariates the same way; a Series too."""
+    wide = pd.DataFrame(VALUES, DAYS, ["a", "b"])
+    long = wide.rename_axis(index="ds", columns="unique_id").unstack().rename("y").reset_index()
+    levels = long.set_index(["unique_id", "ds"]).rename_axis(["shop", "day"])
+    x = levels.rename(columns={"y": "signal"})
+
+    def head(frame):
+        return frame.groupby("shop").head(ROWS)
+
+    expected = fit(long.groupby("unique_id").head(ROWS)).predict()
+    for frame in (head(levels), head(levels).swaplevel(), head(levels)["y"]):
+        pd.testing.assert_frame_equal(fit(frame).predict(), expected)
+    model = TitansForecaster(**SMALL, future_covariates=("signal",)).fit(head(levels), head(x))
+    behind = x.drop(head(x).index)
+    assert list(model.predict(X=behind.groupby("shop").head(4))["unique_id"].unique()) == ["a", "b"]
+    model.update(levels.drop(head(levels).index), behind)
+    with pytest.raises(DataError, match=r"begin at .*, but all up to"):
+        model.update(head(levels), head(x))
+    with pytest.raises(DataError, match="two levels, and there are columns unique_id or ds"):
+        fit(levels.assign(ds=1))
+
+
 def test_whole_numbers_in_a_long_frame():
     one = pd.DataFrame({"unique_id": "u", "ds": range(ROWS), "y": VALUES[:ROWS, 0]})
     found = fit(pd.concat([one, one.iloc[:50].assign(unique_id="v")])).predict()
