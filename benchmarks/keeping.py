@@ -20,13 +20,14 @@ from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
 
 SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
+PAPER = {"induction": False, "max_step": 1.0, "forget_to": "zero"}
 
 MODELS: dict[str, dict[str, Any]] = {
     "lmm, defaults": {},
-    "lmm, induction": {"induction": True},
+    "lmm, as in the paper": PAPER,
     "lmm, half-lives spread": SPREAD,
-    "lmm, both": {"induction": True, **SPREAD},
-    "lmm, both, free steps": {"induction": True, **SPREAD, "max_step": 1.0},
+    "lmm, spread, keys of the token itself": {"induction": False, **SPREAD},
+    "lmm, spread, free steps": {"max_step": 1.0, **SPREAD},
     "mac, half-lives spread": {"variant": "mac", **SPREAD},
     "mag, half-lives spread": {"variant": "mag", **SPREAD},
     "mal, half-lives spread": {"variant": "mal", **SPREAD},

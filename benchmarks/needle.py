@@ -1,10 +1,9 @@
 """`python -m benchmarks needle`: networks learn to find a needle in 512 bytes, and look for it in up to 16,384.
 
 Every network sees the same examples in the same order; lengths beyond the trained one are never trained on. A needle
-counts as found if the greedy answer holds its value (see `domains.language.needle`). Memories begin as induction heads
-that forget little (`MemoryOptions.induction`): otherwise most of the training goes into finding that
-out. Writing has a price in training (`AnswerLoss`): otherwise nothing in 512 bytes teaches a memory not to write over a
-needle later.
+counts as found if the greedy answer holds its value (see `domains.language.needle`). Memories begin with long
+half-lives: otherwise most of the training goes into finding that out. Writing has a price in training (`AnswerLoss`):
+otherwise nothing in 512 bytes teaches a memory not to write over a needle later.
 """
 
 import math
@@ -144,7 +143,6 @@ class Needle(BenchmarkOptions):
                 window=self.window,
                 chunk_size=self.chunk_size,
                 max_step=self.max_step,
-                induction=True,
                 half_life=self.half_life,
             )
             return fit_parameters(config, self.parameters - (BYTES + 1) * self.dim)

@@ -24,29 +24,35 @@ if TYPE_CHECKING:
     from titans_seq.backbone import BackboneConfig
 
 
-Task = Literal["MQAR (64, 4)", "MQAR (128, 8)", "ForgettingMQAR (64, 4 + 4)"]
+Task = Literal["MQAR (64, 4)", "MQAR (128, 8)", "MQAR (256, 16)", "ForgettingMQAR (64, 4 + 4)"]
 TASKS: dict[Task, dict[str, int]] = {
     "MQAR (64, 4)": {"length": 64, "pairs": 4},
     "MQAR (128, 8)": {"length": 128, "pairs": 8},
+    "MQAR (256, 16)": {"length": 256, "pairs": 16},
     "ForgettingMQAR (64, 4 + 4)": {"length": 64, "pairs": 4, "rewrites": 4},
 }
 """Name -> fields of `RecallTask`: pairs that are shown once; pairs that are all shown again with another value."""
 
 MODELS: dict[str, dict[str, Any]] = {
     "lmm": {"variant": "lmm"},
+    "mac": {"variant": "mac"},
     "mag": {"variant": "mag"},
+    "mal": {"variant": "mal"},
     "sliding-window attention": {"variant": "attention"},
 }
 
 ABLATION: dict[str, dict[str, Any]] = {
     "lmm": {"variant": "lmm"},
+    "keys of the token itself": {"variant": "lmm", "induction": False},
+    "free steps": {"variant": "lmm", "max_step": 1.0},
+    "forgetting to zero": {"variant": "lmm", "forget_to": "zero"},
     "linear memory (depth 1)": {"variant": "lmm", "memory_depth": 1},
     "without momentum": {"variant": "lmm", "momentum": False},
     "without forgetting": {"variant": "lmm", "forget": False},
     "without convolution": {"variant": "lmm", "conv_kernel": 1},
     "with 4 persistent tokens": {"variant": "lmm", "persistent_tokens": 4},
 }
-"""Rows of the paper's ablation, each one changed field of the first."""
+"""Rows of the paper's ablation and what differs from the paper, each one changed field of the first."""
 
 PART = 100
 """Steps between two looks at the validation examples."""
@@ -70,8 +76,6 @@ class Recall(BenchmarkOptions):
     """Tokens that attention sees, with and without a memory beside it."""
     chunk_size: int = 4
     """Of the memory: what is overwritten must have been written before, a chunk ago at the least."""
-    initial_step: float = 0.05
-    """The memory's step size before training."""
     steps: int = 1000
     """Training steps."""
     tokens: int = 4096
@@ -132,7 +136,7 @@ class Recall(BenchmarkOptions):
 
         try:
             size: dict[str, Any] = {"layers": 2, "heads": 1, "mlp_expansion": 1, "memory_expansion": 1}
-            size |= {n: getattr(self, n) for n in ("dim", "window", "chunk_size", "initial_step")}
+            size |= {n: getattr(self, n) for n in ("dim", "window", "chunk_size")}
             hybrid, config = (BackboneConfig(**size, **c) for c in (MODELS["mag"], changes))
             return fit_parameters(config, count_parameters(hybrid)) if self.table == "models" else config
         except ValueError as error:

@@ -144,13 +144,13 @@ def test_options_reach_the_memory(waves):
 
     model = TitansForecaster(
         horizon=8, context=80, patch=4, variant="mac", chunk_size=10, window=20, dim=8, layers=1, heads=1,
-        max_step=0.4, persistent_tokens=2, induction=True, memory_activation="gelu", max_epochs=1,
+        max_step=0.4, persistent_tokens=2, induction=False, memory_activation="gelu", max_epochs=1,
     )  # fmt: skip
     model.fit(waves)
     memories = [m for m in model.network_.modules() if isinstance(m, NeuralMemory)]
     assert memories
     for memory in memories:
-        assert (memory.config.max_step, memory.config.chunk_size, memory.config.induction) == (0.4, 10, True)
+        assert (memory.config.max_step, memory.config.chunk_size, memory.config.induction) == (0.4, 10, False)
         assert memory.config.activation == "gelu"
     assert model.predict().shape == (8, 2)
 

@@ -141,7 +141,6 @@ def test_recall(tmp_path, capsys):
         (["keeping", "--models", "gru"], "models must be some of"),
         (["recall", "--steps", "0"], "steps must be at least 1"),
         (["recall", "--learning-rate", "-1"], "learning-rate must be positive"),
-        (["recall", "--initial-step", "-1"], "initial_step must"),
         (["long-horizon", "--dataset", "nope"], "no data set named 'nope'"),
         (["long-horizon", "--seeds", "0"], "seeds must be at least 1"),
         (["long-horizon", "--variant", "foo"], "variant must be"),

@@ -164,7 +164,7 @@ def test_a_memory_that_begins_as_an_induction_head(variant):
     size = {"dim": 16, "layers": 2, "heads": 2, "window": 8, "chunk_size": 4}
     plain, other = (
         LanguageNetwork(LanguageConfig(vocabulary=100, backbone=BackboneConfig(variant=variant, **size, **options)))
-        for options in ({}, {"induction": True, "half_life": 700.0})
+        for options in ({"induction": False}, {"half_life": 700.0})
     )
     for module in other.modules():
         if isinstance(module, NeuralMemory):
