@@ -63,7 +63,7 @@ def row_losses(
     targets = torch.nn.utils.rnn.pad_sequence([row[1:] for row in rows], batch_first=True).long()
     nats, greedy, start = [], [], 0
     for piece, real in padded_pieces(inputs, network.config.vocabulary):
-        logits, state = network(piece, state, real)
+        logits, state = network(piece, state)  # what stands behind a row's end changes nothing before it
         wanted = targets[:, start : start + piece.shape[1]]
         losses = F.cross_entropy(logits.double().flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted)
         check_answer(losses if real is None else losses[real], "the losses")

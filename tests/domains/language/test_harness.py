@@ -126,7 +126,7 @@ def sources(tmp_path):
     (tmp_path / "wiki.txt").write_text(ARTICLES, encoding="utf-8")
     passages = ["He opened the door and saw the door", "It rained and so they took the car"]
     (tmp_path / "lambada.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in passages))
-    rows = [{"goal": f"open jar {i}", "sol1": "turn the lid", "sol2": "eat the lid"} for i in range(200)]
+    rows = [{"goal": f"open jar {i}", "sol1": "turn", "sol2": "eat the lid of the jar"} for i in range(200)]
     (tmp_path / "piqa.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     (tmp_path / "piqa_labels.lst").write_text("".join(f"{i % 2}\n" for i in range(200)))
     names = {"wikitext": "wiki.txt", "lambada": "lambada.jsonl", "piqa": "piqa.jsonl"}
@@ -152,7 +152,7 @@ def test_stock_tasks_on_local_files(small_lm, sources):
     assert found["wikitext"]["byte_perplexity"] == pytest.approx(2 ** found["wikitext"]["bits_per_byte"])
     assert articles[0].startswith(" = Bees =")
     assert 0 <= found["lambada"]["acc"] <= 1
-    # the same two answers to all, right in every other case
+    # the same two answers to all, the short one always likelier, right in every other case
     assert found["piqa"]["acc"] == 0.5
 
 
