@@ -98,7 +98,7 @@ class SegmentLoss:
     errors, in units of the series' scale.
 
     Args:
-        weights, parts: of the linear memories that have not seen what they forecast; see `choose.Choice`.
+        weights, parts: of the linear memories that have not seen what they forecast; see `trial.Choice`.
     """
 
     def __init__(self, reader: Reader, table: Table, weights: Tensor, parts: Tensor, cuts: Tensor) -> None:
