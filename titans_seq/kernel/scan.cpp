@@ -120,14 +120,16 @@ std::tuple<Tensor, Tensors, Tensors, Tensors, Tensors, Tensors> stream(
     const Tensors& weights, const Tensors& surprise, const Tensors& anchor, const Tensors& inputs,
     const Tensors& errors, const Tensors& rows, const Tensor& fill, const Tensor& lengths, double clip) {
   const int64_t size = inputs[0].size(2);
-  const Tensors& given = weights.empty() ? anchor : weights;
-  const Sizes s(q, given, eta.has_value(), alpha.has_value(), !anchor.empty(), size, clip);
   const int64_t *fills = fill.const_data_ptr<int64_t>(), *counts = lengths.const_data_ptr<int64_t>();
-  bool closes = false, whole = true;
-  for (int64_t b = 0; b < s.batch; ++b) {
-    TORCH_CHECK(0 <= fills[b] && fills[b] < size && 0 <= counts[b] && counts[b] <= s.length, "wrong fill or length");
-    closes |= fills[b] + counts[b] >= size, whole &= counts[b] == s.length;
+  int64_t most = 1;
+  bool whole = true;
+  for (int64_t b = 0; b < q.size(0); ++b) {
+    TORCH_CHECK(0 <= fills[b] && fills[b] < size && 0 <= counts[b] && counts[b] <= q.size(2), "wrong fill or length");
+    most = std::max(most, fills[b] + counts[b]), whole &= counts[b] == q.size(2);
   }
+  const bool closes = most >= size;
+  const Tensors& given = weights.empty() ? anchor : weights;
+  const Sizes s(q, given, eta.has_value(), alpha.has_value(), !anchor.empty(), std::min(most, size), clip);
   const auto room = whole ? at::empty({s.batch, s.length, s.heads, s.widths.back()}, q.options())
                           : at::zeros({s.batch, s.length, s.heads, s.widths.back()}, q.options());
   const Tensor y = room.transpose(1, 2);
