@@ -78,7 +78,8 @@ class MemoryOptions:
     None: all heads begin alike.
 
     Heads that begin with long half-lives let a task teach its distance: recall trained on up to 1,024 tokens then
-    holds over 16,384.
+    holds over 16,384. They begin with smaller steps, by the root of the half-life in units of the usual one: with
+    equal steps one training of three lost half of the answers at that distance.
     """
 
     clip: float | None = 2.0
