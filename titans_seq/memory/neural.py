@@ -85,8 +85,9 @@ class NeuralMemory(nn.Module):
 
         eta starts at 0.5 and theta, if not told otherwise, at (1 - eta) / (2 C): a chunk of C identical keys then moves
         the memory's answer by 2 C theta / (1 - eta) = 1 of the way to the value, a full step that does not overshoot.
-        alpha starts as `half_life` and `longest_half_life` say; of heads whose half-lives are spread, those that are to hold
-        longer write less, by its root: what they pile up in the noise of a stream stays small. The projections begin as `mimetic` sets them.
+        alpha starts as `half_life` and `longest_half_life` say. Where half-lives are spread, heads that are to hold
+        longer write less, by the root: what they pile up in the noise of a stream stays small. The projections begin as
+        `mimetic` sets them.
         """
         share = self.config.first_step / (
             (1 - self.config.initial_momentum) * self.config.largest_step
