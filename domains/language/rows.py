@@ -19,16 +19,12 @@ LOGITS = 2**25
 
 
 def padded_pieces(rows: Sequence[Tensor], vocabulary: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield the tokens of rows (T,) each in pieces (B, T), and which of them are real (B, T); None: all.
-
-    As far as the shortest row reaches, pieces need no mask, which is faster.
-    """
+    """Yield the tokens of rows (T,) each in pieces (B, T), and which of them are real (B, T); None: all."""
     lengths = torch.tensor([len(row) for row in rows])
     tokens = torch.nn.utils.rnn.pad_sequence([*rows], batch_first=True)
     size = min(PIECE, max(1, LOGITS // (len(rows) * vocabulary)))
-    least, most = int(lengths.min()), int(lengths.max())
-    for start in [*range(0, least, size), *range(least, most, size)]:
-        piece = tokens[:, start : min(start + size, least) if start < least else start + size]
+    for start in range(0, tokens.shape[1], size):
+        piece = tokens[:, start : start + size]
         real = torch.arange(start, start + piece.shape[1]) < lengths.unsqueeze(1)
         yield piece, None if bool(real.all()) else real
 

@@ -62,8 +62,8 @@ class MemoryOptions:
     from the first step on. A memory without a convolution (conv_kernel 1) has keys of the token itself.
 
     Off, as in the paper, training has to turn the convolutions of the keys first: recall of 16 pairs in 256 tokens is
-    then not learned in 600 steps, and is at 99 % with it. On text, where the loss is the same, writes are worth 0.04
-    bits per byte with it and 0.006 without.
+    then not learned in 600 steps, and is at 99 % with it. On text writes are worth 0.045 bits per byte with it and
+    0.009 without (wikitext-2, 400 steps, 3 seeds).
     """
 
     half_life: float | None = None
