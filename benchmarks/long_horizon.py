@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 BASELINE_CONTEXT = 336
 """Look-back of DLinear beside a stream."""
+DLINEAR_EPOCHS = 6
 BATCH = 128
 """Windows at a time."""
 
@@ -50,6 +51,8 @@ class LongHorizon(BenchmarkOptions):
     """Of the first run; the next one has the next."""
     variant: str = "lmm"
     """Backbone."""
+    max_epochs: int | None = None
+    """Passes over the training data at the most, for a trial; none: the forecaster's default, and 6 of DLinear."""
 
     def run(self) -> dict[str, Any]:
         """Measure; return the content of the JSON file."""
@@ -75,8 +78,7 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
     from titans_seq.training import TrainingConfig, temporary_seed
 
     check_options(options, "horizon", "seeds")
-    if options.context is not None:
-        check_options(options, "context")
+    check_options(options, *(name for name in ("context", "max_epochs") if getattr(options, name) is not None))
     TitansForecaster(horizon=options.horizon, context=options.context, variant=options.variant).check()
     frame, rows = read_rows(options.dataset)
     train_end, validation_end, test_end = (int(end) for end in np.cumsum(rows))
@@ -124,7 +126,8 @@ def run_long_horizon(options: LongHorizon) -> dict[str, Any]:
         record("titans", seed, forecast, seconds, chosen={name: str(value) for name, value in chosen.items()})
         with temporary_seed(seed):
             dlinear = DLinear(context, horizon)
-        history = fit_network(dlinear, data, horizon, TrainingConfig(random_state=seed, max_epochs=6))
+        config = TrainingConfig(random_state=seed, max_epochs=options.max_epochs or DLINEAR_EPOCHS)
+        history = fit_network(dlinear, data, horizon, config)
         record("dlinear", seed, roll(dlinear, test, horizon), history.seconds)
         record("seasonal naive", seed, roll(SeasonalNaive(horizon, season), test, horizon), 0.0)
         last = {name: round(runs[-1]["mse"], 4) for name, runs in results.items()}
@@ -183,6 +186,7 @@ def fit(
     from titans_seq.domains.timeseries.forecaster import TitansForecaster
 
     started = time.perf_counter()
+    more = {} if options.max_epochs is None else {"max_epochs": options.max_epochs}
     model = TitansForecaster(
         horizon=options.horizon,
         context=options.context,
@@ -190,6 +194,7 @@ def fit(
         validation_fraction=rows[1] / (rows[0] + rows[1]),
         learn=None if options.context is None else False,
         random_state=seed,
+        **more,
     ).fit(history)
     return model, time.perf_counter() - started
 
@@ -233,6 +238,7 @@ def _command(options: LongHorizon) -> str:
     """Return the command of a run."""
     asked = {"dataset": options.dataset, "horizon": options.horizon, "context": options.context}
     asked |= {} if options.variant == "lmm" else {"variant": options.variant}
+    asked |= {} if options.max_epochs is None else {"max-epochs": options.max_epochs}
     words = [f"--{name} {value}" for name, value in asked.items() if value is not None]
     return f"python -m benchmarks long-horizon {' '.join(words)} --seeds {options.seeds}"
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 def test_long_horizon_protocol(real_data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
     options = ["--dataset", "ETTh1", "--seeds", "1", "--json", "--output", str(tmp_path)]
-    small = ["--context", "96", "--horizon", "96"]
+    small = ["--context", "96", "--horizon", "96", "--max-epochs", "2"]
     assert execute(["long-horizon", *options, *small]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["windows"] == {"train": 8449, "validation": 2785, "test": 2785}
