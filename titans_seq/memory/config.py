@@ -78,8 +78,7 @@ class MemoryOptions:
     None: all heads begin alike.
 
     Heads that begin with long half-lives let a task teach its distance: recall trained on up to 1,024 tokens then
-    holds over 16,384. They begin with smaller steps, by the root of the half-life in units of the usual one: with
-    equal steps one training of three lost half of the answers at that distance.
+    holds over 16,384.
     """
 
     clip: float | None = 2.0

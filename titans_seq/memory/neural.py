@@ -30,9 +30,6 @@ from titans_seq.validation import check_sequence
 INITIAL_FORGET = 4.0
 """alpha starts at sigmoid(-4), about 0.02: half of what is known is gone after some 40 tokens, until gates move."""
 
-USUAL_LIFE = float(half_life(torch.sigmoid(torch.tensor(-INITIAL_FORGET))))
-"""The same as a half-life, tokens."""
-
 LONG = 4096
 """Tokens of one piece of a longer run without gradients, so that what lies between stays small and near."""
 
@@ -85,9 +82,7 @@ class NeuralMemory(nn.Module):
 
         eta starts at 0.5 and theta, if not told otherwise, at (1 - eta) / (2 C): a chunk of C identical keys then moves
         the memory's answer by 2 C theta / (1 - eta) = 1 of the way to the value, a full step that does not overshoot.
-        alpha starts as `half_life` and `longest_half_life` say. Where half-lives are spread, heads that are to hold
-        longer write less, by the root: what they pile up in the noise of a stream stays small. The projections begin as
-        `mimetic` sets them.
+        alpha starts as `half_life` and `longest_half_life` say. The projections begin as `mimetic` sets them.
         """
         share = self.config.first_step / (
             (1 - self.config.initial_momentum) * self.config.largest_step
@@ -100,11 +95,8 @@ class NeuralMemory(nn.Module):
             nn.init.normal_(self.gates.weight, std=0.1 * self.config.dim**-0.5)
             bias = torch.tensor([log(share / (1 - share)), 0.0, -INITIAL_FORGET])
             self.gates.bias.copy_(bias.repeat_interleave(self.config.heads))
-            heads, lives = self.config.heads, self._initial_half_lives()
             if self.config.half_life is not None or self.config.longest_half_life is not None:
-                self.gates.bias[2 * heads :] = torch.logit(forget_gate(lives))
-            if self.config.longest_half_life is not None:
-                self.gates.bias[:heads] = torch.logit(share * (USUAL_LIFE / lives).clamp_max(1).sqrt())
+                self.gates.bias[2 * self.config.heads :] = torch.logit(forget_gate(self._initial_half_lives()))
             if self.conv is not None:
                 nn.init.normal_(self.conv, std=0.1)
                 self.conv[:, -1] += 1  # the token itself
@@ -117,7 +109,7 @@ class NeuralMemory(nn.Module):
 
     def _initial_half_lives(self) -> Tensor:
         """Return the half-life of each head before training (H,), float64."""
-        first = self.config.half_life or USUAL_LIFE
+        first = self.config.half_life or float(half_life(torch.sigmoid(torch.tensor(-INITIAL_FORGET))))
         last, heads = self.config.longest_half_life or first, self.config.heads
         if heads == 1:
             return torch.tensor([last], dtype=torch.float64)
