@@ -11,6 +11,8 @@ from titans_seq.errors import DataError, reason
 
 GZIP_MAGIC = b"\x1f\x8b"
 """First bytes of a gzip file."""
+UNEXPECTED = (ValueError, LookupError, TypeError, AttributeError, AssertionError)
+"""What Biopython raises on what it did not expect."""
 
 
 @contextmanager
@@ -38,5 +40,5 @@ def translate_read_errors(path: Path) -> Iterator[None]:
         raise DataError(f"cannot read {path}: it is not text ({error.reason} at byte {error.start})") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:  # Biopython's, on what it did not expect
+    except UNEXPECTED as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error

@@ -125,9 +125,10 @@ def test_recall(tmp_path, capsys):
     assert "answers that are right" in capsys.readouterr().out
     (written,) = tmp_path.glob("recall-models-*.json")
     result = json.loads(written.read_text())
-    assert [run["model"] for run in result["runs"]] == ["lmm", "mag", "sliding-window attention"]
+    assert [run["model"] for run in result["runs"]] == ["lmm", "mac", "mag", "mal", "sliding-window attention"]
     assert len({run["parameters"] // 1000 for run in result["runs"]}) == 1
-    assert set(result["summary"]["lmm"]) == {"MQAR (64, 4)", "MQAR (128, 8)", "ForgettingMQAR (64, 4 + 4)"}
+    tasks = {"MQAR (64, 4)", "MQAR (128, 8)", "MQAR (256, 16)", "ForgettingMQAR (64, 4 + 4)"}
+    assert set(result["summary"]["lmm"]) == tasks
 
 
 @pytest.mark.parametrize(
