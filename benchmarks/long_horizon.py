@@ -237,8 +237,8 @@ def forecast_rows(
 def _command(options: LongHorizon) -> str:
     """Return the command of a run."""
     asked = {"dataset": options.dataset, "horizon": options.horizon, "context": options.context}
+    asked["max-epochs"] = options.max_epochs
     asked |= {} if options.variant == "lmm" else {"variant": options.variant}
-    asked |= {} if options.max_epochs is None else {"max-epochs": options.max_epochs}
     words = [f"--{name} {value}" for name, value in asked.items() if value is not None]
     return f"python -m benchmarks long-horizon {' '.join(words)} --seeds {options.seeds}"
 

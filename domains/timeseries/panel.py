@@ -201,7 +201,9 @@ def split_series(frame: Any) -> tuple[list[tuple[str, pd.DataFrame]], bool]:
         if frame[ID].isna().any():
             raise DataError(f"{ID} is missing in {int(frame[ID].isna().sum())} rows")
     elif isinstance(frame.index, pd.MultiIndex):
-        raise DataError(f"the index has {frame.index.nlevels} levels: series and time make two")
+        raise DataError(
+            f"the index has {frame.index.nlevels} levels: series and time make two, beside plain names of columns"
+        )
     elif isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex) or kind_of(frame.index) == NUMBERS:
         groups = [("", frame)]
     else:

@@ -47,8 +47,10 @@ def advance(
             lengths = torch.full_like(state.fill, length)
     anchor = _anchor(first, config)
     weights, surprise = (first, None) if state is None else (state.weights, state.surprise)
-    whole_chunks = state is None or torch.is_grad_enabled()  # go backwards without a second way forwards
-    if _is_plain(tokens, config, norms) and not (lengths is None and whole_chunks):
+    compiles = norms is None and config.activation == "silu" and not config.online and kernel.is_usable(tokens.q)
+    # of rows alike, the scan of whole chunks goes backwards without going forwards once more
+    scans = lengths is None and (state is None or torch.is_grad_enabled())
+    if compiles and not scans:
         state = open_stream(weights, surprise, batch, config) if state is None else state
         return _advance_compiled(tokens, state, weights, surprise, anchor, lengths, config)
     if lengths is not None:
@@ -72,7 +74,10 @@ def advance(
         else:
             if state is None:
                 state = open_stream(weights, surprise, batch, config)
-            y, state = _extend(part, state, weights, surprise, anchor, fill, config, norms)
+            if compiles:
+                y, state = _advance_compiled(part, state, weights, surprise, anchor, None, config)
+            else:
+                y, state = _extend(part, state, weights, surprise, anchor, fill, config, norms)
             weights, surprise = state.weights, state.surprise
             fill = (fill + stop - position) % size
         outputs.append(y)
@@ -80,11 +85,6 @@ def advance(
     if state is None:
         state = open_stream(weights, surprise, batch, config)
     return torch.cat(outputs, 2), state
-
-
-def _is_plain(tokens: Tokens, config: MemoryConfig, norms: list[Tensor] | None) -> bool:
-    """Return whether the kernel can take tokens into a stream."""
-    return norms is None and config.activation == "silu" and not config.online and kernel.is_usable(tokens.q)
 
 
 def _advance_compiled(
@@ -126,7 +126,7 @@ def _advance_in_torch(
     state = replace(open_stream(weights, surprise, len(fill), config).with_written(written), fill=fill)
     offset, length = int(fill[0]), tokens.q.shape[2]
     if offset + length <= config.chunk_size and not bool((fill != offset).any() or (lengths != length).any()):
-        y, state = _extend(tokens, state, weights, surprise, anchor, offset, config, None, in_torch=True)
+        y, state = _extend(tokens, state, weights, surprise, anchor, offset, config, None)
     else:
         y, state = advance_ragged(tokens, state, anchor, lengths, config, None)
     return y, [*state.weights, *(state.surprise if config.momentum else []), *state.written()]
@@ -141,11 +141,8 @@ def _extend(
     fill: int,
     config: MemoryConfig,
     norms: list[Tensor] | None,
-    in_torch: bool = False,
 ) -> tuple[Tensor, StreamState]:
-    """Put tokens into the open chunk, which has room for them, behind the `fill` that every row has there."""
-    if _is_plain(tokens, config, norms) and not in_torch:
-        return _advance_compiled(tokens, state, weights, surprise, anchor, None, config)
+    """Put tokens into the open chunk, which has room for them, behind the `fill` that every row has there, in torch."""
     y, written = put_tokens(tokens, weights, surprise, anchor, state.written(), fill, config, None, norms)
     length = tokens.q.shape[2]
     state = replace(state.with_written(written), fill=state.fill + length)
