@@ -21,20 +21,20 @@ from titans_seq.spread import format_spread, mean_and_spread
 
 SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
 PAPER = {"induction": False, "max_step": 1.0, "forget_to": "zero"}
+PRICE = {"gate_cost": 0.8}
 
 MODELS: dict[str, dict[str, Any]] = {
     "lmm, defaults": {},
     "lmm, as in the paper": PAPER,
     "lmm, half-lives spread": SPREAD,
-    "lmm, spread, keys of the token itself": {"induction": False, **SPREAD},
-    "lmm, spread, free steps": {"max_step": 1.0, **SPREAD},
-    "mac, half-lives spread": {"variant": "mac", **SPREAD},
-    "mag, half-lives spread": {"variant": "mag", **SPREAD},
-    "mal, half-lives spread": {"variant": "mal", **SPREAD},
+    "lmm, price on gates": PRICE,
+    "mac, price on gates": {"variant": "mac", **PRICE},
+    "mag, price on gates": {"variant": "mag", **PRICE},
+    "mal, price on gates": {"variant": "mal", **PRICE},
     "windowed attention": {"variant": "attention"},
     "full attention": {"variant": "attention", "window": None},
 }
-"""Changed fields of `BackboneConfig`, by row."""
+"""Changed fields of `BackboneConfig` and `TrainingConfig`, by row."""
 
 PART = 50
 """Steps between two looks at the validation examples."""
@@ -123,7 +123,8 @@ class Keeping(BenchmarkOptions):
 
         size: dict[str, Any] = {n: getattr(self, n) for n in ("dim", "window", "chunk_size")}
         try:
-            return BackboneConfig(**{"layers": 2, "heads": 2, **size, **MODELS[model]})
+            changed = {name: value for name, value in MODELS[model].items() if name not in PRICE}
+            return BackboneConfig(**{"layers": 2, "heads": 2, **size, **changed})
         except ValueError as error:
             raise DataError(str(error)) from error
 
@@ -145,7 +146,7 @@ class Keeping(BenchmarkOptions):
             recall_loader([associations(64, self.trained, 3 * seed + 1)]),
             TrainingConfig(
                 max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, random_state=seed,
-                verbose=sys.stderr.isatty(),
+                gate_cost=MODELS[model].get("gate_cost", 0.0), verbose=sys.stderr.isatty(),
             ),
         )  # fmt: skip
         started, recalled = time.perf_counter(), dict[str, float]()

@@ -2,8 +2,8 @@
 
 Every network sees the same examples in the same order; lengths beyond the trained one are never trained on. A needle
 counts as found if the greedy answer holds its value (see `domains.language.needle`). Memories begin with long
-half-lives: otherwise most of the training goes into finding that out. Writing has a price in training (`AnswerLoss`):
-otherwise nothing in 512 bytes teaches a memory not to write over a needle later.
+half-lives: otherwise most of the training goes into finding that out. Writing and forgetting have a price in training
+(`gate_cost`): otherwise nothing in so few bytes teaches a memory not to write over a needle later.
 """
 
 import math
@@ -56,9 +56,8 @@ class Needle(BenchmarkOptions):
     """Bytes after which half of a write is gone, at first."""
     max_step: float | None = None
     """Step size of the memory at the most."""
-    write_cost: float = 0.8
-    """Nats per unit of the memories' mean root of the step size, added to the training's loss in proportion to the
-    probability of the answers: what is written must be worth it."""
+    gate_cost: float = 0.8
+    """Price of writing and of forgetting in training."""
     steps: int = 1000
     """Training steps."""
     batch: int = 8
@@ -77,8 +76,8 @@ class Needle(BenchmarkOptions):
         from titans_seq.domains.language.plots import plot_lengths
 
         check_options(self, "parameters", "steps", "batch", "tests", "seeds")
-        if not 0 <= self.write_cost < math.inf:
-            raise DataError(f"write-cost must be at least 0, not {self.write_cost}")
+        if not 0 <= self.gate_cost < math.inf:
+            raise DataError(f"gate-cost must be at least 0, not {self.gate_cost}")
         if not self.variants or not self.lengths:
             raise DataError("variants and lengths must name at least one each")
         for variant in self.variants:
@@ -154,8 +153,8 @@ class Needle(BenchmarkOptions):
         from titans_seq.domains.language.needle import needle_examples
         from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
         from titans_seq.domains.language.retrieval import (
-            AnswerLoss,
             NeedleBatches,
+            answer_loss,
             needle_accuracy,
             needle_loader,
         )
@@ -171,12 +170,12 @@ class Needle(BenchmarkOptions):
             network = LanguageNetwork(LanguageConfig(vocabulary=BYTES + 1, backbone=self.backbone(variant)))
         history = train(
             network,
-            AnswerLoss(self.write_cost),
+            answer_loss,
             needle_loader(NeedleBatches(task, self.batch, part, 3 * seed, haystack)),
             needle_loader(NeedleBatches(task, 32, 2, 3 * seed + 1, haystack, fixed=True)),
             TrainingConfig(
-                max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, random_state=seed,
-                verbose=sys.stderr.isatty(),
+                max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, gate_cost=self.gate_cost,
+                random_state=seed, verbose=sys.stderr.isatty(),
             ),
         )  # fmt: skip
         started = time.perf_counter()

@@ -15,7 +15,6 @@ from titans_seq.domains.language.needle import Needle, NeedleTask, found, needle
 from titans_seq.domains.language.network import LanguageNetwork
 from titans_seq.domains.language.segments import next_token_loss
 from titans_seq.domains.language.vocabulary import BYTES
-from titans_seq.memory.record import record_gates
 
 
 @dataclass
@@ -67,29 +66,10 @@ def needle_loader(batches: NeedleBatches) -> DataLoader[NeedleBatch]:
     return DataLoader(batches, batch_size=None)
 
 
-class AnswerLoss:
-    """Mean cross entropy of the answers, nats per byte; in training, writing costs.
-
-    A needle is lost less to forgetting than to all that is written over it. A price on the step size teaches a memory
-    to write what is asked for and little else, so that it keeps it over texts much longer than those of the training.
-    The price is concave, so that a few large steps cost less than many small ones, and in proportion to the probability
-    of the answers: a network that does not know them yet would learn not to write before it has learned to recall.
-
-    Args:
-        write_cost: nats times the mean root of the step size theta, over all memories, heads and tokens.
-    """
-
-    def __init__(self, write_cost: float = 0.0) -> None:
-        self.write_cost = write_cost
-
-    def __call__(self, network: nn.Module, batch: NeedleBatch) -> Tensor:
-        with record_gates(network) as gates:
-            logits, _ = network(batch.tokens[:, :-1])
-        loss = next_token_loss(logits, batch.tokens[:, 1:])[batch.answers].mean()
-        if not network.training or not gates:
-            return loss
-        written = torch.stack([g.step_size.sqrt().mean() for g in gates]).mean()
-        return loss + self.write_cost * torch.exp(-loss.detach()) * written
+def answer_loss(network: nn.Module, batch: NeedleBatch) -> Tensor:
+    """Return mean cross entropy of the answers, nats per byte."""
+    logits, _ = network(batch.tokens[:, :-1])
+    return next_token_loss(logits, batch.tokens[:, 1:])[batch.answers].mean()
 
 
 @torch.inference_mode()

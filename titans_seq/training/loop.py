@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from titans_seq.errors import NonFiniteError
 from titans_seq.training.config import LossFunction, TrainingConfig
+from titans_seq.training.gate_cost import gate_price
 from titans_seq.training.optimizer import make_optimizer
 from titans_seq.training.processes import take_share
 from titans_seq.training.seed import temporary_seed
@@ -45,13 +46,13 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
             data.progress = self.over
 
     def training_step(self, batch: Any, index: int) -> Tensor:
-        """Return the loss of a batch; raise NonFiniteError on all processes where one has none."""
-        with self._own_randomness():
+        """Return the loss of a batch and its price; raise NonFiniteError on all processes where one has no loss."""
+        with self._own_randomness(), gate_price(self.network, self.settings.gate_cost) as price:
             loss = self._weighted(batch)
         if not self.trainer.strategy.reduce_boolean_decision(bool(torch.isfinite(loss))):
             raise NonFiniteError("the loss is not finite")
         self._log("train_loss", loss, on_step=False, on_epoch=True)
-        return loss
+        return sum((self.weight * torch.exp(-loss.detach()) * part for part in price), loss)
 
     def validation_step(self, batch: Any, index: int) -> None:
         """Log the loss, weighted by the size of the batch."""
