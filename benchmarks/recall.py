@@ -82,6 +82,8 @@ class Recall(BenchmarkOptions):
     """Of a step."""
     learning_rate: float = 4e-3
     """Peak rate."""
+    tests: int = 3000
+    """Examples of each task."""
     seeds: int = 3
     """Runs of each."""
     seed: int = 0
@@ -89,7 +91,7 @@ class Recall(BenchmarkOptions):
 
     def run(self) -> dict[str, Any]:
         """Measure; return the content of the JSON file."""
-        check_options(self, "dim", "window", "tokens", "seeds", "steps", "chunk_size")
+        check_options(self, "dim", "window", "tokens", "seeds", "steps", "chunk_size", "tests")
         if not self.tasks:
             raise DataError("tasks must name at least one")
         if not self.learning_rate > 0:
@@ -164,7 +166,7 @@ class Recall(BenchmarkOptions):
             network,
             recall_loss,
             recall_loader(RecallMixture(list(tasks.values()), self.tokens, part, 3 * seed, ALONE)),
-            recall_loader([recall_examples(task, 500, 3 * seed + 1) for task in tasks.values()]),
+            recall_loader([recall_examples(task, min(500, self.tests), 3 * seed + 1) for task in tasks.values()]),
             TrainingConfig(
                 max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, random_state=seed,
                 verbose=sys.stderr.isatty(),
@@ -172,7 +174,7 @@ class Recall(BenchmarkOptions):
         )  # fmt: skip
         return {
             "accuracy": {
-                name: recall_accuracy(network, recall_examples(task, 3000, 3 * seed + 2))
+                name: recall_accuracy(network, recall_examples(task, self.tests, 3 * seed + 2))
                 for name, task in tasks.items()
             },
             "validation_loss": history.validation_loss,

@@ -120,7 +120,7 @@ def test_keeping(tmp_path, capsys):
 
 
 def test_recall(tmp_path, capsys):
-    options = ["--dim", "16", "--steps", "2", "--tokens", "256", "--seeds", "1"]
+    options = ["--dim", "16", "--steps", "2", "--tokens", "256", "--seeds", "1", "--tests", "20"]
     assert execute(["recall", *options, "--output", str(tmp_path)]) == 0
     assert "answers that are right" in capsys.readouterr().out
     (written,) = tmp_path.glob("recall-models-*.json")

@@ -99,13 +99,23 @@ class NeuralMemory(nn.Module):
                 self.gates.bias[2 * self.config.heads :] = torch.logit(forget_gate(self._initial_half_lives()))
             if self.conv is not None:
                 nn.init.normal_(self.conv, std=0.1)
-                self.conv[:, -1] += 1  # the token itself
-                if self.config.induction:
-                    keys = slice(self.config.dim, 2 * self.config.dim)
-                    self.conv[keys, -1] -= 1
-                    self.conv[keys, -2] += 1  # the token before
+                self.conv.add_(self._initial_taps().to(self.conv))
             for weight in self.memory:
                 nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
+
+    def _initial_taps(self) -> Tensor:
+        """Return which token each convolution takes before training (3 dim, K): 1 at its tap, 0 elsewhere.
+
+        The token itself; with `induction`, head h asks for the last 1 + h mod (K - 1) tokens, spread over its features,
+        and its keys are those of as many tokens before.
+        """
+        dim, heads, taps = self.config.dim, self.config.heads, self.config.conv_kernel
+        back = torch.zeros(3, heads, dim // heads, dtype=torch.long)
+        if self.config.induction:
+            tokens = 1 + torch.arange(heads) % (taps - 1)
+            back[0] = torch.arange(dim // heads) % tokens.unsqueeze(1)
+            back[1] = back[0] + 1
+        return F.one_hot(taps - 1 - back.flatten(), taps)
 
     def _initial_half_lives(self) -> Tensor:
         """Return the half-life of each head before training (H,), float64."""

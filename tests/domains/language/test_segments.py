@@ -168,9 +168,10 @@ def test_a_memory_that_begins_as_an_induction_head(variant):
     )
     for module in other.modules():
         if isinstance(module, NeuralMemory):
-            queries, keys, values = module.conv.unflatten(0, (3, -1)).mean(1)
-            assert queries.argmax() == values.argmax() == 3
-            assert keys.argmax() == 2
+            queries, keys, values = module.conv.unflatten(0, (3, 2, -1)).argmax(-1)
+            assert queries.tolist() == [[3] * 8, [3, 2] * 4], "the token itself, and the last two"
+            assert keys.tolist() == [[2] * 8, [2, 1] * 4], "as many tokens before"
+            assert (values == 3).all()
             torch.testing.assert_close(
                 half_life(module.gates.bias[-2:].sigmoid()), torch.full((2,), 700.0), rtol=1e-3, atol=0
             )
