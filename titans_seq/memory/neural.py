@@ -106,13 +106,13 @@ class NeuralMemory(nn.Module):
     def _initial_taps(self) -> Tensor:
         """Return which token each convolution takes before training (3 dim, K): 1 at its tap, 0 elsewhere.
 
-        The token itself; with `induction`, head h asks for the last 1 + h mod (K - 1) tokens, spread over its features,
-        and its keys are those of as many tokens before.
+        The token itself; with `induction`, head h asks for the last h + 1 tokens, K - 1 at the most, spread over its
+        features, and its keys are those of as many tokens before.
         """
         dim, heads, taps = self.config.dim, self.config.heads, self.config.conv_kernel
         back = torch.zeros(3, heads, dim // heads, dtype=torch.long)
         if self.config.induction:
-            tokens = 1 + torch.arange(heads) % (taps - 1)
+            tokens = torch.arange(1, heads + 1).clamp_max(taps - 1)
             back[0] = torch.arange(dim // heads) % tokens.unsqueeze(1)
             back[1] = back[0] + 1
         return F.one_hot(taps - 1 - back.flatten(), taps)
