@@ -1,9 +1,10 @@
 """`python -m benchmarks rereading`: what a language model gains on a passage that it has read before.
 
-Models are trained on wikitext-2 bytes for the same time. Then each reads a passage of the validation text, some
-thousand bytes of other text, and the passage again: how many bits the second reading costs, in parts of the first.
-Beside it: bits in windows of the training length and as one stream, the same without any writing, and the half-lives
-that the heads have learned. Attention over 2,048 bytes, which sees both readings where 500 lie between, controls;
+Models are trained for the same time on wikitext-2 bytes in which every passage stands twice, one behind the other: a
+small plain text hardly says that looking back pays. Then each reads a passage of the validation text, some thousand
+bytes of other text, and the passage again: how many bits the second reading costs, in parts of the first. Beside it:
+bits in windows of the training length and as one stream, the same without any writing, and the half-lives that the
+heads have learned. Attention over all of a segment, which sees both readings where 500 bytes lie between, controls;
 windowed attention cannot gain.
 
 Axes: B batch, T tokens.
@@ -25,18 +26,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
-BOUNDED = {"half_life": 16.0, "longest_half_life": 4096.0}
 
 MODELS: dict[str, dict[str, Any]] = {
-    "defaults": {},
-    "trained at 64": {"context": 64},
-    "carried": {"carry": True},
-    "bounded": BOUNDED,
-    "bounded, carried": {**BOUNDED, "carry": True},
-    "spread": SPREAD,
-    "spread, carried": {**SPREAD, "carry": True},
-    "keys of the token itself": {"induction": False},
-    "spread, carried, small steps": {**SPREAD, "carry": True, "max_step": 0.25},
+    "memory": {},
+    "memory, half-lives spread": SPREAD,
+    "memory, half-lives spread, keys of the token itself": {"induction": False, **SPREAD},
+    "memory, half-lives spread, price on gates": {"gate_cost": 0.1, **SPREAD},
     "windowed attention": {"variant": "attention"},
     "wide attention": {"variant": "attention", "window": 2048},
 }
@@ -56,13 +51,15 @@ class Rereading(BenchmarkOptions):
     """Backbone of the rows with a memory."""
     minutes: float = 10.0
     """Of training, each."""
-    context: int = 1024
+    shortest: int = 32
+    """Bytes of the shortest passage that stands twice in the training text; the longest fills half a segment."""
+    context: int = 2048
     """Bytes of a training segment."""
-    batch: int = 8
+    batch: int = 4
     """Segments of a step."""
     dim: int = 128
     """Width, of 4 heads."""
-    layers: int = 3
+    layers: int = 2
     """Blocks."""
     chunk_size: int = 16
     """Of the memory."""
@@ -90,6 +87,8 @@ class Rereading(BenchmarkOptions):
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models or not self.gaps or min(self.gaps) < 1:
             raise DataError(f"models must be some of {', '.join(MODELS)}; gaps at least 1")
+        if not 1 <= self.shortest <= self.context // 2:
+            raise DataError(f"shortest must be at least 1 and at most half of context, not {self.shortest}")
         texts = [fetch(f"wikitext2-{part}", DATASETS).read_text(encoding="utf-8") for part in ("train", "valid")]
         left_out = ("output", "json", "seeds", "seed", "models")
         settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
@@ -139,7 +138,7 @@ class Rereading(BenchmarkOptions):
         from titans_seq.domains.language.evaluation import stream_loss, window_loss
         from titans_seq.memory.record import without_writes
 
-        model = self.model(name, seed).fit(train)
+        model = self.model(name, seed).fit(twice(train, self.shortest, self.context // 2, seed))
         network, history = model.network_, model.history_
         tokens = model.vocabulary_.encode(test)
         part = tokens[: self.test_bytes]
@@ -182,6 +181,18 @@ class Rereading(BenchmarkOptions):
                 once += float(losses[:, LEAD + 15 : LEAD + PASSAGE - 1].double().sum())
                 again += float(losses[:, 16 - PASSAGE :].double().sum())
         return again / once
+
+
+def twice(text: str, shortest: int, longest: int, seed: int) -> str:
+    """Return a text whose passages stand twice; the logarithms of their lengths are spread evenly."""
+    import numpy as np
+
+    rng, place, parts = np.random.default_rng(seed), 0, list[str]()
+    while place < len(text):
+        length = round(float(shortest * (longest / shortest) ** rng.random()))
+        parts += 2 * [text[place : place + length]]
+        place += length
+    return "".join(parts)
 
 
 def half_lives(network: Any, tokens: "Tensor") -> list[list[float]]:

@@ -8,6 +8,7 @@ import torch
 from benchmarks.__main__ import execute
 from benchmarks.ledger import Ledger
 from benchmarks.needle import Needle
+from benchmarks.rereading import twice
 
 pytestmark = pytest.mark.slow
 
@@ -176,10 +177,24 @@ def test_rereading(real_data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
     size = ["--dim", "8", "--layers", "1", "--context", "64", "--batch", "2", "--minutes", "0.02"]
     tests = ["--gaps", "100", "--passages", "2", "--test-bytes", "2000", "--output", str(tmp_path)]
-    rows = ["bounded, carried", "wide attention"]
+    rows = ["memory, half-lives spread", "wide attention"]
     assert execute(["rereading", *size, *tests, "--models", *rows, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert list(result["summary"]) == rows
     assert all(0 < row["again"]["100"] < 2 and row["stream"] > 0 for row in result["runs"])
     assert [len(heads) for heads in result["runs"][0]["half_lives"]] == [4]
     assert execute(["rereading", "--models", "none such"]) == 2
+    assert execute(["rereading", "--shortest", "2000"]) == 2
+    assert "at most half of context" in capsys.readouterr().err
+
+
+def test_every_passage_stands_twice():
+    text = "".join(map(str, range(2000)))
+    doubled = twice(text, 4, 64, 0)
+    assert len(doubled) == 2 * len(text)
+    place, lengths = 0, set()
+    while place < len(doubled):
+        length = next(n for n in range(1, 65) if doubled[place : place + n] == doubled[place + n : place + 2 * n])
+        place += 2 * length
+        lengths.add(length)
+    assert {min(lengths) < 8, max(lengths) > 40} == {True}
