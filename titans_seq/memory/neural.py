@@ -6,6 +6,7 @@ Axes: B batch, T tokens, H heads, D features of a head, K width of the convoluti
 from dataclasses import dataclass
 from math import log, log10
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -110,12 +111,12 @@ class NeuralMemory(nn.Module):
         features, and its keys are those of as many tokens before.
         """
         dim, heads, taps = self.config.dim, self.config.heads, self.config.conv_kernel
-        back = torch.zeros(3, heads, dim // heads, dtype=torch.long)
+        back = np.zeros((3, heads, dim // heads), np.int64)
         if self.config.induction:
-            tokens = torch.arange(1, heads + 1).clamp_max(taps - 1)
-            back[0] = torch.arange(dim // heads) % tokens.unsqueeze(1)
+            tokens = np.arange(1, heads + 1).clip(max=taps - 1)
+            back[0] = np.arange(dim // heads) % tokens[:, None]
             back[1] = back[0] + 1
-        return F.one_hot(taps - 1 - back.flatten(), taps)
+        return torch.from_numpy(np.eye(taps)[taps - 1 - back.ravel()])
 
     def _initial_half_lives(self) -> Tensor:
         """Return the half-life of each head before training (H,), float64."""
