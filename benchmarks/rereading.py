@@ -1,10 +1,10 @@
 """`python -m benchmarks rereading`: what a language model gains on a passage that it has read before.
 
-Models are trained for the same time on wikitext-2 bytes in which every passage stands twice, one behind the other: a
+Networks are trained for the same time on passages of wikitext-2 bytes that are read twice, one behind the other: a
 small plain text hardly says that looking back pays. Then each reads a passage of the validation text, some thousand
 bytes of other text, and the passage again: how many bits the second reading costs, in parts of the first. Beside it:
 bits in windows of the training length and as one stream, the same without any writing, and the half-lives that the
-heads have learned. Attention over all of a segment, which sees both readings where 500 bytes lie between, controls;
+heads have learned. Attention over all of a row, which sees both readings where 500 bytes lie between, controls;
 windowed attention cannot gain.
 
 Axes: B batch, T tokens.
@@ -37,6 +37,9 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 """Changed parameters of `TitansLM`, by row; half-lives in bytes, first and last head."""
 
+PART = 50
+"""Steps between two looks at the validation text."""
+
 LEAD, PASSAGE = 512, 256
 """Bytes before a passage, and of it."""
 
@@ -51,14 +54,12 @@ class Rereading(BenchmarkOptions):
     """Backbone of the rows with a memory."""
     minutes: float = 10.0
     """Of training, each."""
-    shortest: int = 32
-    """Bytes of the shortest passage that stands twice in the training text; the longest fills half a segment."""
     context: int = 2048
-    """Bytes of a training segment."""
+    """Bytes of the longest training rows, twice a passage; 128 times a power of two."""
     batch: int = 4
-    """Segments of a step."""
+    """Such rows of a step; of shorter ones as many more."""
     dim: int = 128
-    """Width, of 4 heads."""
+    """Width, of 2 heads."""
     layers: int = 2
     """Blocks."""
     chunk_size: int = 16
@@ -87,8 +88,8 @@ class Rereading(BenchmarkOptions):
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models or not self.gaps or min(self.gaps) < 1:
             raise DataError(f"models must be some of {', '.join(MODELS)}; gaps at least 1")
-        if not 1 <= self.shortest <= self.context // 2:
-            raise DataError(f"shortest must be at least 1 and at most half of context, not {self.shortest}")
+        if self.context < 128 or (self.context // 128).bit_count() != 1 or self.context % 128:
+            raise DataError(f"context must be 128 times a power of two, not {self.context}")
         texts = [fetch(f"wikitext2-{part}", DATASETS).read_text(encoding="utf-8") for part in ("train", "valid")]
         left_out = ("output", "json", "seeds", "seed", "models")
         settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
@@ -117,31 +118,53 @@ class Rereading(BenchmarkOptions):
             plain_table("bits per byte; second reading in parts of the first, by the bytes between", cells)
         return result
 
-    def model(self, name: str, seed: int) -> Any:
-        """Return the estimator of a row."""
-        from titans_seq.domains.language import TitansLM
-        from titans_seq.domains.language.segments import SHORTEST
+    def backbone(self, name: str) -> Any:
+        """Return the configuration of a row."""
+        from titans_seq.backbone import BackboneConfig
 
-        given: dict[str, Any] = {
-            "variant": self.variant, "context": self.context, "batch_size": self.batch, "dim": self.dim,
-            "layers": self.layers, "chunk_size": self.chunk_size, "window": self.window,
-            "learning_rate": self.learning_rate, "max_minutes": self.minutes, "epoch_steps": 50, "max_epochs": 1000,
-            "patience": 1000, "random_state": seed, "verbose": sys.stderr.isatty(), **MODELS[name],
-        }  # fmt: skip
-        given["batch_size"] = self.batch * self.context // SHORTEST
-        return TitansLM(**given)
+        size = {name: getattr(self, name) for name in ("variant", "dim", "layers", "chunk_size", "window")}
+        changed = {name: value for name, value in MODELS[name].items() if name != "gate_cost"}
+        try:
+            return BackboneConfig(**{"heads": 2, **size, **changed})
+        except ValueError as error:
+            raise DataError(str(error)) from error
 
     def once(self, name: str, seed: int, train: str, test: str) -> dict[str, Any]:
-        """Train and judge one model."""
+        """Train and judge one network."""
         import math
 
-        from titans_seq.domains.language.evaluation import stream_loss, window_loss
-        from titans_seq.memory.record import without_writes
+        from torch.utils.data import DataLoader
 
-        model = self.model(name, seed).fit(twice(train, self.shortest, self.context // 2, seed))
-        network, history = model.network_, model.history_
-        tokens = model.vocabulary_.encode(test)
+        from benchmarks.read_twice import ReadTwice
+        from titans_seq.domains.language.evaluation import stream_loss, window_loss
+        from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
+        from titans_seq.domains.language.segments import next_token_loss
+        from titans_seq.domains.language.vocabulary import Bytes
+        from titans_seq.memory.record import without_writes
+        from titans_seq.training import TrainingConfig, temporary_seed
+        from titans_seq.training import train as train_network
+
+        vocabulary = Bytes()
+        tokens, length = vocabulary.encode(test), self.context // 2
         part = tokens[: self.test_bytes]
+        with temporary_seed(seed):
+            network = LanguageNetwork(LanguageConfig(vocabulary=vocabulary.size, backbone=self.backbone(name)))
+        config = TrainingConfig(
+            max_epochs=100_000, patience=100_000, max_minutes=self.minutes, optimizer="muon", random_state=seed,
+            learning_rate=self.learning_rate, gate_cost=MODELS[name].get("gate_cost", 0.0),
+            verbose=sys.stderr.isatty(),
+        )  # fmt: skip
+        size = self.batch * self.context
+        rows, held_back = (
+            ReadTwice(vocabulary.encode(train), length, size, PART, seed),
+            ReadTwice(tokens, length, size, 2, seed, fixed=length),
+        )
+
+        def loss(network: Any, batch: "Tensor") -> "Tensor":
+            return next_token_loss(network(batch[:, :-1])[0], batch[:, 1:]).mean()
+
+        training, validation = DataLoader(rows, batch_size=None), DataLoader(held_back, batch_size=None)
+        history = train_network(network, loss, training, validation, config)
 
         def bits() -> dict[str, float]:
             return {
@@ -156,7 +179,7 @@ class Rereading(BenchmarkOptions):
             **found,
             "half_lives": half_lives(network, part[: 4 * self.context]),
             "parameters": sum(p.numel() for p in network.parameters()),
-            "steps": 50 * len(history.train_loss),
+            "steps": history.steps,
             "training_loss": history.train_loss,
             "seconds": history.seconds,
         }
@@ -181,18 +204,6 @@ class Rereading(BenchmarkOptions):
                 once += float(losses[:, LEAD + 15 : LEAD + PASSAGE - 1].double().sum())
                 again += float(losses[:, 16 - PASSAGE :].double().sum())
         return again / once
-
-
-def twice(text: str, shortest: int, longest: int, seed: int) -> str:
-    """Return a text whose passages stand twice; the logarithms of their lengths are spread evenly."""
-    import numpy as np
-
-    rng, place, parts = np.random.default_rng(seed), 0, list[str]()
-    while place < len(text):
-        length = round(float(shortest * (longest / shortest) ** rng.random()))
-        parts += 2 * [text[place : place + length]]
-        place += length
-    return "".join(parts)
 
 
 def half_lives(network: Any, tokens: "Tensor") -> list[list[float]]:

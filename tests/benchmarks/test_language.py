@@ -8,7 +8,7 @@ import torch
 from benchmarks.__main__ import execute
 from benchmarks.ledger import Ledger
 from benchmarks.needle import Needle
-from benchmarks.rereading import twice
+from benchmarks.read_twice import ReadTwice
 
 pytestmark = pytest.mark.slow
 
@@ -175,26 +175,28 @@ def test_wrong_input(arguments, message, capsys, real_data, monkeypatch):
 
 def test_rereading(real_data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
-    size = ["--dim", "8", "--layers", "1", "--context", "64", "--batch", "2", "--minutes", "0.02"]
+    size = ["--dim", "8", "--layers", "1", "--context", "128", "--batch", "2", "--minutes", "0.02"]
     tests = ["--gaps", "100", "--passages", "2", "--test-bytes", "2000", "--output", str(tmp_path)]
     rows = ["memory, half-lives spread", "wide attention"]
     assert execute(["rereading", *size, *tests, "--models", *rows, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert list(result["summary"]) == rows
     assert all(0 < row["again"]["100"] < 2 and row["stream"] > 0 for row in result["runs"])
-    assert [len(heads) for heads in result["runs"][0]["half_lives"]] == [4]
+    assert [len(heads) for heads in result["runs"][0]["half_lives"]] == [2]
     assert execute(["rereading", "--models", "none such"]) == 2
-    assert execute(["rereading", "--shortest", "2000"]) == 2
-    assert "at most half of context" in capsys.readouterr().err
+    assert execute(["rereading", "--context", "192"]) == 2
+    assert "128 times a power of two" in capsys.readouterr().err
 
 
 def test_every_passage_stands_twice():
-    text = "".join(map(str, range(2000)))
-    doubled = twice(text, 4, 64, 0)
-    assert len(doubled) == 2 * len(text)
-    place, lengths = 0, set()
-    while place < len(doubled):
-        length = next(n for n in range(1, 65) if doubled[place : place + n] == doubled[place + n : place + 2 * n])
-        place += 2 * length
-        lengths.add(length)
-    assert {min(lengths) < 8, max(lengths) > 40} == {True}
+    text = torch.arange(5000)
+    rows = ReadTwice(text, 256, 1024, 3, 0)
+    for rows.progress, length in ((0.0, 64), (0.26, 128), (0.5, 256), (0.99, 256)):
+        batches = [*rows]
+        assert [b.shape for b in batches] == 3 * [(max(2, 512 // length), 2 * length)]
+        first, second = torch.cat(batches).chunk(2, 1)
+        assert (first == second).all()
+        assert (first.diff() == 1).all()
+        assert len(first[:, 0].unique()) == len(first)
+    fixed = ReadTwice(text, 256, 1024, 2, 0, fixed=128)
+    assert all((a == b).all() for a, b in zip([*fixed], [*fixed], strict=True))
