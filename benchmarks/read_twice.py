@@ -1,6 +1,6 @@
-"""Passages of a text, each read twice: rows of 2 L bytes whose second half is the first once more.
+"""Rows of text in which one passage stands twice, at places and with a distance of their own.
 
-Axes: B rows, L bytes of a passage.
+Axes: B rows, T bytes of a row.
 """
 
 from collections.abc import Iterator
@@ -9,27 +9,27 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-SHORTEST = 64
-"""Bytes of a passage at first."""
+SHORTEST = 128
+"""Bytes of a row at first."""
 
 
 class ReadTwice(IterableDataset[Tensor]):
-    """Batches (B, 2 L) of passages from anywhere; L doubles over the first half of the training.
+    """Batches (B, T) of rows: other text, a passage of T / 8 to T / 2 bytes, other text, and the passage again.
+
+    T doubles over the first half of the training.
 
     Args:
-        tokens: (T,) of the text.
-        longest: bytes of the longest passages, SHORTEST times a power of two.
+        tokens: of the text.
+        longest: bytes of the longest rows, SHORTEST times a power of two.
         size: bytes of a batch; two rows at the least.
         count: batches of a pass.
-        fixed: the same batches in every pass, with passages of this length.
+        fixed: the same batches, of the longest rows, in every pass.
     """
 
     progress = 0.0
     """Share of the training that is over; the training sets it."""
 
-    def __init__(
-        self, tokens: Tensor, longest: int, size: int, count: int, seed: int, fixed: int | None = None
-    ) -> None:
+    def __init__(self, tokens: Tensor, longest: int, size: int, count: int, seed: int, fixed: bool = False) -> None:
         super().__init__()
         self.lengths = [SHORTEST << power for power in range((longest // SHORTEST).bit_length())]
         self.tokens, self.size, self.count, self.seed, self.fixed = tokens.long(), size, count, seed, fixed
@@ -39,12 +39,21 @@ class ReadTwice(IterableDataset[Tensor]):
         return self.count
 
     def __iter__(self) -> Iterator[Tensor]:
-        if self.fixed is not None:
+        if self.fixed:
             self.generator.manual_seed(self.seed)
+        last = len(self.lengths) - 1
         for _ in range(self.count):
-            last = len(self.lengths) - 1
-            length = self.fixed or self.lengths[min(last, int(2 * last * self.progress))]
-            rows = max(2, self.size // (2 * length))
-            starts = torch.randint(len(self.tokens) - length, (rows, 1), generator=self.generator)
-            passages = self.tokens[starts + torch.arange(length)]
-            yield torch.cat([passages, passages], 1)
+            length = self.lengths[last if self.fixed else min(last, int(2 * last * self.progress))]
+            yield torch.stack([self._row(length) for _ in range(max(2, self.size // length))])
+
+    def _row(self, length: int) -> Tensor:
+        passage = self._draw(length // 8, length // 2)
+        rest = length - 2 * passage
+        lead = self._draw(0, rest)
+        start, other = (self._draw(0, len(self.tokens) - length) for _ in range(2))
+        first = self.tokens[start : start + lead + passage]
+        return torch.cat([first, self.tokens[other : other + rest - lead], first[lead:]])
+
+    def _draw(self, least: int, most: int) -> int:
+        """Return a whole number from `least` to `most`."""
+        return int(torch.randint(least, most + 1, (), generator=self.generator))

@@ -1,6 +1,6 @@
 """`python -m benchmarks rereading`: what a language model gains on a passage that it has read before.
 
-Networks are trained for the same time on passages of wikitext-2 bytes that are read twice, one behind the other: a
+Networks are trained for the same time on rows of wikitext-2 bytes in which one passage comes back (`read_twice`): a
 small plain text hardly says that looking back pays. Then each reads a passage of the validation text, some thousand
 bytes of other text, and the passage again: how many bits the second reading costs, in parts of the first. Beside it:
 bits in windows of the training length and as one stream, the same without any writing, and the half-lives that the
@@ -55,7 +55,7 @@ class Rereading(BenchmarkOptions):
     minutes: float = 10.0
     """Of training, each."""
     context: int = 2048
-    """Bytes of the longest training rows, twice a passage; 128 times a power of two."""
+    """Bytes of the longest training rows, 128 times a power of two."""
     batch: int = 4
     """Such rows of a step; of shorter ones as many more."""
     dim: int = 128
@@ -145,7 +145,7 @@ class Rereading(BenchmarkOptions):
         from titans_seq.training import train as train_network
 
         vocabulary = Bytes()
-        tokens, length = vocabulary.encode(test), self.context // 2
+        tokens = vocabulary.encode(test)
         part = tokens[: self.test_bytes]
         with temporary_seed(seed):
             network = LanguageNetwork(LanguageConfig(vocabulary=vocabulary.size, backbone=self.backbone(name)))
@@ -156,8 +156,8 @@ class Rereading(BenchmarkOptions):
         )  # fmt: skip
         size = self.batch * self.context
         rows, held_back = (
-            ReadTwice(vocabulary.encode(train), length, size, PART, seed),
-            ReadTwice(tokens, length, size, 2, seed, fixed=length),
+            ReadTwice(vocabulary.encode(train), self.context, size, PART, seed),
+            ReadTwice(tokens, self.context, size, 4, seed, fixed=True),
         )
 
         def loss(network: Any, batch: "Tensor") -> "Tensor":
