@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from titans_seq.backbone import BackboneConfig, TitansBackbone
+from titans_seq.memory import NeuralMemory
 from titans_seq.memory.record import record_gates
 from titans_seq.training import TrainingConfig, train
 from titans_seq.training.gate_cost import gate_price
@@ -44,8 +45,19 @@ def test_the_price_is_that_of_the_mean_roots(variant):
 
 def gates_of(network):
     with record_gates(network) as gates:
-        network(torch.randn(3, 20, 16))
+        network(torch.randn(3, 20, 16, generator=torch.Generator().manual_seed(2)))
     return gates
+
+
+def test_gates_that_are_closed_have_gradients():
+    network = backbone()
+    for module in network.modules():
+        if isinstance(module, NeuralMemory):
+            torch.nn.init.constant_(module.gates.bias, -1e4)
+    with gate_price(network, 2.0) as price:
+        network(torch.randn(3, 20, 16))
+    price[0].backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
 @pytest.mark.parametrize(("variant", "cost"), [("lmm", 0.0), ("attention", 2.0)])
@@ -60,7 +72,7 @@ def test_a_price_makes_a_memory_write_and_forget_less_and_is_no_part_of_the_loss
     found, histories = {}, {}
     for cost in (0.0, 1e-9, 20.0):
         network = backbone()
-        config = TrainingConfig(max_epochs=3, patience=3, learning_rate=1e-2, gate_cost=cost)
+        config = TrainingConfig(max_epochs=8, patience=8, learning_rate=1e-2, gate_cost=cost)
         histories[cost] = train(network, loss, batches(8, 0), batches(2, 1), config)
         found[cost] = gates_of(network)
     assert histories[1e-9].train_loss == pytest.approx(histories[0.0].train_loss, rel=1e-3)
@@ -68,14 +80,14 @@ def test_a_price_makes_a_memory_write_and_forget_less_and_is_no_part_of_the_loss
     assert max(histories[20.0].train_loss) < 2, "the price is not logged as loss"
     for name in ("step_size", "forget"):
         free, dear = (torch.stack([getattr(g, name).mean() for g in found[cost]]).mean().item() for cost in (0.0, 20.0))
-        assert dear < 0.7 * free, name
+        assert dear < 0.6 * free, name
 
 
 def test_what_is_not_yet_known_costs_nothing():
     bases = {}
     for base in (0.0, 50.0):
         network = backbone()
-        config = TrainingConfig(max_epochs=3, learning_rate=1e-2, gate_cost=20.0)
+        config = TrainingConfig(max_epochs=8, patience=8, learning_rate=1e-2, gate_cost=20.0)
         train(network, lambda n, b, base=base: loss(n, b) + base, batches(8, 0), batches(2, 1), config)
         bases[base] = torch.stack([g.step_size.mean() for g in gates_of(network)]).mean().item()
-    assert bases[0.0] < 0.8 * bases[50.0]
+    assert bases[0.0] < 0.7 * bases[50.0]

@@ -79,7 +79,7 @@ class MemoryOptions:
     None: all heads begin alike.
 
     Heads that begin with long half-lives let a task teach its distance: recall trained on up to 1,024 tokens then
-    holds over 16,384.
+    holds over 16,384, as it does with a `gate_cost` in training.
     """
 
     clip: float | None = 2.0

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from titans_seq.memory.record import record_gates
 
+SMALLEST = 1e-12
+"""Gates below are closed: they cost no less."""
+
 
 @contextmanager
 def gate_price(network: nn.Module, cost: float) -> Iterator[list[Tensor]]:
@@ -28,5 +31,9 @@ def gate_price(network: nn.Module, cost: float) -> Iterator[list[Tensor]]:
     with record_gates(network) as gates:
         yield price
     if gates:
-        roots = [g.step_size.sqrt().mean() + g.forget.sqrt().mean() for g in gates]
-        price.append(cost * torch.stack(roots).mean())
+        price.append(cost * torch.stack([_root(g.step_size) + _root(g.forget) for g in gates]).mean())
+
+
+def _root(gate: Tensor) -> Tensor:
+    """Return the mean root; a closed gate has a gradient of 0, where that of the root would be infinite."""
+    return gate.clamp_min(SMALLEST).sqrt().mean()
