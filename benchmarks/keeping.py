@@ -107,7 +107,13 @@ class Keeping(BenchmarkOptions):
                 for model, lengths in result["summary"].items()
             }
             path = self.output / f"keeping-{result['date']}.png"
-            plot_lengths(path, points, 1 / 32, f"associations recalled, trained on up to {self.trained:,} tokens")
+            plot_lengths(
+                path,
+                points,
+                1 / 32,
+                f"associations recalled, trained on up to {self.trained:,} tokens",
+                "tokens of noise",
+            )
         ledger.close()
         if not self.json:
             cells = {

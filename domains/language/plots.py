@@ -65,8 +65,10 @@ def plot_surprise(path: Path, trace: pd.DataFrame, planted: tuple[int, int] | No
     _finish(figure, path, title)
 
 
-def plot_lengths(path: Path, rows: Mapping[str, Mapping[int, tuple[float, float]]], chance: float, title: str) -> None:
-    """Draw accuracy over lengths, each with its spread, one line per named row."""
+def plot_lengths(
+    path: Path, rows: Mapping[str, Mapping[int, tuple[float, float]]], chance: float, title: str, unit: str = "bytes"
+) -> None:
+    """Draw accuracy over lengths in a unit, each with its spread, one line per named row."""
     figure = new_figure(7.5, 4.5)
     axes = figure.add_subplot()
     for name, points in rows.items():
@@ -76,11 +78,11 @@ def plot_lengths(path: Path, rows: Mapping[str, Mapping[int, tuple[float, float]
     axes.set_xscale("log", base=2)
     lengths: Sequence[int] = sorted({n for points in rows.values() for n in points})
     axes.set_xticks(lengths, [f"{n:,}" for n in lengths])
-    axes.set_xlabel("bytes")
+    axes.set_xlabel(unit)
     axes.set_ylabel("answers that are right, %")
     axes.set_ylim(-3, 103)
     axes.grid(alpha=0.3)
-    _finish(figure, path, title)
+    _finish(figure, path, title, 4)
 
 
 def _rules(axes: Any, values: Mapping[str, float]) -> None:
@@ -88,6 +90,6 @@ def _rules(axes: Any, values: Mapping[str, float]) -> None:
         axes.axhline(value, color=f"{0.35 + 0.5 * index / max(1, len(values)):.2f}", ls="--", lw=1, label=name)
 
 
-def _finish(figure: Any, path: Path, title: str) -> None:
-    share_legend(figure, 5)
+def _finish(figure: Any, path: Path, title: str, columns: int = 5) -> None:
+    share_legend(figure, columns)
     save_figure(figure, path, title)
