@@ -127,10 +127,10 @@ def planned(wave_file, url, study, space, **options):
     return url, ["sweep", "worker", "--study", study, "--storage", url, "--tracking-uri", "off", "--json"]
 
 
-def killed_and_finished(url, wave_file, place, wanted=5):
+def killed_and_finished(url, wave_file, place, wanted=4):
     """A sweep of two workers, of whom several are killed in the middle of a trial."""
     options = ["--trials", str(wanted), "--workers", "2", "--study", "killed", "--heartbeat", "1", "--tracking-uri"]
-    sweep = program(*arguments(wave_file, *VARY, epochs=20), *options, "off", place=place, TITANS_SEQ_STORAGE=url)
+    sweep = program(*arguments(wave_file, *VARY, epochs=12), *options, "off", place=place, TITANS_SEQ_STORAGE=url)
     try:
         for kill in range(3):
             wait_for(lambda: sweep.poll() is not None or any(
@@ -192,7 +192,7 @@ def test_ctrl_c_leaves_a_study_that_goes_on(killed, wave_file, place, capsys):
     """Also where a worker had no time to let its trial go."""
     url = made(place)
     options = ["--trials", "2", "--study", "killed", "--tracking-uri", "off"]
-    sweep = program(*arguments(wave_file, *VARY, epochs=15), *options, place=place)
+    sweep = program(*arguments(wave_file, *VARY, epochs=8), *options, place=place)
     wait_for(lambda: any(t.intermediate_values for t in trials(url, "killed")))
     team = children(sweep)
     if killed:
@@ -204,7 +204,7 @@ def test_ctrl_c_leaves_a_study_that_goes_on(killed, wave_file, place, capsys):
     wait_for(lambda: not any(p.is_running() for p in team))
     before = trials(url, "killed")
     assert all(t.state is not TrialState.RUNNING for t in before)
-    assert execute([*arguments(wave_file, *VARY, epochs=15), *options, "--resume", "--json"]) == 0
+    assert execute([*arguments(wave_file, *VARY, epochs=8), *options, "--resume", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["complete"] + result["pruned"] == 2
     assert result["retried"] == result["lost"] == sum(t.state is TrialState.FAIL for t in before)
@@ -305,14 +305,14 @@ def test_a_storage_that_is_away_is_waited_for(wave_file, place, restartable_post
 def test_workers_whose_sweep_was_killed_finish_what_was_asked_for(wave_file, place, capsys):
     url = made(place)
     options = ["--trials", "3", "--workers", "2", "--study", "orphans", "--tracking-uri", "off"]
-    sweep = program(*arguments(wave_file, *VARY, epochs=15), *options, place=place)
+    sweep = program(*arguments(wave_file, *VARY, epochs=8), *options, place=place)
     wait_for(lambda: any(t.intermediate_values for t in trials(url, "orphans")))
     team = children(sweep)
     sweep.kill()
     sweep.communicate()
     wait_for(lambda: not any(p.is_running() for p in team))
     assert Counts.from_trials(trials(url, "orphans")).finished == 3
-    assert execute([*arguments(wave_file, *VARY, epochs=15), *options, "--resume", "--json"]) == 0
+    assert execute([*arguments(wave_file, *VARY, epochs=8), *options, "--resume", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["complete"] + result["pruned"], result["lost"]) == (3, 0)
     assert (place / "runs" / "sweep" / "model" / "config.json").is_file()
