@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.environment import describe
 from benchmarks.figure import Figure
 from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_options, write_result
+from benchmarks.options import BenchmarkOptions, check_options, row_backbone, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
@@ -125,14 +125,7 @@ class Keeping(BenchmarkOptions):
 
     def backbone(self, model: str) -> Any:
         """Return the configuration of a row."""
-        from titans_seq.backbone import BackboneConfig
-
-        size: dict[str, Any] = {n: getattr(self, n) for n in ("dim", "window", "chunk_size")}
-        try:
-            changed = {name: value for name, value in MODELS[model].items() if name not in PRICE}
-            return BackboneConfig(**{"layers": 2, "heads": 2, **size, **changed})
-        except ValueError as error:
-            raise DataError(str(error)) from error
+        return row_backbone(self, ("dim", "window", "chunk_size"), {"layers": 2, **MODELS[model]})
 
     def once(self, model: str, seed: int) -> dict[str, Any]:
         """Train and test one network."""

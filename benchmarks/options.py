@@ -27,6 +27,21 @@ def check_options(options: BenchmarkOptions, *sizes: str) -> None:
         claim_folder(options.output, (), force=True)
 
 
+def row_backbone(options: BenchmarkOptions, sizes: tuple[str, ...], changes: dict[str, Any]) -> Any:
+    """Return a row's `BackboneConfig`: the options that are named, 2 heads, and what the row changes but its price.
+
+    Raises:
+        DataError: a value is out of range.
+    """
+    from titans_seq.backbone import BackboneConfig
+
+    changed = {name: value for name, value in changes.items() if name != "gate_cost"}
+    try:
+        return BackboneConfig(**{"heads": 2, **{name: getattr(options, name) for name in sizes}, **changed})
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
 def write_result(folder: Path | None, name: str, result: dict[str, Any]) -> None:
     """Write the result of a benchmark as NAME-DATE.json, if a folder is given."""
     if folder is not None:

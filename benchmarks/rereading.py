@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.environment import describe
 from benchmarks.figure import Figure
 from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_options, write_result
+from benchmarks.options import BenchmarkOptions, check_options, row_backbone, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
@@ -81,6 +81,7 @@ class Rereading(BenchmarkOptions):
 
     def run(self) -> dict[str, Any]:
         """Measure; return the content of the JSON file."""
+        from benchmarks.read_twice import SHORTEST
         from titans_seq.datasets import fetch
         from titans_seq.domains.language.datasets import DATASETS
 
@@ -88,8 +89,10 @@ class Rereading(BenchmarkOptions):
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models or not self.gaps or min(self.gaps) < 1:
             raise DataError(f"models must be some of {', '.join(MODELS)}; gaps at least 1")
-        if self.context < 128 or (self.context // 128).bit_count() != 1 or self.context % 128:
-            raise DataError(f"context must be 128 times a power of two, not {self.context}")
+        if self.context % SHORTEST or (self.context // SHORTEST).bit_count() != 1:
+            raise DataError(f"context must be {SHORTEST} times a power of two, not {self.context}")
+        for model in self.models:
+            self.backbone(model)
         texts = [fetch(f"wikitext2-{part}", DATASETS).read_text(encoding="utf-8") for part in ("train", "valid")]
         left_out = ("output", "json", "seeds", "seed", "models")
         settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
@@ -120,14 +123,7 @@ class Rereading(BenchmarkOptions):
 
     def backbone(self, name: str) -> Any:
         """Return the configuration of a row."""
-        from titans_seq.backbone import BackboneConfig
-
-        size = {name: getattr(self, name) for name in ("variant", "dim", "layers", "chunk_size", "window")}
-        changed = {name: value for name, value in MODELS[name].items() if name != "gate_cost"}
-        try:
-            return BackboneConfig(**{"heads": 2, **size, **changed})
-        except ValueError as error:
-            raise DataError(str(error)) from error
+        return row_backbone(self, ("variant", "dim", "layers", "chunk_size", "window"), MODELS[name])
 
     def once(self, name: str, seed: int, train: str, test: str) -> dict[str, Any]:
         """Train and judge one network."""
