@@ -147,7 +147,7 @@ def _operators(network: "nn.Module", loss: "LossFunction", batches: list[Any]) -
 def forecaster(steps: int, seed: int) -> Case:
     """Return `TitansForecaster` with its defaults, 7 channels, 96 steps back and ahead, on random walks.
 
-    Its step is 32 segments of 64 forecasts each; one of DLinear 64 windows.
+    Its step is 32 segments of 64 forecasts each; one of DLinear makes as many.
     """
     import torch
 
@@ -157,7 +157,7 @@ def forecaster(steps: int, seed: int) -> Case:
     from titans_seq.domains.timeseries.losses import mse
     from titans_seq.domains.timeseries.network import ForecastNetwork
     from titans_seq.domains.timeseries.reading import Reader
-    from titans_seq.domains.timeseries.segments import RandomSegments, SegmentLoss, loader
+    from titans_seq.domains.timeseries.segments import TOKENS, RandomSegments, SegmentLoss, loader
     from titans_seq.domains.timeseries.tokens import Table
     from titans_seq.domains.timeseries.windows import Windows
     from titans_seq.training import temporary_seed
@@ -171,7 +171,7 @@ def forecaster(steps: int, seed: int) -> Case:
     reader = Reader(network.config, choice.memory.config)
     table = Table([values], reader.front, 96)
     segments = SegmentLoss(reader, table, choice.weights, choice.parts, cuts)
-    windows = Windows([values], 192, 96).loader(64)
+    windows = Windows([values], 192, 96).loader(model.batch_size * TOKENS // 7)
     window = next(iter(windows))
 
     def loss(net: Any, batch: Any) -> Any:

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -117,13 +119,27 @@ def test_no_compiler(unloaded, monkeypatch, capsys):
     assert execute(["kernel"]) == 2
     assert capsys.readouterr().err.startswith("error: no C++ compiler: no-such-compiler -x")
     assert not build.kernel_ready()
-    assert list(unloaded.iterdir()) == []
+    assert [p.name for p in unloaded.iterdir() if p.name != ".lock"] == []
 
 
 def test_failing_compiler(unloaded, monkeypatch):
     monkeypatch.setenv("CXX", "false")
     with pytest.raises(TitansSeqError, match="could not build the kernel: no message"):
         build.build_kernel()
+
+
+def test_processes_that_build_at_once_build_once(unloaded, monkeypatch):
+    built = []
+
+    def compile_slowly(path):
+        time.sleep(0.3)
+        path.write_bytes(b"a library")
+        built.append(path)
+
+    monkeypatch.setattr(build, "_compile", compile_slowly)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: build.build_kernel(), range(3)))
+    assert len(built) == 1
 
 
 def test_switched_off(monkeypatch):

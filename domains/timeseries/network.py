@@ -143,11 +143,13 @@ class ForecastNetwork(nn.Module):
         if self.knots < self.config.horizon:
             width = F.interpolate(width.flatten(0, 1), size=self.config.horizon, mode="linear")
             width = width.unflatten(0, hidden.shape[:2])
-        middle, width = levels.index(0.5), width.mT
-        below = width[..., :middle].flip(-1).cumsum(-1).flip(-1)
-        above = width[..., middle:].cumsum(-1)
-        out = out.unsqueeze(-1)
-        return torch.cat([out - below, out, out + above], -1), state
+        middle, widths = levels.index(0.5), width.unbind(-2)
+        below, above = [out], [out]
+        for step in reversed(widths[:middle]):
+            below.append(below[-1] - step)
+        for step in widths[middle:]:
+            above.append(above[-1] + step)
+        return torch.stack([*reversed(below), *above[1:]], -2).mT, state
 
     def scale_correction(self, share: float) -> None:
         """Scale what is added to the middle of every forecast from now on."""

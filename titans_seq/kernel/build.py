@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 from titans_seq.errors import TitansSeqError, TitansSeqWarning, reason
 from titans_seq.kernel.trust import distrust, exposure, make_private, seal
@@ -37,16 +38,13 @@ def build_kernel(force: bool = False) -> float:
         path = _library()
         if path is None:
             raise TitansSeqError(f"{SWITCH} is off")
-        if force or not path.exists() or distrust(path) is not None:
+        if force or not _stands(path):
             make_private(path.parent)
             if (problem := exposure(path.parent)) is not None:
                 raise TitansSeqError(f"{problem}: name another folder in {SWITCH}, or chmod go-w it")
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                made = Path(folder) / path.name
-                _compile(made)
-                made.chmod(0o755)
-                made.replace(path)
-            seal(path)
+            with FileLock(path.parent / ".lock"):
+                if force or not _stands(path):  # another process may have built it meanwhile
+                    _build(path)
     except OSError as error:
         raise TitansSeqError(f"cannot write the kernel: {error.strerror or error} ({error.filename})") from error
     took = time.perf_counter() - started
@@ -68,6 +66,21 @@ def kernel_ready() -> bool:
         return problem is None
     except OSError:  # a cache, or sources, that this user cannot read
         return False
+
+
+def _stands(path: Path) -> bool:
+    """Return whether there is a kernel that nobody else can have written."""
+    return path.exists() and distrust(path) is None
+
+
+def _build(path: Path) -> None:
+    """Compile the kernel next to its place, and move it there."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        _compile(made)
+        made.chmod(0o755)
+        made.replace(path)
+    seal(path)
 
 
 def _compile(made: Path) -> None:
