@@ -83,5 +83,5 @@ class RecallMixture(IterableDataset[Recall]):
 
 def recall_loader(batches: Iterable[Recall]) -> DataLoader[Recall]:
     """Return batches as `titans_seq.training.train` takes them."""
-    data = batches if isinstance(batches, RecallMixture) else list(batches)
+    data = batches if isinstance(batches, IterableDataset) else list(batches)
     return DataLoader(data, batch_size=None)  # type: ignore[arg-type]

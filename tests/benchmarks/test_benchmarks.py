@@ -105,6 +105,16 @@ def test_counted_operations():
     assert operations(4, 2, 1, 8) == 2 * (2 * (4 + 12 + 32 + 8) + 80 + 24)
 
 
+def test_keeping_trains_on_longer_and_longer_examples():
+    from benchmarks.association import Associations
+    from titans_seq.domains.language.recall import recall_loader
+
+    loader = recall_loader(Associations(1024, 4096, 50, 6, 0))
+    longest = [max(batch.tokens.shape[1] for batch in loader) for _ in range(6)]
+    assert longest[0] <= 128
+    assert longest[-1] == 1024
+
+
 def test_keeping(tmp_path, capsys):
     options = ["--dim", "16", "--steps", "4", "--tokens", "256", "--seeds", "1", "--tests", "4", "--trained", "128"]
     models = ["--models", "lmm, half-lives spread", "windowed attention", "--distances", "20", "300"]

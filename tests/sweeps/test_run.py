@@ -132,7 +132,7 @@ def killed_and_finished(url, wave_file, place, wanted=4):
     options = ["--trials", str(wanted), "--workers", "2", "--study", "killed", "--heartbeat", "1", "--tracking-uri"]
     sweep = program(*arguments(wave_file, *VARY, epochs=12), *options, "off", place=place, TITANS_SEQ_STORAGE=url)
     try:
-        for kill in range(3):
+        for kill in range(2):
             wait_for(lambda: sweep.poll() is not None or any(
                 t.state is TrialState.RUNNING and t.intermediate_values for t in trials(url, "killed")))  # fmt: skip
             assert sweep.poll() is None, sweep.communicate()
@@ -149,7 +149,7 @@ def killed_and_finished(url, wave_file, place, wanted=4):
     assert counts.finished == wanted
     assert counts.running == 0
     assert counts.lost >= 1
-    assert err.count("was killed by signal 9") == 3
+    assert err.count("was killed by signal 9") == 2
     retried = {t.user_attrs[RETRY_OF]: t.params for t in found if RETRY_OF in t.user_attrs}
     lost = {t.number: t.params for t in found if t.state is TrialState.FAIL and t.params}
     assert retried == lost
