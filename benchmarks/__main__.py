@@ -10,6 +10,7 @@ from typing import Annotated
 from tyro.conf import subcommand
 
 from benchmarks.attack import Attack
+from benchmarks.babilong import Babilong
 from benchmarks.defaults import Defaults
 from benchmarks.endurance import Endurance
 from benchmarks.equal_time import EqualTime
@@ -41,6 +42,7 @@ from titans_seq.program import run_program
 
 Command = (
     Annotated[Attack, subcommand("attack")]
+    | Annotated[Babilong, subcommand("babilong")]
     | Annotated[Defaults, subcommand("defaults")]
     | Annotated[Endurance, subcommand("endurance")]
     | Annotated[Forecasters, subcommand("forecasters")]

@@ -8,16 +8,13 @@ the association and in the noise. Windowed attention stands beside it; full atte
 
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.environment import describe
+from benchmarks.by_length import Titles, list_lengths, list_shares, measure
 from benchmarks.figure import Figure
-from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_options, row_backbone, write_result
+from benchmarks.options import BenchmarkOptions, check_options, row_backbone
 from titans_seq.errors import DataError
-from titans_seq.pipelines.output import plain_table
-from titans_seq.spread import format_spread, mean_and_spread
 
 SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
 PAPER = {"induction": False, "max_step": 1.0, "forget_to": "zero"}
@@ -71,6 +68,8 @@ class Keeping(BenchmarkOptions):
 
     def run(self) -> dict[str, Any]:
         """Measure; return the content of the JSON file."""
+        from benchmarks.association import VALUES
+
         check_options(self, "dim", "window", "tokens", "seeds", "steps", "chunk_size", "tests")
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models or not self.distances or min(self.distances) < 1:
@@ -79,49 +78,11 @@ class Keeping(BenchmarkOptions):
             raise DataError(f"trained must be a power of two of at least 64, not {self.trained}")
         for model in self.models:
             self.backbone(model)
-        left_out = ("output", "json", "seeds", "seed", "models")
-        settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
-        ledger = Ledger(self.output, "keeping", settings)
-        for seed in range(self.seed, self.seed + self.seeds):
-            for model in self.models:
-                row = ledger.find(model=model, seed=seed) or ledger.add(
-                    {"model": model, "seed": seed, **self.once(model, seed)}
-                )
-                if not self.json:
-                    shares = ", ".join(f"{n}: {share:.0%}" for n, share in row["recalled"].items())
-                    print(f"{model}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
-        rows = sorted(ledger.rows, key=lambda row: (list(MODELS).index(row["model"]), row["seed"]))
-        result: dict[str, Any] = {
-            "benchmark": "keeping",
-            "settings": settings,
-            "summary": summarize(rows),
-            "runs": rows,
-            **describe(),
-        }
-        write_result(self.output, "keeping", result)
-        if self.output is not None:
-            from titans_seq.domains.language.plots import plot_lengths
-
-            points = {
-                model: {int(n): (of["mean"], of["spread"]) for n, of in lengths.items()}
-                for model, lengths in result["summary"].items()
-            }
-            path = self.output / f"keeping-{result['date']}.png"
-            plot_lengths(
-                path,
-                points,
-                1 / 32,
-                f"associations recalled, trained on up to {self.trained:,} tokens",
-                "tokens of noise",
-            )
-        ledger.close()
-        if not self.json:
-            cells = {
-                model: {f"{int(n):,}": format_spread(100 * of["mean"], 100 * of["spread"], 1) for n, of in per.items()}
-                for model, per in result["summary"].items()
-            }
-            plain_table("% recalled by tokens of noise, mean and standard deviation over seeds", cells)
-        return result
+        titles = Titles(
+            f"associations recalled, trained on up to {self.trained:,} tokens", "% recalled by tokens of noise",
+            "tokens of noise", 1 / VALUES,
+        )  # fmt: skip
+        return measure(self, "keeping", tuple(MODELS), "recalled", titles)
 
     def backbone(self, model: str) -> Any:
         """Return the configuration of a row."""
@@ -190,26 +151,11 @@ def read_gates(network: Any, examples: Any) -> list[dict[str, Any]]:
     return found
 
 
-def summarize(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return, by row and distance, mean and standard deviation of the share that was recalled."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for model in dict.fromkeys(row["model"] for row in rows):
-        own = [row["recalled"] for row in rows if row["model"] == model]
-        found[model] = {
-            n: dict(zip(("mean", "spread"), mean_and_spread(of[n] for of in own), strict=True)) for n in own[0]
-        }
-    return found
-
-
 def describe_figures(result: dict[str, Any]) -> list[Figure]:
     """Return the figures of a result for benchmarks/README.md."""
-    settings, found = result["settings"], result["summary"]
-
-    def cells(lengths: dict[str, dict[str, float]]) -> str:
-        return " / ".join(f"{100 * of['mean']:.0f}" for of in lengths.values())
-
-    lengths = " / ".join(f"{int(n):,}" for n in next(iter(found.values())))
-    what = f"one association behind {lengths} tokens of noise, trained on up to {settings['trained']:,}; % recalled"
-    attention = {name: of for name, of in found.items() if name.endswith("attention")}
-    own = "; ".join(f"{name} {cells(of)}" for name, of in found.items() if name not in attention)
-    return [Figure(what, own, "; ".join(f"{name} {cells(of)}" for name, of in attention.items()))]
+    found = result["summary"]
+    what = (
+        f"one association behind {list_lengths(found)} tokens of noise, trained on up to "
+        f"{result['settings']['trained']:,}; % recalled"
+    )
+    return [Figure(what, *list_shares(found))]

@@ -1,0 +1,101 @@
+"""Networks of several models and seeds, judged by the share of their answers that is right at each length."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from benchmarks.environment import describe
+from benchmarks.ledger import Ledger
+from benchmarks.options import write_result
+from titans_seq.pipelines.output import plain_table
+from titans_seq.spread import format_spread, mean_and_spread
+
+Lengths = Mapping[str, Mapping[str, float]]
+"""Mean and spread by length."""
+
+
+class Titles(NamedTuple):
+    """What a table and a picture say."""
+
+    picture: str
+    table: str
+    unit: str
+    """Of the lengths."""
+    chance: float
+    """Share that is right by chance."""
+
+
+def measure(options: Any, name: str, models: Sequence[str], key: str, titles: Titles) -> dict[str, Any]:
+    """Train and test all models and seeds; write and show the result, and return it.
+
+    Args:
+        options: of the benchmark, with `models`, `seeds`, `seed` and a method `once(model, seed)` that returns a row.
+        name: of the result's files.
+        models: all that there are, in the order of tables.
+        key: what a row of `once` calls its shares by length.
+    """
+    left_out = ("output", "json", "seeds", "seed", "models")
+    settings = {key: value for key, value in asdict(options).items() if key not in left_out}
+    ledger = Ledger(options.output, name, settings)
+    for seed in range(options.seed, options.seed + options.seeds):
+        for model in options.models:
+            row = ledger.find(model=model, seed=seed) or ledger.add(
+                {"model": model, "seed": seed, **options.once(model, seed)}
+            )
+            if not options.json:
+                shares = ", ".join(f"{n}: {share:.0%}" for n, share in row[key].items())
+                print(f"{model}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
+    rows = sorted(ledger.rows, key=lambda row: (models.index(row["model"]), row["seed"]))
+    result: dict[str, Any] = {
+        "benchmark": name,
+        "settings": settings,
+        "summary": summarize(rows, key),
+        "runs": rows,
+        **describe(),
+    }
+    write_result(options.output, name, result)
+    if options.output is not None:
+        from titans_seq.domains.language.plots import plot_lengths
+
+        points = {
+            model: {int(n): (of["mean"], of["spread"]) for n, of in lengths.items()}
+            for model, lengths in result["summary"].items()
+        }
+        path = options.output / f"{name}-{result['date']}.png"
+        plot_lengths(path, points, titles.chance, titles.picture, titles.unit)
+    ledger.close()
+    if not options.json:
+        cells = {
+            model: {f"{int(n):,}": format_spread(100 * of["mean"], 100 * of["spread"], 1) for n, of in per.items()}
+            for model, per in result["summary"].items()
+        }
+        plain_table(f"{titles.table}, mean and standard deviation over seeds", cells)
+    return result
+
+
+def summarize(rows: Sequence[dict[str, Any]], key: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Return, by model and length, mean and standard deviation of the share that was right."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row[key] for row in rows if row["model"] == model]
+        found[model] = {
+            n: dict(zip(("mean", "spread"), mean_and_spread(of[n] for of in own), strict=True)) for n in own[0]
+        }
+    return found
+
+
+def list_lengths(found: Mapping[str, Lengths]) -> str:
+    """Return the lengths of a summary, for a figure."""
+    return " / ".join(f"{int(n):,}" for n in next(iter(found.values())))
+
+
+def list_shares(found: Mapping[str, Lengths]) -> tuple[str, str]:
+    """Return the percentages of memories, and those of attention, for a figure."""
+
+    def line(attention: bool) -> str:
+        own = {name: of for name, of in found.items() if name.endswith("attention") == attention}
+        shares = {name: " / ".join(f"{100 * share['mean']:.0f}" for share in of.values()) for name, of in own.items()}
+        return "; ".join(f"{name} {percent}" for name, percent in shares.items())
+
+    return line(False), line(True)
