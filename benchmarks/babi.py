@@ -37,11 +37,12 @@ WORDS = sorted({word for group in GROUPS for text in group for word in text.spli
 
 
 class Story(NamedTuple):
-    """Facts in their order, and questions about them."""
+    """Facts in their order, and a question about them."""
 
     facts: list[Sentence]
-    questions: list[tuple[Sentence, str]]
-    """Each with its answer, one word."""
+    question: Sentence
+    answer: str
+    """One word."""
 
 
 def read_stories(path: Path) -> list[Story]:
@@ -55,7 +56,7 @@ def read_stories(path: Path) -> list[Story]:
         text, *answer = rest.split("\t")[:2]
         sentence = words(text)
         if answer:
-            stories.append(Story(list(facts), [(sentence, answer[0].strip().lower())]))
+            stories.append(Story(list(facts), sentence, answer[0].strip().lower()))
         else:
             facts.append(sentence)
     return stories
@@ -136,7 +137,7 @@ class World:
 
 
 def draw_story(task: str, rng: np.random.Generator) -> Story:
-    """Return a new story of a task, with up to four different questions about all of it."""
+    """Return a new story of a task."""
     if task == "qa4":
         return _draw_map(rng)
     people, facts, world = PEOPLE.get(task, FOUR), list[Sentence](), World()
@@ -147,10 +148,8 @@ def draw_story(task: str, rng: np.random.Generator) -> Story:
         facts.append(fact)
         if len(facts) < wanted:
             continue
-        questions = [(q, answer) for q in _questions(task, people, world) if (answer := world.answer(q))]
-        if questions:
-            order = rng.permutation(len(questions))[:4]
-            return Story(facts, [questions[i] for i in order])
+        if known := [(q, answer) for q in _questions(task, people, world) if (answer := world.answer(q))]:
+            return Story(facts, *known[int(rng.integers(len(known)))])
 
 
 def _draw_fact(task: str, people: Sequence[str], world: World, rng: np.random.Generator) -> Sentence:
@@ -213,4 +212,4 @@ def _draw_map(rng: np.random.Generator) -> Story:
         for text in (f"what is {d} of the {place} ?", f"what is the {place} {d} of ?")
     ]
     known = [(question, answer) for question in asked if (answer := world.answer(question))]
-    return Story(facts, [known[int(i)] for i in rng.permutation(len(known))[:4]])
+    return Story(facts, *known[int(rng.integers(len(known)))])

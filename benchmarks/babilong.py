@@ -53,7 +53,7 @@ class Babilong(BenchmarkOptions):
     models: tuple[str, ...] = tuple(MODELS)
     """Rows."""
     trained: int = 4096
-    """Words of the longest training rows, 128 times a power of two."""
+    """Words of the longest training rows, 32 times a power of two."""
     lengths: tuple[int, ...] = (256, 1024, 4096, 16_384, 65_536, 1_048_576)
     """Words of the test rows."""
     tests: int = 200

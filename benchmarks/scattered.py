@@ -11,14 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset
 
-from benchmarks.babi import WORDS, Sentence, Story, draw_story
+from benchmarks.babi import WORDS, Story, draw_story
 from titans_seq.domains.language.mqar import IGNORED, Recall
 
-SHORTEST = 128
+SHORTEST = 32
 """Words of a row at first."""
 UNKNOWN = "<unk>"
-Row = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Words and labels, (T,)."""
 
 
 class Words:
@@ -44,46 +42,44 @@ class Background:
         self.words = words
         self.text = words.encode(text.lower().split())
 
-    def scatter(self, story: Story, length: int, rng: np.random.Generator) -> Row | None:
-        """Return a row (T,) and its labels: the facts in their order among text, questions and answers at the end.
+    def scatter(self, story: Story, length: int, rng: np.random.Generator) -> NDArray[np.int64] | None:
+        """Return a row (T,): the facts in their order among text, and the question at the end.
 
         None: there are more words than that. A text that is shorter than a row comes again and again.
         """
         facts = [self.words.encode(fact) for fact in story.facts]
-        tail: Sentence = [word for question, answer in story.questions for word in (*question, answer)][:-1]
-        room = length - sum(map(len, facts)) - len(tail)
+        question = self.words.encode(story.question)
+        room = length - sum(map(len, (*facts, question)))
         if room < 0:
             return None
         text = self.text.take(rng.integers(len(self.text)) + np.arange(room), mode="wrap")
         ends = np.concatenate([[0], np.flatnonzero(text == self.words.numbers["."]) + 1])
         places = np.sort(rng.choice(ends, len(facts)))
-        parts = [
-            part
-            for pair in zip(np.split(text, places), [*facts, self.words.encode(tail)], strict=True)
-            for part in pair
-        ]
-        labels = np.full(length, IGNORED)
-        asked = length - len(tail) - 1
-        for question, answer in story.questions:
-            asked += len(question)
-            labels[asked] = self.words.numbers[answer]
-            asked += 1
-        return np.concatenate(parts), labels
+        pieces = zip(np.split(text, places), [*facts, question], strict=True)
+        return np.concatenate([part for pair in pieces for part in pair])
 
     def rows(self, stories: Iterator[Story], count: int, length: int, rng: np.random.Generator) -> Recall:
-        """Return `count` rows (N, T) of the next stories that are short enough, or fewer where there are no more."""
-        found: list[Row] = []
+        """Return `count` rows (N, T) of the next stories that are short enough, or fewer where there are no more.
+
+        The last word of each has a label: the answer.
+        """
+        rows, answers = [], []
         for story in stories:
             if (row := self.scatter(story, length, rng)) is not None:
-                found.append(row)
-            if len(found) == count:
+                rows.append(row)
+                answers.append(self.words.numbers[story.answer])
+            if len(rows) == count:
                 break
-        parts = ([row for row, _ in found], [labels for _, labels in found])
-        return Recall(*(torch.from_numpy(np.array(part, np.int64).reshape(-1, length)) for part in parts))
+        labels = np.full((len(rows), length), IGNORED)
+        labels[:, -1] = answers
+        return Recall(torch.from_numpy(np.array(rows, np.int64).reshape(-1, length)), torch.from_numpy(labels))
 
 
 class ScatteredStories(IterableDataset[Recall]):
-    """Batches of new stories; rows double from SHORTEST to `longest` over the first 60 % of the training.
+    """Batches of new stories; rows double from SHORTEST to `longest` in the middle of the training.
+
+    What belongs together is learned in the shortest rows, where attention sees all of it; where they grow from the
+    beginning, nothing is learned for a long time.
 
     A row holds one story or several shorter ones, one after the other, as a text that goes on.
 
@@ -108,7 +104,8 @@ class ScatteredStories(IterableDataset[Recall]):
 
     def __iter__(self) -> Iterator[Recall]:
         for _ in range(self.count):
-            known = 1 + min(len(self.lengths) - 1, int(self.progress / 0.6 * (len(self.lengths) - 1)))
+            grown = min(1.0, max(0.0, (self.progress - 0.4) / 0.4))
+            known = 1 + int(grown * (len(self.lengths) - 1))
             length, row = self.lengths[int(self.rng.integers(known))], self.lengths[known - 1]
             count = max(2, self.size // row) * (row // length)
             rows = self.background.rows(self.stories, count, length, self.rng)
