@@ -124,12 +124,19 @@ class Babilong(BenchmarkOptions):
         with temporary_seed(seed):
             network = RecallNetwork(self.backbone(model), len(words))
         rows = ScatteredStories(self.task, Background(texts["train"], words), self.trained, self.words, part, 3 * seed)
+
+        def loss(network: Any, batch: Any) -> "Tensor":
+            found = recall_loss(network, batch)
+            if network.training:
+                rows.judge(float(found.detach()))
+            return found
+
         rng = np.random.default_rng(3 * seed + 1)
         stories = iter(lambda: draw_story(self.task, rng), None)
         held_back = Background(texts["valid"], words).rows(stories, 32, self.trained, rng)
         history = train(
             network,
-            recall_loss,
+            loss,
             DataLoader(rows, batch_size=None),
             DataLoader([held_back], batch_size=None),  # type: ignore[arg-type]
             TrainingConfig(
@@ -147,6 +154,7 @@ class Babilong(BenchmarkOptions):
             "questions": {length: asked for length, (_, asked) in tested.items()},
             "answered_without_writes": silent,
             "validation_loss": history.validation_loss,
+            "longest_trained": rows.lengths[rows.known - 1],
             "steps": part * len(history.train_loss),
             "parameters": sum(p.numel() for p in network.parameters()),
             "seconds": history.seconds,

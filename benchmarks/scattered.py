@@ -16,6 +16,8 @@ from titans_seq.domains.language.mqar import IGNORED, Recall
 
 SHORTEST = 32
 """Words of a row at first."""
+LEARNED = 0.2
+"""Running mean of the loss, nats, at which rows may be longer."""
 UNKNOWN = "<unk>"
 
 
@@ -76,10 +78,10 @@ class Background:
 
 
 class ScatteredStories(IterableDataset[Recall]):
-    """Batches of new stories; rows double from SHORTEST to `longest` in the middle of the training.
+    """Batches of new stories; rows double from SHORTEST to `longest`, each time that the loss has fallen to LEARNED.
 
-    What belongs together is learned in the shortest rows, where attention sees all of it; where they grow from the
-    beginning, nothing is learned for a long time.
+    What belongs together is learned in the shortest rows, where attention sees all of it; where rows grow before,
+    nothing is learned for a long time.
 
     A row holds one story or several shorter ones, one after the other, as a text that goes on.
 
@@ -89,24 +91,26 @@ class ScatteredStories(IterableDataset[Recall]):
         count: batches of a pass.
     """
 
-    progress = 0.0
-    """Share of the training that is over; the training sets it."""
-
     def __init__(self, task: str, background: Background, longest: int, size: int, count: int, seed: int) -> None:
         super().__init__()
         self.lengths = [SHORTEST << power for power in range((longest // SHORTEST).bit_length())]
         self.background, self.size, self.count = background, size, count
         self.rng = np.random.default_rng(seed)
         self.stories = iter(lambda: draw_story(task, self.rng), None)
+        self.known, self.mean = 1, 1.0
+
+    def judge(self, loss: float) -> None:
+        """Take in the loss of a training step."""
+        self.mean += 0.1 * (loss - self.mean)
+        if self.mean < LEARNED and self.known < len(self.lengths):
+            self.known, self.mean = self.known + 1, 1.0
 
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[Recall]:
         for _ in range(self.count):
-            grown = min(1.0, max(0.0, (self.progress - 0.4) / 0.4))
-            known = 1 + int(grown * (len(self.lengths) - 1))
-            length, row = self.lengths[int(self.rng.integers(known))], self.lengths[known - 1]
+            length, row = self.lengths[int(self.rng.integers(self.known))], self.lengths[self.known - 1]
             count = max(2, self.size // row) * (row // length)
             rows = self.background.rows(self.stories, count, length, self.rng)
             yield Recall(*(part.reshape(-1, row) for part in rows))

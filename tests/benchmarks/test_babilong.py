@@ -85,7 +85,8 @@ def test_rows_grow_in_training():
     known = Words(TEXT, 200)
     rows = ScatteredStories("qa1", Background(TEXT, known), 128, 256, 20, 0)
     assert {batch.tokens.shape for batch in rows} == {(8, 32)}
-    rows.progress = 0.8
+    for loss in [0.3] * 99 + [0.1] * 99:
+        rows.judge(loss)
     batches = list(rows)
     assert {batch.tokens.shape for batch in batches} == {(2, 128)}
     stories = [tuple(np.flatnonzero(batch.labels[0] != IGNORED)) for batch in batches]
