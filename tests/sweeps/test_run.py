@@ -127,9 +127,23 @@ def planned(wave_file, url, study, space, **options):
     return url, ["sweep", "worker", "--study", study, "--storage", url, "--tracking-uri", "off", "--json"]
 
 
-def killed_and_finished(url, wave_file, place, wanted=4):
-    """A sweep of two workers, of whom several are killed in the middle of a trial."""
-    options = ["--trials", str(wanted), "--workers", "2", "--study", "killed", "--heartbeat", "1", "--tracking-uri"]
+def made(place):
+    """The URL of a storage without studies."""
+    from titans_seq.sweeps.storage import open_storage
+
+    url = f"sqlite:///{place / 'sweeps.db'}"
+    open_storage(url, fresh=True)
+    return url
+
+
+@pytest.mark.slow
+def test_killed_workers_lose_nothing(wave_file, place, request):
+    """Of a sweep of two; on a server if there is one, else on a file, which other tests use."""
+    try:
+        url = request.getfixturevalue("postgresql")
+    except pytest.skip.Exception:
+        url = made(place)
+    options = ["--trials", "4", "--workers", "2", "--study", "killed", "--heartbeat", "1", "--tracking-uri"]
     sweep = program(*arguments(wave_file, *VARY, epochs=12), *options, "off", place=place, TITANS_SEQ_STORAGE=url)
     try:
         for kill in range(2):
@@ -146,32 +160,13 @@ def killed_and_finished(url, wave_file, place, wanted=4):
         sweep.communicate()
     found = trials(url, "killed")
     counts = Counts.from_trials(found)
-    assert counts.finished == wanted
+    assert counts.finished == 4
     assert counts.running == 0
     assert counts.lost >= 1
     assert err.count("was killed by signal 9") == 2
     retried = {t.user_attrs[RETRY_OF]: t.params for t in found if RETRY_OF in t.user_attrs}
     lost = {t.number: t.params for t in found if t.state is TrialState.FAIL and t.params}
     assert retried == lost
-
-
-def made(place):
-    """The URL of a storage without studies."""
-    from titans_seq.sweeps.storage import open_storage
-
-    url = f"sqlite:///{place / 'sweeps.db'}"
-    open_storage(url, fresh=True)
-    return url
-
-
-@pytest.mark.slow
-def test_killed_workers_lose_nothing_on_sqlite(wave_file, place):
-    killed_and_finished(made(place), wave_file, place)
-
-
-@pytest.mark.slow
-def test_killed_workers_lose_nothing_on_postgresql(wave_file, place, postgresql):
-    killed_and_finished(postgresql, wave_file, place)
 
 
 def test_workers_of_other_machines_join(wave_file, place, postgresql, capsys):
