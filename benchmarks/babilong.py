@@ -72,6 +72,8 @@ class Babilong(BenchmarkOptions):
     """Words that attention sees, with and without a memory beside it."""
     chunk_size: int = 16
     """Of the memory."""
+    conv_kernel: int = 8
+    """Of its convolutions: a place stands up to five words behind the person that goes there."""
     learning_rate: float = 3e-3
     """Peak rate."""
     seeds: int = 3
@@ -84,7 +86,19 @@ class Babilong(BenchmarkOptions):
         from benchmarks.babi import TASKS
         from benchmarks.scattered import SHORTEST
 
-        check_options(self, "tests", "test_words", "steps", "words", "dim", "layers", "window", "chunk_size", "seeds")
+        check_options(
+            self,
+            "tests",
+            "test_words",
+            "steps",
+            "words",
+            "dim",
+            "layers",
+            "window",
+            "chunk_size",
+            "conv_kernel",
+            "seeds",
+        )
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models or self.task not in TASKS:
             raise DataError(f"models must be some of {', '.join(MODELS)}; task one of {', '.join(TASKS)}")
@@ -102,7 +116,7 @@ class Babilong(BenchmarkOptions):
 
     def backbone(self, model: str) -> Any:
         """Return the configuration of a row."""
-        return row_backbone(self, ("dim", "layers", "window", "chunk_size"), MODELS[model])
+        return row_backbone(self, ("dim", "layers", "window", "chunk_size", "conv_kernel"), MODELS[model])
 
     def once(self, model: str, seed: int) -> dict[str, Any]:
         """Train and test one network."""
