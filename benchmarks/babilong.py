@@ -85,6 +85,8 @@ class Babilong(BenchmarkOptions):
         """Measure; return the content of the JSON file."""
         from benchmarks.babi import TASKS
         from benchmarks.scattered import SHORTEST
+        from titans_seq.datasets import fetch
+        from titans_seq.domains.language.datasets import DATASETS
 
         check_options(
             self,
@@ -108,6 +110,8 @@ class Babilong(BenchmarkOptions):
             raise DataError(f"trained must be {SHORTEST} times a power of two, not {self.trained}")
         for model in self.models:
             self.backbone(model)
+        for name in (f"babi-{self.task}", *(f"wikitext2-{part}" for part in ("train", "valid", "test"))):
+            fetch(name, DATASETS)  # before hours of work
         titles = Titles(
             f"{self.task} in wikitext-2, trained on up to {self.trained:,} words",
             f"% of {self.task} answered by words of text", "words of text", 1 / 6,
