@@ -60,7 +60,7 @@ class Babilong(BenchmarkOptions):
     """Questions of each length at the most."""
     test_words: int = 4_194_304
     """Words of each length's rows together at the most, but 10 rows at the least."""
-    steps: int = 2000
+    steps: int = 1500
     """Training steps."""
     words: int = 4096
     """Of a step."""
