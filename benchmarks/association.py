@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
+from benchmarks.options import doubled
 from titans_seq.domains.language.mqar import IGNORED, Recall
 
 NOISE, KEYS, VALUES = 64, 32, 32
 """Different tokens of each kind."""
 VOCABULARY = NOISE + KEYS + VALUES
+SHORTEST = 64
+"""Tokens of the longest examples at first."""
 
 
 def associations(count: int, length: int, seed: int) -> Recall:
@@ -39,7 +42,7 @@ class Associations(IterableDataset[Recall]):
 
     def __init__(self, most: int, tokens: int, count: int, passes: int, seed: int) -> None:
         super().__init__()
-        self.lengths = [64 << power for power in range((most // 64).bit_length())]
+        self.lengths = doubled(SHORTEST, most)
         self.tokens, self.count, self.passes, self.drawn = tokens, count, passes, 0
         self.rng = np.random.default_rng(seed)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.by_length import Titles, list_lengths, list_shares, measure
 from benchmarks.figure import Figure
-from benchmarks.options import BenchmarkOptions, check_options, row_backbone
+from benchmarks.options import BenchmarkOptions, check_doubled, check_options, row_backbone
 from titans_seq.errors import DataError
 
 if TYPE_CHECKING:
@@ -89,25 +89,15 @@ class Babilong(BenchmarkOptions):
         from titans_seq.domains.language.datasets import DATASETS
 
         check_options(
-            self,
-            "tests",
-            "test_words",
-            "steps",
-            "words",
-            "dim",
-            "layers",
-            "window",
-            "chunk_size",
-            "conv_kernel",
+            self, "tests", "test_words", "steps", "words", "dim", "layers", "window", "chunk_size", "conv_kernel",
             "seeds",
-        )
+        )  # fmt: skip
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models or self.task not in TASKS:
             raise DataError(f"models must be some of {', '.join(MODELS)}; task one of {', '.join(TASKS)}")
         if not self.lengths or min(self.lengths) < 1:
             raise DataError("lengths must be at least 1")
-        if self.trained % SHORTEST or (self.trained // SHORTEST).bit_count() != 1:
-            raise DataError(f"trained must be {SHORTEST} times a power of two, not {self.trained}")
+        check_doubled(self, "trained", SHORTEST)
         for model in self.models:
             self.backbone(model)
         for name in (f"babi-{self.task}", *(f"wikitext2-{part}" for part in ("train", "valid", "test"))):

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.by_length import Titles, list_lengths, list_shares, measure
 from benchmarks.figure import Figure
-from benchmarks.options import BenchmarkOptions, check_options, row_backbone
+from benchmarks.options import BenchmarkOptions, check_doubled, check_options, row_backbone
 from titans_seq.errors import DataError
 
 SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
@@ -68,14 +68,13 @@ class Keeping(BenchmarkOptions):
 
     def run(self) -> dict[str, Any]:
         """Measure; return the content of the JSON file."""
-        from benchmarks.association import VALUES
+        from benchmarks.association import SHORTEST, VALUES
 
         check_options(self, "dim", "window", "tokens", "seeds", "steps", "chunk_size", "tests")
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models or not self.distances or min(self.distances) < 1:
             raise DataError(f"models must be some of {', '.join(MODELS)}; distances at least 1")
-        if self.trained < 64 or self.trained.bit_count() != 1:
-            raise DataError(f"trained must be a power of two of at least 64, not {self.trained}")
+        check_doubled(self, "trained", SHORTEST)
         for model in self.models:
             self.backbone(model)
         titles = Titles(

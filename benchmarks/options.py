@@ -42,6 +42,18 @@ def row_backbone(options: BenchmarkOptions, sizes: tuple[str, ...], changes: dic
         raise DataError(str(error)) from error
 
 
+def check_doubled(options: BenchmarkOptions, name: str, shortest: int) -> None:
+    """Raise DataError unless an option is a length that `doubled` ends with."""
+    value = getattr(options, name)
+    if value % shortest or (value // shortest).bit_count() != 1:
+        raise DataError(f"{name} must be {shortest} times a power of two, not {value}")
+
+
+def doubled(shortest: int, longest: int) -> list[int]:
+    """Return the lengths from `shortest` to `longest`, each twice the one before."""
+    return [shortest << power for power in range((longest // shortest).bit_length())]
+
+
 def write_result(folder: Path | None, name: str, result: dict[str, Any]) -> None:
     """Write the result of a benchmark as NAME-DATE.json, if a folder is given."""
     if folder is not None:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from benchmarks.options import doubled
+
 SHORTEST = 128
 """Bytes of a row at first."""
 
@@ -31,7 +33,7 @@ class ReadTwice(IterableDataset[Tensor]):
 
     def __init__(self, tokens: Tensor, longest: int, size: int, count: int, seed: int, fixed: bool = False) -> None:
         super().__init__()
-        self.lengths = [SHORTEST << power for power in range((longest // SHORTEST).bit_length())]
+        self.lengths = doubled(SHORTEST, longest)
         self.tokens, self.size, self.count, self.seed, self.fixed = tokens.long(), size, count, seed, fixed
         self.generator = torch.Generator().manual_seed(seed)
 

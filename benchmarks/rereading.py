@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.environment import describe
 from benchmarks.figure import Figure
 from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_options, row_backbone, write_result
+from benchmarks.options import BenchmarkOptions, check_doubled, check_options, row_backbone, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
@@ -89,8 +89,7 @@ class Rereading(BenchmarkOptions):
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models or not self.gaps or min(self.gaps) < 1:
             raise DataError(f"models must be some of {', '.join(MODELS)}; gaps at least 1")
-        if self.context % SHORTEST or (self.context // SHORTEST).bit_count() != 1:
-            raise DataError(f"context must be {SHORTEST} times a power of two, not {self.context}")
+        check_doubled(self, "context", SHORTEST)
         for model in self.models:
             self.backbone(model)
         texts = [fetch(f"wikitext2-{part}", DATASETS).read_text(encoding="utf-8") for part in ("train", "valid")]

@@ -1,4 +1,4 @@
-"""Stories whose sentences are scattered over a text, as rows of words with questions at the end.
+"""Stories whose sentences are scattered over a text, as rows of words with the question at the end.
 
 Axes: N rows, T words.
 """
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import IterableDataset
 
 from benchmarks.babi import WORDS, Story, draw_story
+from benchmarks.options import doubled
 from titans_seq.domains.language.mqar import IGNORED, Recall
 
 SHORTEST = 32
@@ -93,7 +94,7 @@ class ScatteredStories(IterableDataset[Recall]):
 
     def __init__(self, task: str, background: Background, longest: int, size: int, count: int, seed: int) -> None:
         super().__init__()
-        self.lengths = [SHORTEST << power for power in range((longest // SHORTEST).bit_length())]
+        self.lengths = doubled(SHORTEST, longest)
         self.background, self.size, self.count = background, size, count
         self.rng = np.random.default_rng(seed)
         self.stories = iter(lambda: draw_story(task, self.rng), None)
