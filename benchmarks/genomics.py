@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from benchmarks.environment import describe
@@ -64,6 +64,8 @@ class Genomics(BenchmarkOptions):
     """Passes over the training data at the most; none means the estimator's default."""
     ablation: bool = False
     """Run attention and a convolution in the place of the memory too; of a set in folds also no mixer and the CNN."""
+    ensemble: int = 1
+    """Networks whose logits are averaged, of every kind; their seeds are those of no other run."""
     cnn_learning_rate: float = 1e-3
     """Peak rate of the small CNN, as in its paper."""
     seeds: int = 3
@@ -73,26 +75,30 @@ class Genomics(BenchmarkOptions):
 
     def run(self) -> dict[str, Any]:
         """Measure; return the content of the JSON file."""
-        check_options(self, "seeds", *(n for n in ("sequences", "max_epochs") if getattr(self, n) is not None))
+        check_options(
+            self, "seeds", "ensemble", *(n for n in ("sequences", "max_epochs") if getattr(self, n) is not None)
+        )
         if not self.tasks:
             raise DataError("tasks must name at least one data set")
         parts = {name: load(TASKS[name]) for name in self.tasks}
         own: dict[str, Any] = {name: TASKS[name] for name in self.tasks}
         settings: dict[str, Any] = {"sequences": self.sequences, "max_epochs": self.max_epochs}
+        name = NAME if self.ensemble == 1 else f"{NAME}-ensemble-{self.ensemble}"
+        settings |= {} if self.ensemble == 1 else {"ensemble": self.ensemble}
         settings |= {"cnn_learning_rate": self.cnn_learning_rate, **own}
-        ledger = Ledger(self.output, NAME, settings)
+        ledger = Ledger(self.output, name, settings)
         rows = []
         for seed in range(self.seed, self.seed + self.seeds):
-            for name in self.tasks:
-                for fold, pieces in enumerate(cut(parts[name], seed, self.sequences)):
-                    for model in self.models(seed, crossed="all" in parts[name]):
-                        key = {"task": name, "fold": fold, "model": model, "seed": seed}
-                        row = ledger.find(**key) or ledger.add({**key, **self.once(name, model, seed, pieces)})
+            for task in self.tasks:
+                for fold, pieces in enumerate(cut(parts[task], seed, self.sequences)):
+                    for model in self.models(seed, crossed="all" in parts[task]):
+                        key = {"task": task, "fold": fold, "model": model, "seed": seed}
+                        row = ledger.find(**key) or ledger.add({**key, **self.once(model, seed, pieces)})
                         rows.append(row)
                         if not self.json:
-                            print(f"{name}, fold {fold}, {model}, seed {seed}: {row['mcc']:.4f}", file=sys.stderr)
+                            print(f"{task}, fold {fold}, {model}, seed {seed}: {row['mcc']:.4f}", file=sys.stderr)
         result: dict[str, Any] = {
-            "benchmark": NAME,
+            "benchmark": name,
             "settings": settings,
             "leaks": {name: leaks(part) for name, part in parts.items() if "dev" in part},
             "summary": summary(rows),
@@ -103,7 +109,7 @@ class Genomics(BenchmarkOptions):
             "runs": rows,
             **describe(),
         }
-        write_result(self.output, NAME, result)
+        write_result(self.output, name, result)
         ledger.close()
         if not self.json:
             models = list(dict.fromkeys(row["model"] for row in rows))
@@ -127,7 +133,7 @@ class Genomics(BenchmarkOptions):
         more = [*middle, none, CNN] if self.ablation else [] if crossed else [none, CNN]
         return [own, *more, WORDS, COMPOSITION]
 
-    def once(self, task: str, model: str, seed: int, pieces: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
+    def once(self, model: str, seed: int, pieces: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
         """Train and judge one model."""
         import numpy as np
 
@@ -137,7 +143,9 @@ class Genomics(BenchmarkOptions):
         started = time.perf_counter()
         (train, y), (dev, y_dev), (test, y_test) = (pieces[name] for name in ("train", "dev", "test"))
         settings = {} if self.max_epochs is None else {"max_epochs": self.max_epochs}
-        estimator = TitansDNAClassifier(random_state=seed, verbose=sys.stderr.isatty(), **settings)
+        estimator = TitansDNAClassifier(
+            ensemble=self.ensemble, random_state=seed * self.ensemble, verbose=sys.stderr.isatty(), **settings
+        )
         more: dict[str, Any] = {}
         if model in MODELS:
             fitted = estimator.set_params(**MODELS[model]).fit(train, y, validation=(dev, y_dev))
@@ -151,7 +159,7 @@ class Genomics(BenchmarkOptions):
         return {**asdict(scores), **more, "test": len(y_test), "seconds": time.perf_counter() - started}
 
     def cnn(self, estimator: Any, pieces: dict[str, tuple[Any, Any]]) -> tuple[Any, dict[str, Any]]:
-        """Train the small CNN as the estimator; return probabilities of the test sequences, and what happened."""
+        """Train small CNNs as the estimator; return probabilities of the test sequences, and what happened to one."""
         import numpy as np
         from scipy.special import softmax
 
@@ -163,11 +171,16 @@ class Genomics(BenchmarkOptions):
         rows = {name: encode_sequences(codes) for name, (codes, _) in pieces.items()}
         known = np.unique(pieces["train"][1])
         examples = [Examples(rows[n], np.searchsorted(known, pieces[n][1])) for n in ("train", "dev")]
+        longest = max(len(row) for part in rows.values() for row in part)
         estimator.set_params(learning_rate=self.cnn_learning_rate, weight_decay=0.0)
-        with temporary_seed(estimator.random_state):
-            network = SmallCNN(max(len(row) for part in rows.values() for row in part), len(known))
-        history = fit_network(network, examples[0], examples[1], estimator.configure(TrainingConfig))
-        return softmax(predict_logits(network, rows["test"]).astype(np.float64), axis=1), _training(network, history)
+        logits = []
+        for seed in range(estimator.random_state, estimator.random_state + self.ensemble):
+            with temporary_seed(seed):
+                network = SmallCNN(longest, len(known))
+            config = replace(estimator.configure(TrainingConfig), random_state=seed)
+            history = fit_network(network, examples[0], examples[1], config)
+            logits.append(predict_logits(network, rows["test"]).astype(np.float64))
+        return softmax(np.mean(logits, 0), axis=1), _training(network, history)
 
 
 def load(dataset: str) -> dict[str, tuple[Any, Any]]:
@@ -252,10 +265,11 @@ def _regression(model: str, pieces: dict[str, tuple[Any, Any]]) -> Any:
 
 def describe_figures(result: dict[str, Any]) -> list[Figure]:
     """Return the figures of a result for benchmarks/README.md."""
-    rows = []
+    rows, size = [], result["settings"].get("ensemble", 1)
+    what = "" if size == 1 else f", {size} networks each"
     for task, models in result["summary"].items():
         cells = {name: format_spread(of["mcc"], of["mcc_spread"] or math.nan) for name, of in models.items()}
         own, *others = cells
         beside = ", ".join(f"{name} {cells[name]}" for name in others)
-        rows.append(Figure(f"{task}, test MCC, {models[own]['seeds']} seeds", f"{own} {cells[own]}", beside))
+        rows.append(Figure(f"{task}, test MCC, {models[own]['seeds']} seeds{what}", f"{own} {cells[own]}", beside))
     return rows

@@ -23,11 +23,11 @@ def test_bench_genomics_goes_on_where_it_stopped(place, real_data, monkeypatch, 
 
     once, ran = Genomics.once, []
 
-    def counted(self, task, model, seed, pieces):
+    def counted(self, model, seed, pieces):
         ran.append((model, seed))
         if len(ran) == 3:
             raise KeyboardInterrupt
-        return once(self, task, model, seed, pieces)
+        return once(self, model, seed, pieces)
 
     monkeypatch.setattr(Genomics, "once", counted)
     assert execute([*command, "1", "--output", "out"]) == 130
@@ -39,6 +39,17 @@ def test_bench_genomics_goes_on_where_it_stopped(place, real_data, monkeypatch, 
     assert [m for m, _ in ran] == [*models[:3], *models[2:]], "two rows were kept"
     assert result["leaks"]["promoter-300-tata"]["exact"]["test in train"] == 6
     assert [p.name.startswith("genomics-2") for p in (place / "out").iterdir()] == [True]
+
+
+def test_bench_genomics_of_ensembles_is_a_result_of_its_own(place, real_data, monkeypatch, capsys):
+    monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
+    command = ["genomics", "--tasks", "promoter-300-tata", "--sequences", "40", "--max-epochs", "1", "--seeds", "1"]
+    assert execute([*command, "--ensemble", "2", "--output", "out", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [p.name.startswith("genomics-ensemble-2-2") for p in (place / "out").iterdir()] == [True]
+    from benchmarks.genomics import describe_figures
+
+    assert "2 networks each" in describe_figures(result)[0].what
 
 
 def test_cohn_folds_keep_what_was_set_aside_out_of_the_test(real_data, monkeypatch):
