@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import IterableDataset
 
 from benchmarks.options import doubled
-from titans_seq.domains.language.mqar import IGNORED, Recall
+from titans_seq.domains.language.mqar import Recall
+from titans_seq.domains.language.vocabulary import IGNORED
 
 NOISE, KEYS, VALUES = 64, 32, 32
 """Different tokens of each kind."""

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.by_length import Titles, list_lengths, list_shares, measure
+from benchmarks.by_length import MODELS, Titles, list_lengths, list_shares, measure
 from benchmarks.figure import Figure
 from benchmarks.options import BenchmarkOptions, check_doubled, check_options, row_backbone
 from titans_seq.errors import DataError
@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmarks.scattered import Background
-
-PRICE = {"gate_cost": 0.8}
-LINEAR = {"memory_depth": 1, "momentum": False, "clip": None, "online": True}
-MODELS: dict[str, dict[str, Any]] = {
-    "lmm": PRICE,
-    "mac": {"variant": "mac", **PRICE},
-    "mag": {"variant": "mag", **PRICE},
-    "mal": {"variant": "mal", **PRICE},
-    "mag, gates free": {"variant": "mag"},
-    "mag, linear memory": {"variant": "mag", **LINEAR, **PRICE},
-    "windowed attention": {"variant": "attention"},
-}
-"""Changed fields of `BackboneConfig` and `TrainingConfig`, by row; the linear memory is the gated delta rule."""
 
 PART = 50
 """Steps between two looks at the validation rows."""
@@ -136,7 +123,7 @@ class Babilong(BenchmarkOptions):
         def loss(network: Any, batch: Any) -> "Tensor":
             found = recall_loss(network, batch)
             if network.training:
-                rows.judge(float(found.detach()))
+                rows.growth.judge(float(found.detach()))
             return found
 
         rng = np.random.default_rng(3 * seed + 1)
@@ -162,7 +149,7 @@ class Babilong(BenchmarkOptions):
             "questions": {length: asked for length, (_, asked) in tested.items()},
             "answered_without_writes": silent,
             "validation_loss": history.validation_loss,
-            "longest_trained": rows.lengths[rows.known - 1],
+            "longest_trained": rows.growth.length,
             "steps": part * len(history.train_loss),
             "parameters": sum(p.numel() for p in network.parameters()),
             "seconds": history.seconds,

@@ -11,6 +11,20 @@ from benchmarks.options import write_result
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
 
+PRICE = {"gate_cost": 0.8}
+LINEAR = {"memory_depth": 1, "momentum": False, "clip": None, "online": True}
+MODELS: dict[str, dict[str, Any]] = {
+    "lmm": PRICE,
+    "mac": {"variant": "mac", **PRICE},
+    "mag": {"variant": "mag", **PRICE},
+    "mal": {"variant": "mal", **PRICE},
+    "mag, gates free": {"variant": "mag"},
+    "mag, linear memory": {"variant": "mag", **LINEAR, **PRICE},
+    "windowed attention": {"variant": "attention"},
+}
+"""Changed fields of `BackboneConfig` and `TrainingConfig`, by row, where there is one thing to keep; the linear memory is
+the gated delta rule."""
+
 Lengths = Mapping[str, Mapping[str, float]]
 """Mean and spread by length."""
 

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from torch.utils.data import IterableDataset
 
 from benchmarks.babi import WORDS, Story, draw_story
-from benchmarks.options import doubled
-from titans_seq.domains.language.mqar import IGNORED, Recall
+from benchmarks.growth import Growth
+from titans_seq.domains.language.mqar import Recall
+from titans_seq.domains.language.vocabulary import IGNORED
 
 SHORTEST = 32
 """Words of a row at first."""
-LEARNED = 0.2
-"""Running mean of the loss, nats, at which rows may be longer."""
 UNKNOWN = "<unk>"
 
 
@@ -79,10 +78,7 @@ class Background:
 
 
 class ScatteredStories(IterableDataset[Recall]):
-    """Batches of new stories; rows double from SHORTEST to `longest`, each time that the loss has fallen to LEARNED.
-
-    What belongs together is learned in the shortest rows, where attention sees all of it; where rows grow before,
-    nothing is learned for a long time.
+    """Batches of new stories in rows that grow.
 
     A row holds one story or several shorter ones, one after the other, as a text that goes on.
 
@@ -94,24 +90,17 @@ class ScatteredStories(IterableDataset[Recall]):
 
     def __init__(self, task: str, background: Background, longest: int, size: int, count: int, seed: int) -> None:
         super().__init__()
-        self.lengths = doubled(SHORTEST, longest)
+        self.growth = Growth(SHORTEST, longest)
         self.background, self.size, self.count = background, size, count
         self.rng = np.random.default_rng(seed)
         self.stories = iter(lambda: draw_story(task, self.rng), None)
-        self.known, self.mean = 1, 1.0
-
-    def judge(self, loss: float) -> None:
-        """Take in the loss of a training step."""
-        self.mean += 0.1 * (loss - self.mean)
-        if self.mean < LEARNED and self.known < len(self.lengths):
-            self.known, self.mean = self.known + 1, 1.0
 
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[Recall]:
         for _ in range(self.count):
-            length, row = self.lengths[int(self.rng.integers(self.known))], self.lengths[self.known - 1]
+            length, row = self.growth.draw(self.rng), self.growth.length
             count = max(2, self.size // row) * (row // length)
             rows = self.background.rows(self.stories, count, length, self.rng)
             yield Recall(*(part.reshape(-1, row) for part in rows))

@@ -3,11 +3,12 @@
 Axes: B batch, T tokens.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from titans_seq.domains.language.document_segments import EvenDocuments
 from titans_seq.domains.language.network import LanguageNetwork
 from titans_seq.domains.language.segments import next_token_loss
 from titans_seq.validation import check_answer
@@ -42,12 +43,20 @@ def stream_loss(network: LanguageNetwork, tokens: Tensor) -> float:
 
 
 @torch.no_grad()
+def window_nats(network: LanguageNetwork, rows: Sequence[Tensor], length: int, batch: int = 128) -> float:
+    """Return the nats of all tokens of rows (T,) but the first of each, in windows that know nothing of each other.
+
+    Args:
+        length: tokens of a window.
+        batch: windows that are read at once.
+    """
+    total = 0.0
+    for part in EvenDocuments(rows, length, batch * length):
+        logits, _ = network(part.tokens[:, :-1].clamp_min(0))
+        total += float(next_token_loss(logits, part.tokens[:, 1:]).double().sum())
+    return total
+
+
 def window_loss(network: LanguageNetwork, tokens: Tensor, length: int, batch: int = 128) -> float:
-    """Return the mean nats of tokens (T,), but the first, in windows of `length` that know nothing of each other."""
-    whole = (len(tokens) - 1) // length * length
-    inputs, targets = tokens[:whole].view(-1, length), tokens[1 : whole + 1].view(-1, length)
-    parts = [*zip(inputs.split(batch), targets.split(batch), strict=True)] if whole else []
-    if whole < len(tokens) - 1:
-        parts.append((tokens[whole:-1].unsqueeze(0), tokens[whole + 1 :].unsqueeze(0)))
-    total = sum(float(next_token_loss(network(x)[0], y).double().sum()) for x, y in parts)
-    return total / (len(tokens) - 1)
+    """Return the mean nats of tokens (T,), but the first; see `window_nats`."""
+    return window_nats(network, [tokens], length, batch) / (len(tokens) - 1)

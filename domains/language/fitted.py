@@ -9,10 +9,12 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from titans_seq.domains.language.documents import Documents
 from titans_seq.domains.language.evaluation import stream_losses
 from titans_seq.domains.language.generation import Continuation, Writing, check_stops
 from titans_seq.domains.language.lines import score_lines
 from titans_seq.domains.language.network import LanguageNetwork
+from titans_seq.domains.language.rows import total_nats
 from titans_seq.domains.language.sampling import Sampling
 from titans_seq.domains.language.surprise import trace_surprise
 from titans_seq.domains.language.text import Text, pieces
@@ -27,14 +29,14 @@ class FittedLanguageModel:
     vocabulary_: Vocabulary
     network_: LanguageNetwork
 
-    def score(self, text: Text, y: None = None) -> float:
+    def score(self, text: Text | Documents, y: None = None) -> float:
         """Return minus the `bits_per_byte` of a text: higher is better, as scikit-learn's searches assume."""
         return -self.bits_per_byte(text)
 
-    def bits_per_byte(self, text: Text) -> float:
+    def bits_per_byte(self, text: Text | Documents) -> float:
         """Return the bits per byte of a text, read as one stream: every byte counts, each given all before it.
 
-        Lower is better.
+        Lower is better. Of documents each is a stream of its own.
 
         Memory does not grow with the text, if it comes as a file or in pieces.
 
@@ -42,6 +44,9 @@ class FittedLanguageModel:
             DataError: the text is empty, unreadable, or has symbols that the vocabulary lacks.
         """
         check_is_fitted(self, "network_")
+        if isinstance(text, Documents):
+            rows = [self.vocabulary_.encode_begun(document) for document in text.texts]
+            return total_nats(self.network_, rows) / math.log(2) / sum(len(utf8(document)) for document in text.texts)
         nats, read = 0.0, 0
 
         def counted() -> Iterator[str]:

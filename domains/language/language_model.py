@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from titans_seq.backbone import BackboneConfig
+from titans_seq.domains.language.document_segments import document_segments
+from titans_seq.domains.language.documents import Documents
 from titans_seq.domains.language.fitted import FittedLanguageModel
 from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
-from titans_seq.domains.language.segments import NextTokenLoss, training_segments
+from titans_seq.domains.language.segments import NextTokenLoss, Segments, training_segments
 from titans_seq.domains.language.text import Text, read_text
 from titans_seq.domains.language.vocabularies import (
     StoredVocabulary,
@@ -17,7 +19,7 @@ from titans_seq.domains.language.vocabularies import (
     restore_vocabulary,
     store_vocabulary,
 )
-from titans_seq.domains.language.vocabulary import BYTES, MOST_TOKENS, utf8
+from titans_seq.domains.language.vocabulary import BYTES, MOST_TOKENS, Vocabulary, utf8
 from titans_seq.errors import DataError
 from titans_seq.estimator import TitansEstimator
 from titans_seq.training import TrainingConfig, temporary_seed
@@ -47,8 +49,8 @@ class TitansLM(
 ):
     """A language model whose memory lasts: it reads a text of any length from first to last byte in constant memory.
 
-    Texts are str, files (`pathlib.Path`, UTF-8), or str in pieces (any iterable). The last part of the text that `fit`
-    sees validates training.
+    Texts are str, files (`pathlib.Path`, UTF-8), or str in pieces (any iterable); many texts that have nothing to do
+    with each other are `Documents`. The last part of the text that `fit` sees validates training, or some documents.
 
     Attributes:
         vocabulary_: the tokens.
@@ -91,10 +93,13 @@ class TitansLM(
     if TYPE_CHECKING:
         window: int | None
 
-    def fit(self, text: Text, y: None = None, on_epoch: Callable[[Self, bool], object] | None = None) -> Self:
-        """Learn from a text.
+    def fit(
+        self, text: Text | Documents, y: None = None, on_epoch: Callable[[Self, bool], object] | None = None
+    ) -> Self:
+        """Learn from a text, or from documents.
 
         Args:
+            text: of documents each is read with a memory that begins anew, and `generate` then learns how one ends.
             on_epoch: called after each epoch with this model, fitted as far as it is, and whether the epoch was the
                 best so far.
 
@@ -105,22 +110,35 @@ class TitansLM(
             KeyboardInterrupt: after Ctrl-C; the model is then fitted with the best weights so far, if there are any.
         """
         backbone = self.check()
-        text = read_text(text)
-        self.check_text(text)
+        if isinstance(text, Documents) and self.carry:
+            raise DataError("with documents the memory begins anew in each: carry must be off")
+        plain = "".join(text.texts) if isinstance(text, Documents) else read_text(text)
+        self.check_text(plain)
         goes_on = self.warm_start and hasattr(self, "network_")
         before = dict(self.network_.state_dict()) if goes_on else {}
-        vocabulary = self.vocabulary_ if goes_on else learn_vocabulary(self.vocabulary, text, self.vocabulary_size)
-        tokens = torch.cat([*vocabulary.encode_pieces([text])])
-        length = self._segment(len(tokens) - 1)
-        tokens, held_back = self._split(tokens, length)
+        vocabulary = self.vocabulary_ if goes_on else learn_vocabulary(self.vocabulary, plain, self.vocabulary_size)
+        segments, validation = self._segments(text if isinstance(text, Documents) else plain, vocabulary)
         config = LanguageConfig(vocabulary=vocabulary.size, backbone=backbone)
         with temporary_seed(self.random_state):
             network = LanguageNetwork(config)
         copy_weights(network, before)
-        rest = (self.batch_size, self.epoch_steps, self.random_state, self.carry)
-        segments, validation = training_segments(tokens, held_back, length, *rest)
         self.train_network(network, NextTokenLoss(), segments, validation, on_epoch, vocabulary_=vocabulary)
         return self
+
+    def _segments(
+        self, text: str | Documents, vocabulary: Vocabulary
+    ) -> tuple[DataLoader[Segments], DataLoader[Segments]]:
+        """Return the batches of an epoch, and those that validate."""
+        rest = (self.batch_size, self.epoch_steps, self.random_state)
+        if isinstance(text, Documents):
+            parts = text.split(self.validation_fraction, self.random_state)
+            rows, back = ([vocabulary.encode_document(document) for document in part.texts] for part in parts)
+            length = min(self._segment(sum(map(len, rows))), max(map(len, rows)) - 1)
+            return document_segments(rows, back, length, *rest)
+        tokens = vocabulary.encode_begun(text)
+        length = self._segment(len(tokens) - 1)
+        tokens, held_back = self._split(tokens, length)
+        return training_segments(tokens, held_back, length, *rest, self.carry)
 
     def _segment(self, count: int) -> int:
         """Return the length of the longest segments of a text of `count` tokens."""

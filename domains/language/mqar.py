@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-IGNORED = -100
-"""Label of a position that asks for nothing (`torch.nn.functional.cross_entropy` leaves it out)."""
+from titans_seq.domains.language.vocabulary import IGNORED
 
 
 @dataclass(frozen=True, kw_only=True)

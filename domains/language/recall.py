@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from titans_seq.backbone import BackboneConfig, TitansBackbone
-from titans_seq.domains.language.mqar import IGNORED, Recall, RecallTask, recall_examples
+from titans_seq.domains.language.mqar import Recall, RecallTask, recall_examples
+from titans_seq.domains.language.vocabulary import IGNORED
 
 
 class RecallNetwork(nn.Module):

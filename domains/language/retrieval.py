@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from titans_seq.domains.language.needle import Needle, NeedleTask, found, needle_examples
 from titans_seq.domains.language.network import LanguageNetwork
+from titans_seq.domains.language.rows import read_rows
 from titans_seq.domains.language.segments import next_token_loss
 from titans_seq.domains.language.vocabulary import BYTES
 
@@ -74,17 +75,18 @@ def answer_loss(network: nn.Module, batch: NeedleBatch) -> Tensor:
 
 @torch.inference_mode()
 def needle_accuracy(network: LanguageNetwork, examples: Sequence[Needle], answer_bytes: int, batch: int = 16) -> float:
-    """Return share of the needles that are found in greedily generated answers; prompts must be of one length."""
+    """Return share of the needles that are found in greedily generated answers."""
     network.eval()
     right = 0
     for start in range(0, len(examples), batch):
         part = examples[start : start + batch]
-        rows = [np.frombuffer(e.prompt.encode(), np.uint8).astype(np.int64) for e in part]
-        logits, state = network(torch.from_numpy(np.stack(rows)))
+        rows = [torch.from_numpy(np.frombuffer(e.prompt.encode(), np.uint8).astype(np.int64)) for e in part]
+        last, state = read_rows(network, rows)
         drawn = []
         for _ in range(answer_bytes):
-            drawn.append(logits[:, -1, :BYTES].argmax(-1, keepdim=True))
+            drawn.append(last[:, :BYTES].argmax(-1, keepdim=True))
             logits, state = network(drawn[-1], state)
+            last = logits[:, -1]
         answers = torch.cat(drawn, 1).to(torch.uint8).numpy()
         right += sum(found(bytes(a).decode("utf-8", "replace"), e.value) for a, e in zip(answers, part, strict=True))
     return right / len(examples)

@@ -16,6 +16,8 @@ from titans_seq.validation import check_answer
 
 LOGITS = 2**25
 """Logits of one call at the most; a call has at least a token of each row."""
+TOGETHER = 2**16
+"""Tokens of rows whose losses are held together, padding included; one row may have more."""
 
 
 def padded_pieces(rows: Sequence[Tensor], vocabulary: int) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -68,3 +70,13 @@ def row_losses(
         start += piece.shape[1]
     together = torch.cat(nats, 1), torch.cat(greedy, 1)
     return [(together[0][b, : len(row)], together[1][b, : len(row)]) for b, row in enumerate(inputs)]
+
+
+def total_nats(network: LanguageNetwork, rows: Sequence[Tensor]) -> float:
+    """Return the nats of all tokens of rows (T,) but the first of each; errors as in `row_losses`."""
+    total, rest = 0.0, sorted(rows, key=len, reverse=True)
+    while rest:
+        count = max(1, TOGETHER // len(rest[0]))
+        some, rest = rest[:count], rest[count:]
+        total += sum(float(nats.sum()) for nats, _ in row_losses(network, some))
+    return total

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from titans_seq.backbone import BackboneState
 from titans_seq.domains.language.network import LanguageNetwork
+from titans_seq.domains.language.vocabulary import IGNORED
 
 SHORTEST = 64
 """Tokens of the first segments, at the least, if the longest have more."""
@@ -31,12 +32,17 @@ class Segments:
     """One batch."""
 
     tokens: Tensor
-    """(B, T + 1): inputs, and each one's successor."""
+    """(B, T + 1): inputs, and each one's successor; IGNORED behind the end of a shorter row."""
     fresh: Tensor
     """(B,) bool: rows that do not follow on the batch before."""
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def weight(self) -> int:
+        """Tokens that have a loss."""
+        return int((self.tokens[:, 1:] != IGNORED).sum())
 
 
 class GrowingSegments(IterableDataset[Segments]):
@@ -168,11 +174,12 @@ class NextTokenLoss:
     def __call__(self, network: nn.Module, batch: Segments) -> Tensor:
         assert isinstance(network, LanguageNetwork)
         state = network.renewed(self.states.get(network.training), batch.fresh)
-        logits, state = network(batch.tokens[:, :-1], state)
+        logits, state = network(batch.tokens[:, :-1].clamp_min(0), state)
         self.states[network.training] = state.detach()
-        return next_token_loss(logits, batch.tokens[:, 1:]).mean()
+        return next_token_loss(logits, batch.tokens[:, 1:]).sum() / batch.weight
 
 
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return cross entropy (B, T), nats, of logits (B, T, V) and targets (B, T)."""
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten().long(), reduction="none").view_as(targets)
+    """Return cross entropy (B, T), nats, of logits (B, T, V) and targets (B, T); 0 where a target is IGNORED."""
+    flat = targets.flatten().long()
+    return F.cross_entropy(logits.flatten(0, 1), flat, reduction="none", ignore_index=IGNORED).view_as(targets)

@@ -21,6 +21,9 @@ BYTES = 256
 MOST_TOKENS = 2**15 - 1
 """So that a token fits into 16 bits."""
 
+IGNORED = -100
+"""In the place of a token that is to be guessed: nothing is (`torch.nn.functional.cross_entropy` leaves it out)."""
+
 
 class Vocabulary(ABC):
     """Text to tokens and back; one more token, `end`, stands before the first document and behind each."""
@@ -45,6 +48,14 @@ class Vocabulary(ABC):
         yield torch.tensor([self.end], dtype=torch.int16)
         for part in self.cut(parts):
             yield self.encode(part)
+
+    def encode_begun(self, text: str) -> Tensor:
+        """Return the tokens of a text behind an `end`."""
+        return torch.cat([*self.encode_pieces([text])])
+
+    def encode_document(self, text: str) -> Tensor:
+        """Return the tokens of a document, with an `end` before and behind it."""
+        return torch.cat([self.encode_begun(text), torch.tensor([self.end], dtype=torch.int16)])
 
     def cut(self, parts: Iterable[str]) -> Iterable[str]:
         """Return the same text in pieces whose tokens, put together, are those of the whole."""

@@ -11,8 +11,8 @@ from benchmarks.__main__ import execute
 from benchmarks.babi import TASKS, WORDS, World, draw_story, read_stories, words
 from benchmarks.scattered import Background, ScatteredStories, Words
 from titans_seq import BackboneConfig
-from titans_seq.domains.language.mqar import IGNORED
 from titans_seq.domains.language.recall import RecallNetwork
+from titans_seq.domains.language.vocabulary import IGNORED
 
 TEXT = "the cat sat . a small dog ran to the river , and swam . it was late . " * 9
 
@@ -86,7 +86,7 @@ def test_rows_grow_in_training():
     rows = ScatteredStories("qa1", Background(TEXT, known), 128, 256, 20, 0)
     assert {batch.tokens.shape for batch in rows} == {(8, 32)}
     for loss in [0.3] * 99 + [0.1] * 99:
-        rows.judge(loss)
+        rows.growth.judge(loss)
     batches = list(rows)
     assert {batch.tokens.shape for batch in batches} == {(2, 128)}
     stories = [tuple(np.flatnonzero(batch.labels[0] != IGNORED)) for batch in batches]

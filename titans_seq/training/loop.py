@@ -14,7 +14,7 @@ from titans_seq.errors import NonFiniteError
 from titans_seq.training.config import LossFunction, TrainingConfig
 from titans_seq.training.gate_cost import gate_price
 from titans_seq.training.optimizer import make_optimizer
-from titans_seq.training.processes import take_share
+from titans_seq.training.processes import take_share, weight_of
 from titans_seq.training.seed import temporary_seed
 
 WARM_UP = 0.05
@@ -35,7 +35,7 @@ class Loop(lightning.LightningModule):  # type: ignore[misc]
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Keep this process's share of a batch; all of it where there is one process."""
-        self.size = len(batch)
+        self.size = weight_of(batch)
         batch, self.weight = take_share(batch, self.trainer.global_rank, self.trainer.world_size)
         return batch
 

@@ -39,6 +39,11 @@ def take_share(batch: Any, rank: int, count: int) -> tuple[Any, float]:
     return _rows(batch, slice(rank, None, count) if own else slice(1)), own * count / size
 
 
+def weight_of(batch: Any) -> int:
+    """Return how much the loss of a batch counts in a mean over batches: its `weight`, or its length."""
+    return int(getattr(batch, "weight", len(batch)))
+
+
 def _rows(batch: Any, rows: slice) -> Any:
     if isinstance(batch, Tensor):
         return batch[rows]

@@ -20,7 +20,7 @@ from titans_seq.errors import NonFiniteError, TitansSeqWarning, TrainingError
 from titans_seq.progress import is_watched
 from titans_seq.training.config import LossFunction, TrainingConfig
 from titans_seq.training.history import History
-from titans_seq.training.processes import count_processes
+from titans_seq.training.processes import count_processes, weight_of
 from titans_seq.training.seed import temporary_seed
 
 
@@ -156,7 +156,7 @@ def _validate(network: nn.Module, loss: LossFunction, validation: DataLoader[Any
     """Return the validation loss of a network as it is."""
     network.eval()
     with torch.no_grad():
-        losses = [(float(loss(network, batch)), len(batch)) for batch in validation]
+        losses = [(float(loss(network, batch)), weight_of(batch)) for batch in validation]
     network.train()
     return sum(value * size for value, size in losses) / sum(size for _, size in losses)
 

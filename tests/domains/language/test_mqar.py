@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from titans_seq.backbone import BackboneConfig
-from titans_seq.domains.language.mqar import IGNORED, Recall, RecallTask, recall_examples
+from titans_seq.domains.language.mqar import Recall, RecallTask, recall_examples
 from titans_seq.domains.language.recall import RecallMixture, RecallNetwork, recall_accuracy, recall_loader, recall_loss
+from titans_seq.domains.language.vocabulary import IGNORED
 
 
 @pytest.mark.parametrize(("length", "pairs", "rewrites"), [(64, 4, 0), (128, 8, 0), (64, 4, 4), (64, 4, 2)])

@@ -142,7 +142,7 @@ def test_answers_follow_the_prompt():
 class Oracle(LanguageNetwork):
     """Finds the needle by reading the prompt, to see that finding is counted right."""
 
-    def forward(self, tokens, state=None):
+    def forward(self, tokens, state=None, mask=None):
         logits = torch.zeros(*tokens.shape, 257)
         if state is None:
             text = [bytes(row.tolist()).decode() for row in tokens]
