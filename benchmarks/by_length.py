@@ -22,7 +22,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "mag, linear memory": {"variant": "mag", **LINEAR, **PRICE},
     "windowed attention": {"variant": "attention"},
 }
-"""Changed fields of `BackboneConfig` and `TrainingConfig`, by row, where there is one thing to keep; the linear memory is
+"""Changed fields of `BackboneConfig` and `TrainingConfig`, where there is one thing to keep; the linear memory is
 the gated delta rule."""
 
 Lengths = Mapping[str, Mapping[str, float]]
