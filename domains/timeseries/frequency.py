@@ -14,6 +14,12 @@ CALENDARS = (
 )
 """Frequencies without a fixed length that a grid is tried against, the longest first."""
 
+RULES = (
+    *(f"{n}{unit}" for unit in ("s", "min") for n in (1, 2, 5, 10, 15, 30)),
+    *("1h", "2h", "3h", "6h", "12h", "1D", "7D"),
+)
+"""Grids that people resample to."""
+
 ENOUGH_STEPS = 3
 """Steps of a series that tell its frequency."""
 
@@ -87,9 +93,11 @@ def infer_frequency(indices: list[pd.DatetimeIndex]) -> pd.offsets.BaseOffset:
             return to_offset(name)
     if bool((steps % common == 0).all()):
         return to_offset(pd.Timedelta(common, unit="ns"))
+    middle = steps.median()
+    rule = min(RULES, key=lambda rule: abs(np.log(pd.Timedelta(rule).value / middle)))
     raise DataError(
         f"the time stamps lie on no regular grid: most are {pd.Timedelta(common, unit='ns')} apart, "
-        f"but not all are a multiple of it; resample them first, as by y.resample('1h').mean()"
+        f"but not all are a multiple of it; resample them first, as by y.resample('{rule}').mean()"
     )
 
 

@@ -14,6 +14,12 @@ def wide(freq="h", rows=60, **columns):
     return pd.DataFrame(columns or {"a": np.arange(float(rows))}, index=index)
 
 
+def jittered(freq, rows=60):
+    """Stamps near a grid, a twentieth of a step apart from it."""
+    index = pd.date_range("2020-01-01", periods=rows, freq=freq)
+    return index + (index[1] - index[0]) * np.random.default_rng(0).uniform(0, 0.05, rows)
+
+
 @pytest.mark.parametrize(
     ("freq", "season"),
     [("s", 60), ("10min", 144), ("15min", 96), ("h", 24), ("2h", 12), ("D", 7), ("B", 5), ("W-WED", 52),
@@ -77,6 +83,8 @@ def twice(frame):
         (wide(a=[1.0] * 59 + [np.inf]), "'a' holds an infinite value at 2020-01-03 11:00"),
         (wide(rows=2), "2 rows are too few"),
         (wide().set_axis(wide().index + pd.to_timedelta(np.arange(60) ** 2, unit="s")), "no regular grid"),
+        (wide().set_axis(jittered("10min")), r"resample them first, as by y.resample\('10min'\).mean"),
+        (wide().set_axis(jittered("1D")), r"y.resample\('1D'\)"),
         (wide().set_axis(pd.DatetimeIndex([*wide().index[:-1], "2090-01-01"])), "mistyped"),
         (wide().set_axis(pd.DatetimeIndex([*wide().index[:-1], pd.NaT])), "1 time stamps are missing"),
         ([1, 2], "what is needed is a frame of pandas, polars or pyarrow, not list"),
