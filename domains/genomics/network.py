@@ -39,7 +39,7 @@ class DNAConfig:
     """"both" makes a sequence and its reverse complement the same (the mean over both strands; a strand of chance in
     training); "given" is for sequences whose direction is known, as around a start of transcription."""
 
-    motifs: int = 64
+    motifs: int = 256
     """Filters of the first convolution."""
 
     motif_width: int = 12
@@ -59,7 +59,7 @@ class DNAConfig:
     """Letters of the k-mers whose counts have a linear way to the logits of their own; up to 2 letters less where that
     validates better; 0: no such way."""
 
-    letter_dropout: float = 0.1
+    letter_dropout: float = 0.25
     """Share of letters made unknown in training."""
 
     dropout: float = 0.2
