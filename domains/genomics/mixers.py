@@ -81,6 +81,13 @@ def convolve_same(layer: nn.Conv1d, x: Tensor) -> Tensor:
     return out
 
 
+def respond(layer: nn.Conv1d, x: Tensor) -> Tensor:
+    """Return the same as (B, T, C) of a layer without bias, as one product: faster where x has few channels."""
+    width = layer.kernel_size[0]
+    windows = F.pad(x, ((width - 1) // 2, width // 2)).unfold(2, width, 1)
+    return windows.permute(0, 2, 1, 3).flatten(2) @ layer.weight.flatten(1).T
+
+
 def build_mixer(kind: str, config: BackboneConfig) -> nn.Module:
     """Return the mixer of a kind: "backbone", "convolution" or "none"."""
     if kind == "backbone":

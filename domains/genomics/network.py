@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from titans_seq.backbone import BackboneConfig
 from titans_seq.domains.genomics.alphabet import PAD, UNKNOWN
 from titans_seq.domains.genomics.kmer_logits import KmerLogits
-from titans_seq.domains.genomics.mixers import build_mixer, convolve_same
+from titans_seq.domains.genomics.mixers import build_mixer, convolve_same, respond
 from titans_seq.domains.genomics.strand import reverse_complement_tensor
 from titans_seq.dropout import Dropout
 
@@ -182,10 +182,10 @@ class DNANetwork(nn.Module):
         """Return tokens (B, T, C) of one-hot letters (B, 4, L), True in mask (B, L), and the mask (B, T) of tokens."""
         pool = self.config.pool
         missing = -letters.shape[2] % pool
-        x = convolve_same(self.motifs, letters)
+        x = respond(self.motifs, letters)
         if not bool(mask.all()):
-            x = x.masked_fill(~mask.unsqueeze(1), FLOOR)
-        x = F.max_pool1d(F.pad(x, (0, missing), value=FLOOR), pool)
+            x = x.masked_fill(~mask.unsqueeze(-1), FLOOR)
+        x = F.pad(x, (0, 0, 0, missing), value=FLOOR).unflatten(1, (-1, pool)).amax(2).mT
         mask = F.pad(mask, (0, missing)).unflatten(1, (-1, pool)).any(-1)
         x = F.relu(self.motif_norm(x, mask))
         x = self.context_norm(convolve_same(self.context, x), mask)
