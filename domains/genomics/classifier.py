@@ -40,6 +40,8 @@ from titans_seq.training import TrainingConfig, temporary_seed
 Length = Annotated[int, Field(ge=1, le=MAX_LETTERS)]
 MOST_NETWORKS = 100
 """Networks of an ensemble at the most."""
+FEW, LETTER_DROPOUT = 20_000, (0.25, 0.1)
+"""Sequences up to which more letters are made unknown in training, and the shares up to there and beyond."""
 
 
 class FittedDNA(Stored):
@@ -111,6 +113,9 @@ class TitansDNAClassifier(
     """Places along a sequence whose features have a way to the answer of their own, for sequences that are aligned; 0:
     position carries no meaning; None: found with `strand`."""
 
+    letter_dropout: float | None = None
+    """Share of letters made unknown in training; None: 0.25, or 0.1 where more than 20,000 sequences train."""
+
     variant: str = "lmm"
     """Backbone, see `BackboneConfig.variant`; "convolution" and "none" put a convolution, or nothing, in the place of
     the memory."""
@@ -164,18 +169,19 @@ class TitansDNAClassifier(
         lengths = np.array([len(row) for row in rows])
         loss = classification_loss(weights, float(self.label_smoothing))
         before = self._before()
+        hidden = self._letter_dropout(len(parts[0]))
         reading = (
             self.reading_
             if before
             else choose_reading(
                 candidates(parts[0].rows, self._given()),
-                lambda option: DNANetwork(self.check(len(classes), option, kmer_size=0)),
+                lambda option: DNANetwork(self.check(len(classes), option, kmer_size=0, letter_dropout=hidden)),
                 loss,
                 *parts,
                 self.configure(TrainingConfig),
             )
         )
-        config = self.check(len(classes), reading)
+        config = self.check(len(classes), reading, letter_dropout=hidden)
         if not before and hasattr(self, "pretrained_"):
             before = self.pretrained_.weights
         is_same = np.array_equal(classes, getattr(self, "classes_", ()))
@@ -338,6 +344,7 @@ class TitansDNAClassifier(
             raise DataError(f"ensemble must be a whole number from 1 to {MOST_NETWORKS}, not {self.ensemble!r}")
         self.configure(TrainingConfig)
         mixer, variant = split_variant(self.variant)
+        changes.setdefault("letter_dropout", self._letter_dropout(0))
         return self.configure(
             DNAConfig,
             **(Reading().model_dump() | self._given() if reading is None else reading.model_dump()),
@@ -346,6 +353,13 @@ class TitansDNAClassifier(
             mixer=mixer,
             backbone=self.configure(BackboneConfig, variant=variant),
         )
+
+    def _letter_dropout(self, count: int) -> float:
+        """Return the share of letters made unknown while so many sequences train."""
+        if self.letter_dropout is not None:
+            return self.letter_dropout
+        few, many = LETTER_DROPOUT
+        return few if count <= FEW else many
 
     def _before(self) -> dict[str, Tensor]:
         """Return the weights from which `fit` begins; none without warm start and pretraining."""

@@ -59,7 +59,7 @@ class DNAConfig:
     """Letters of the k-mers whose counts have a linear way to the logits of their own; up to 2 letters less where that
     validates better; 0: no such way."""
 
-    letter_dropout: float = 0.25
+    letter_dropout: float = 0.1
     """Share of letters made unknown in training."""
 
     dropout: float = 0.2

@@ -278,6 +278,15 @@ def test_sequences_that_are_aligned_are_read_by_place():
     assert model.network_.config.sections == model.reading_.sections
 
 
+def test_more_letters_are_unknown_in_training_where_few_sequences_train(examples, monkeypatch):
+    X, y = examples
+    quick = QUICK | {"max_epochs": 1, "strand": "given", "pool": 4, "sections": 0}
+    assert TitansDNAClassifier(**quick).fit(X, y).network_.config.letter_dropout == 0.25
+    monkeypatch.setattr("titans_seq.domains.genomics.classifier.FEW", 10)
+    assert TitansDNAClassifier(**quick).fit(X, y).network_.config.letter_dropout == 0.1
+    assert TitansDNAClassifier(**quick, letter_dropout=0.3).fit(X, y).network_.config.letter_dropout == 0.3
+
+
 def test_motifs_on_either_strand_are_read_on_both(examples):
     model = TitansDNAClassifier(**QUICK | {"dim": 16, "heads": 2}, max_epochs=2).fit(*examples)
     assert model.reading_.strand == "both"
