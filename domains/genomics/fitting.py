@@ -20,7 +20,7 @@ from titans_seq.errors import DataError
 from titans_seq.training import History, LossFunction, TrainingConfig, train
 from titans_seq.validation import check_answer
 
-BATCH_LETTERS = 131_072
+BATCH_LETTERS = 32_768
 """Letters of a batch at the most, where no gradients are needed; padding included."""
 
 MAX_LETTERS = 100_000
