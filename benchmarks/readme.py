@@ -71,7 +71,5 @@ def command(result: dict[str, Any]) -> str:
     options = ""
     if benchmark.startswith("recall-models") and len(result["summary"]["lmm"]) == 1:
         options = f' --tasks "{next(iter(result["summary"]["lmm"]))}" --steps 600'
-    if "max-step" in benchmark:
-        options = f" --variants {' '.join(result['summary'])} --max-step {result['settings']['max_step']:g}"
     name = module_name(benchmark).replace("_", "-")
     return f"make bench-{name}" if not options else f"python -m benchmarks {name}{options}"

@@ -50,9 +50,9 @@ def test_tinyshakespeare_goes_on_where_it_was_stopped(real_data, tmp_path, capsy
 
 
 def test_needles(tmp_path, capsys):
-    size = ["--dim", "8", "--layers", "1", "--parameters", "4000", "--window", "16", "--chunk-size", "16"]
-    short = ["--steps", "2", "--batch", "2", "--tests", "3", "--seeds", "2", "--lengths", "512", "700"]
-    command = ["needle", *size, *short, "--variants", "mag", "attention", "--output", str(tmp_path)]
+    size = ["--dim", "8", "--layers", "1", "--parameters", "5000", "--window", "16", "--chunk-size", "16"]
+    short = ["--steps", "2", "--bytes", "1024", "--tests", "3", "--seeds", "2", "--lengths", "512", "700"]
+    command = ["needle", *size, *short, "--models", "mag", "windowed attention", "--output", str(tmp_path)]
     assert execute(command) == 0
     assert "windowed attention" in capsys.readouterr().out
     (written,) = tmp_path.glob("needle-passkey-*.json")
@@ -65,10 +65,11 @@ def test_needles(tmp_path, capsys):
 
 def test_needles_in_natural_text_are_trained_on_too():
     bench = Needle(
-        kind="number", dim=8, layers=1, parameters=4000, window=16, chunk_size=16, steps=1, batch=1, tests=1,
-        lengths=(600,),
+        kind="uuid", dim=8, layers=1, parameters=5000, window=16, chunk_size=16, steps=1, bytes=512, tests=1,
+        lengths=(700,),
     )  # fmt: skip
-    assert bench.once("lmm", 0)["steps"] == 1
+    row = bench.once("lmm", 0)
+    assert (row["steps"], row["longest_trained"]) == (1, 512)
 
 
 def test_equal_time(real_data, tmp_path, capsys, monkeypatch):
@@ -159,9 +160,9 @@ def test_a_ledger_keeps_rows_of_its_own_settings(tmp_path):
         (["needle", "--lengths", "100"], "length must be at least"),
         (["needle", "--parameters", "1000"], "parameters are too few"),
         (["needle", "--tests", "0"], "tests must be at least 1"),
-        (["needle", "--dim", "10", "--heads", "4"], "multiple of heads"),
-        (["needle", "--gate-cost", "-1"], "gate-cost must be at least 0"),
-        (["needle", "--gate-cost", "nan"], "gate-cost must be at least 0"),
+        (["needle", "--dim", "9"], "multiple of heads"),
+        (["needle", "--trained", "700"], "trained"),
+        (["needle", "--models", "gru"], "models must be some of"),
         (["score", "--bytes", "10"], "bytes must be at least 100000"),
         (["harness", "--model", "nowhere"], "holds no saved model"),
         (["harness", "--model", "nowhere", "--limit", "0"], "limit must be at least 1"),
