@@ -40,6 +40,7 @@ class Reading(Stored):
     strand: Literal["both", "given"] = "both"
     pool: int = 8
     sections: int = 0
+    motifs: int = 64
 
 
 @dataclass(frozen=True)

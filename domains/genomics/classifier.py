@@ -40,8 +40,10 @@ from titans_seq.training import TrainingConfig, temporary_seed
 Length = Annotated[int, Field(ge=1, le=MAX_LETTERS)]
 MOST_NETWORKS = 100
 """Networks of an ensemble at the most."""
-FEW, LETTER_DROPOUT = 20_000, (0.25, 0.1)
-"""Sequences up to which more letters are made unknown in training, and the shares up to there and beyond."""
+FEW = 20_000
+"""Training sequences up to which there are more motifs, and more letters made unknown."""
+MOTIFS, LETTER_DROPOUT = (256, 64), (0.25, 0.1)
+"""Filters and share of letters, up to there and beyond."""
 
 
 class FittedDNA(Stored):
@@ -113,6 +115,9 @@ class TitansDNAClassifier(
     """Places along a sequence whose features have a way to the answer of their own, for sequences that are aligned; 0:
     position carries no meaning; None: found with `strand`."""
 
+    motifs: int | None = None
+    """Filters of the first convolution; None: 256, or 64 where more than 20,000 sequences train."""
+
     letter_dropout: float | None = None
     """Share of letters made unknown in training; None: 0.25, or 0.1 where more than 20,000 sequences train."""
 
@@ -174,7 +179,7 @@ class TitansDNAClassifier(
             self.reading_
             if before
             else choose_reading(
-                candidates(parts[0].rows, self._given()),
+                candidates(parts[0].rows, {"motifs": MOTIFS[len(parts[0]) > FEW]} | self._given()),
                 lambda option: DNANetwork(self.check(len(classes), option, kmer_size=0, letter_dropout=hidden)),
                 loss,
                 *parts,
@@ -243,7 +248,8 @@ class TitansDNAClassifier(
         order = np.random.default_rng(int(self.random_state) % 2**32).permutation(len(rows))
         count = min(max(1, round(self.validation_fraction * len(rows))), len(rows) - 1)
         pool = usual_pool(rows) if self.pool is None else self.pool
-        config = self.check(2, Reading(pool=pool), kmer_size=0)
+        motifs = MOTIFS[len(rows) > FEW] if self.motifs is None else self.motifs
+        config = self.check(2, Reading(pool=pool, motifs=motifs), kmer_size=0)
         with temporary_seed(self.random_state):
             network = DNANetwork(config)
         training, validation = ([rows[i] for i in index] for index in (order[count:], order[:count]))
@@ -345,9 +351,14 @@ class TitansDNAClassifier(
         self.configure(TrainingConfig)
         mixer, variant = split_variant(self.variant)
         changes.setdefault("letter_dropout", self._letter_dropout(0))
+        own = (
+            self._given()
+            if reading is None
+            else reading.model_dump() | ({} if self.motifs is None else {"motifs": self.motifs})
+        )
         return self.configure(
             DNAConfig,
-            **(Reading().model_dump() | self._given() if reading is None else reading.model_dump()),
+            **(Reading().model_dump() | own),
             **changes,
             classes=classes,
             mixer=mixer,
@@ -358,8 +369,7 @@ class TitansDNAClassifier(
         """Return the share of letters made unknown while so many sequences train."""
         if self.letter_dropout is not None:
             return self.letter_dropout
-        few, many = LETTER_DROPOUT
-        return few if count <= FEW else many
+        return LETTER_DROPOUT[count > FEW]
 
     def _before(self) -> dict[str, Tensor]:
         """Return the weights from which `fit` begins; none without warm start and pretraining."""
@@ -369,9 +379,9 @@ class TitansDNAClassifier(
 
     def _given(self) -> dict[str, Any]:
         """Return what the user has said of the reading."""
-        own = {"strand": self.strand, "pool": self.pool, "sections": self.sections}
+        own = {"strand": self.strand, "pool": self.pool, "sections": self.sections, "motifs": self.motifs}
         if hasattr(self, "pretrained_"):
-            own["pool"] = self.pretrained_.pool
+            own |= {"pool": self.pretrained_.pool, "motifs": len(self.pretrained_.weights["motifs.weight"])}
         return {name: value for name, value in own.items() if value is not None and value != "auto"}
 
     def _rows(self, X: Any) -> Rows:

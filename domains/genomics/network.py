@@ -39,7 +39,7 @@ class DNAConfig:
     """"both" makes a sequence and its reverse complement the same (the mean over both strands; a strand of chance in
     training); "given" is for sequences whose direction is known, as around a start of transcription."""
 
-    motifs: int = 256
+    motifs: int = 64
     """Filters of the first convolution."""
 
     motif_width: int = 12

@@ -278,13 +278,27 @@ def test_sequences_that_are_aligned_are_read_by_place():
     assert model.network_.config.sections == model.reading_.sections
 
 
-def test_more_letters_are_unknown_in_training_where_few_sequences_train(examples, monkeypatch):
+def test_few_sequences_have_more_motifs_and_more_unknown_letters(examples, monkeypatch, tmp_path):
     X, y = examples
-    quick = QUICK | {"max_epochs": 1, "strand": "given", "pool": 4, "sections": 0}
-    assert TitansDNAClassifier(**quick).fit(X, y).network_.config.letter_dropout == 0.25
+    quick = QUICK | {"motifs": None, "max_epochs": 1, "strand": "given", "pool": 4, "sections": 0}
+
+    def fitted(**more):
+        model = TitansDNAClassifier(**quick | more).fit(X, y)
+        return model, (model.network_.config.motifs, model.network_.config.letter_dropout)
+
+    monkeypatch.setattr("titans_seq.domains.genomics.classifier.MOTIFS", (12, 6))
+    small, sizes = fitted()
+    assert sizes == (12, 0.25)
+    small.save(tmp_path / "model")
     monkeypatch.setattr("titans_seq.domains.genomics.classifier.FEW", 10)
-    assert TitansDNAClassifier(**quick).fit(X, y).network_.config.letter_dropout == 0.1
-    assert TitansDNAClassifier(**quick, letter_dropout=0.3).fit(X, y).network_.config.letter_dropout == 0.3
+    assert fitted()[1] == (6, 0.1)
+    assert fitted(motifs=9, letter_dropout=0.3)[1] == (9, 0.3)
+    again = TitansDNAClassifier.load(tmp_path / "model")
+    assert (again.predict_proba(X) == small.predict_proba(X)).all()
+    assert again.set_params(warm_start=True).fit(X, y).network_.config.motifs == 12
+    begun = TitansDNAClassifier(**quick).pretrain(X)
+    monkeypatch.setattr("titans_seq.domains.genomics.classifier.FEW", 20_000)
+    assert begun.fit(X, y).network_.config.motifs == 6
 
 
 def test_motifs_on_either_strand_are_read_on_both(examples):
@@ -299,7 +313,7 @@ def test_what_is_given_is_not_searched(examples, monkeypatch):
 
     monkeypatch.setattr("titans_seq.domains.genomics.choose.train", never)
     model = TitansDNAClassifier(**SMALL | {"max_epochs": 1}).fit(*examples)
-    assert model.reading_.model_dump() == {"strand": "both", "pool": 4, "sections": 0}
+    assert model.reading_.model_dump() == {"strand": "both", "pool": 4, "sections": 0, "motifs": 16}
 
 
 def test_candidates_follow_the_lengths_and_what_is_given():
