@@ -10,15 +10,11 @@ Axes: B batch, T bytes.
 
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from torch.utils.data import IterableDataset
-
 from benchmarks.by_length import MODELS, Titles, list_lengths, list_shares, measure
 from benchmarks.figure import Figure
-from benchmarks.growth import Growth
 from benchmarks.options import BenchmarkOptions, check_doubled, check_options, row_backbone
 from titans_seq.errors import DataError
 
@@ -117,9 +113,10 @@ class Needle(BenchmarkOptions):
         """Train and test one network."""
         from torch.utils.data import DataLoader
 
+        from benchmarks.growing_needles import GrowingNeedles
         from titans_seq.domains.language.needle import needle_examples
         from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
-        from titans_seq.domains.language.retrieval import answer_loss, collate_needles, needle_accuracy
+        from titans_seq.domains.language.retrieval import answer_loss, collate_needles, needle_accuracy, needle_loader
         from titans_seq.domains.language.text import embedded_text
         from titans_seq.domains.language.vocabulary import BYTES
         from titans_seq.memory.record import without_writes
@@ -130,7 +127,7 @@ class Needle(BenchmarkOptions):
         epochs = -(-self.steps // part)
         with temporary_seed(seed):
             network = LanguageNetwork(LanguageConfig(vocabulary=BYTES + 1, backbone=self.backbone(model)))
-        rows = GrowingNeedles(self, haystack, part, 3 * seed)
+        rows = GrowingNeedles(self.task(SHORTEST), self.trained, self.bytes, part, 3 * seed, haystack)
         held_back = collate_needles(needle_examples(self.task(self.trained), 32, 3 * seed + 1, haystack))
 
         def loss(network: Any, batch: "NeedleBatch") -> "Tensor":
@@ -142,7 +139,7 @@ class Needle(BenchmarkOptions):
         history = train(
             network,
             loss,
-            DataLoader(rows, batch_size=None),
+            needle_loader(rows),
             DataLoader([held_back], batch_size=None),  # type: ignore[arg-type]
             TrainingConfig(
                 max_epochs=epochs, patience=epochs, learning_rate=self.learning_rate, random_state=seed,
@@ -169,29 +166,6 @@ class Needle(BenchmarkOptions):
             "seconds": history.seconds,
             "test_seconds": time.perf_counter() - started,
         }
-
-
-class GrowingNeedles(IterableDataset["NeedleBatch"]):
-    """Batches of new examples that grow, `count` in a pass."""
-
-    def __init__(self, options: Needle, haystack: str | None, count: int, seed: int) -> None:
-        import numpy as np
-
-        super().__init__()
-        self.options, self.haystack, self.count = options, haystack, count
-        self.growth, self.rng = Growth(SHORTEST, options.trained), np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator["NeedleBatch"]:
-        from titans_seq.domains.language.needle import needle_examples
-        from titans_seq.domains.language.retrieval import collate_needles
-
-        for _ in range(self.count):
-            length, seed = self.growth.draw(self.rng), int(self.rng.integers(2**62))
-            count = max(2, self.options.bytes // length)
-            yield collate_needles(needle_examples(self.options.task(length), count, seed, self.haystack))
 
 
 def describe_figures(result: dict[str, Any]) -> list[Figure]:
