@@ -179,7 +179,7 @@ class TitansDNAClassifier(
             self.reading_
             if before
             else choose_reading(
-                candidates(parts[0].rows, {"motifs": MOTIFS[len(parts[0]) > FEW]} | self._given()),
+                candidates(parts[0].rows, {"motifs": self._motifs(len(parts[0]))} | self._given()),
                 lambda option: DNANetwork(self.check(len(classes), option, kmer_size=0, letter_dropout=hidden)),
                 loss,
                 *parts,
@@ -248,8 +248,7 @@ class TitansDNAClassifier(
         order = np.random.default_rng(int(self.random_state) % 2**32).permutation(len(rows))
         count = min(max(1, round(self.validation_fraction * len(rows))), len(rows) - 1)
         pool = usual_pool(rows) if self.pool is None else self.pool
-        motifs = MOTIFS[len(rows) > FEW] if self.motifs is None else self.motifs
-        config = self.check(2, Reading(pool=pool, motifs=motifs), kmer_size=0)
+        config = self.check(2, Reading(pool=pool, motifs=self._motifs(len(rows))), kmer_size=0)
         with temporary_seed(self.random_state):
             network = DNANetwork(config)
         training, validation = ([rows[i] for i in index] for index in (order[count:], order[:count]))
@@ -365,11 +364,13 @@ class TitansDNAClassifier(
             backbone=self.configure(BackboneConfig, variant=variant),
         )
 
+    def _motifs(self, count: int) -> int:
+        """Return the filters of a network that so many sequences train."""
+        return MOTIFS[count > FEW] if self.motifs is None else self.motifs
+
     def _letter_dropout(self, count: int) -> float:
         """Return the share of letters made unknown while so many sequences train."""
-        if self.letter_dropout is not None:
-            return self.letter_dropout
-        return LETTER_DROPOUT[count > FEW]
+        return LETTER_DROPOUT[count > FEW] if self.letter_dropout is None else self.letter_dropout
 
     def _before(self) -> dict[str, Tensor]:
         """Return the weights from which `fit` begins; none without warm start and pretraining."""
