@@ -23,7 +23,7 @@ from titans_seq.training import LossFunction, TrainingConfig, temporary_seed, tr
 MOST = 30_000
 """Sequences that train each candidate, and that judge it, at the most."""
 STEPS, MOST_EPOCHS = 300, 8
-"""Steps of each candidate, about, and passes at the most."""
+"""Steps of each candidate, about, and passes at the most; those of the training itself are never exceeded."""
 SHARE = 0.3
 """Part of `max_minutes` after which no further candidate is tried."""
 ALIKE = 0.9
@@ -102,7 +102,7 @@ def choose_reading(
         return options[0]
     training, validation = (part.sample(MOST, config.random_state) for part in (training, validation))
     steps = -(-len(training) // config.batch_size)
-    short = replace(config, max_epochs=min(MOST_EPOCHS, max(1, round(STEPS / steps))), verbose=False)
+    short = replace(config, max_epochs=min(MOST_EPOCHS, config.max_epochs, max(1, round(STEPS / steps))), verbose=False)
     trials: list[Trial] = []
     began = time.perf_counter()
     for reading in show_progress(options, "choosing how to read", config.verbose):

@@ -316,6 +316,21 @@ def test_what_is_given_is_not_searched(examples, monkeypatch):
     assert model.reading_.model_dump() == {"strand": "both", "pool": 4, "sections": 0, "motifs": 16}
 
 
+def test_candidates_are_trained_no_longer_than_the_model(examples, monkeypatch):
+    from titans_seq.domains.genomics import choose
+
+    real, passes = choose.train, []
+
+    def recorded(network, loss, training, validation, config):
+        passes.append(config.max_epochs)
+        return real(network, loss, training, validation, config)
+
+    monkeypatch.setattr(choose, "train", recorded)
+    for most in (1, 2, 40):
+        TitansDNAClassifier(**SMALL | {"strand": "auto", "max_epochs": most, "max_minutes": None}).fit(*examples)
+    assert sorted(set(passes)) == [1, 2, choose.MOST_EPOCHS]
+
+
 def test_candidates_follow_the_lengths_and_what_is_given():
     same, mixed = [np.zeros(70, np.uint8)] * 5, [np.zeros(n, np.uint8) for n in (30, 80)]
     assert [(r.strand, r.pool, r.sections) for r in candidates(same, {})] == [
