@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
 ]
 
-VARIANTS = ("lmm", "mac", "mag", "mal", "attention")
+VARIANTS = ("lmm", "mac", "mag", "mal", "attention", "gru")
 
 
 def backbone(variant):

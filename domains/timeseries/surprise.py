@@ -15,7 +15,7 @@ from titans_seq.memory.record import record_surprise
 
 def surprise_frame(state: ForecastState, y: pd.DataFrame, X: pd.DataFrame | None) -> pd.DataFrame:
     """Return the surprise of each step, in the layout of y; see `TitansForecaster.surprise`."""
-    if state.config.backbone.variant in ("attention", "none"):
+    if state.config.backbone.variant in ("attention", "gru", "none"):
         raise DataError(f"variant {state.config.backbone.variant} has no memory to be surprised")
     panel, patch = align_to_grid(state.panel, y), state.reader.patch
     values = read_values(X, panel, state.covariates, 0)

@@ -12,7 +12,7 @@ MOST_LAYERS = 1000
 LARGEST_WINDOW = 16_384
 """Tokens of a window at the most: every row of a stream has room for them."""
 
-Variant = Literal["lmm", "mac", "mag", "mal", "attention", "none"]
+Variant = Literal["lmm", "mac", "mag", "mal", "attention", "gru", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class BackboneConfig(MemoryOptions):
 
     variant: Variant = "lmm"
     """How memory and attention share a block: "lmm" is the memory alone, "attention" a Transformer++
-    without one, "none" neither: its MLPs see each token alone."""
+    without one, "gru" a recurrent unit, "none" neither: its MLPs see each token alone."""
 
     dim: int = 64
     """Width of the tokens."""

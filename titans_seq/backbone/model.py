@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from titans_seq.backbone.bare import BareBlock
 from titans_seq.backbone.block import Block
 from titans_seq.backbone.config import BackboneConfig
+from titans_seq.backbone.gru import GRUBlock
 from titans_seq.backbone.lmm import LMMBlock
 from titans_seq.backbone.mac import MACBlock
 from titans_seq.backbone.mag import MAGBlock
@@ -25,6 +26,7 @@ BLOCKS: dict[str, type[Block]] = {
     "mag": MAGBlock,
     "mal": MALBlock,
     "attention": AttentionBlock,
+    "gru": GRUBlock,
     "none": BareBlock,
 }
 """Variant -> block."""

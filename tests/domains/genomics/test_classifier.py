@@ -23,7 +23,7 @@ from titans_seq.domains.genomics.choose import Reading, Trial, best_trial, candi
 from titans_seq.errors import DataError, ModelError, TitansSeqWarning
 from titans_seq.memory.neural import gate_values
 
-VARIANTS = ["lmm", "mac", "mag", "mal", "attention", "convolution", "none"]
+VARIANTS = ["lmm", "mac", "mag", "mal", "attention", "gru", "convolution", "none"]
 EXACT = {"rtol": 0, "atol": 1e-6}
 
 

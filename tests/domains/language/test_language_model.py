@@ -192,7 +192,7 @@ def test_stream_holds_a_state_of_one_size(small_lm):
 
 
 @pytest.mark.parametrize("vocabulary", ["bytes", "symbols"])
-@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "attention"])
+@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "attention", "gru"])
 def test_saved_and_loaded_it_is_the_same(tmp_path, variant, vocabulary):
     model = TitansLM(variant=variant, vocabulary=vocabulary, **SMALL).fit(TEXT)
     loaded = TitansLM.load(model.save(tmp_path / "model"))

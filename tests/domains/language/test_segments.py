@@ -102,7 +102,7 @@ def test_validation_reads_each_token_once_in_order():
     assert [bool(b.fresh.any()) for b in on] == [True, False, False, False]
 
 
-@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "attention"])
+@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "attention", "gru"])
 def test_carrying_equals_one_long_segment(variant):
     net, loss = network(variant).eval(), NextTokenLoss()
     tokens = torch.randint(100, (2, 33), generator=torch.Generator().manual_seed(0))

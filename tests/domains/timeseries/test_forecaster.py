@@ -210,7 +210,7 @@ def test_tensors_of_another_type_are_refused(fitted, tmp_path):
         TitansForecaster.load(tmp_path / "model")
 
 
-@pytest.mark.parametrize("variant", ["mac", "mag", "mal", "attention"])
+@pytest.mark.parametrize("variant", ["mac", "mag", "mal", "attention", "gru"])
 def test_every_variant_forecasts(waves, variant, tmp_path):
     model = TitansForecaster(**SMALL | {"variant": variant, "max_epochs": 1}).fit(waves)
     model.save(tmp_path / "model")
