@@ -122,7 +122,7 @@ def test_every_parameter_gets_a_gradient(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_came_before_is_remembered(variant):
-    """With a memory, a token far outside the window still matters, to a recurrent unit a little; else it is forgotten."""
+    """With a memory, a token far outside the window still matters; without one it is forgotten, but by a GRU."""
     net = build(variant, window=4, layers=1, persistent_tokens=0)
     x = torch.randn(1, LENGTH, 8, dtype=torch.float64, requires_grad=True)
     (g,) = torch.autograd.grad(net(x)[0][:, -1].sum(), x)
