@@ -9,19 +9,20 @@ import numpy as np
 from benchmarks.options import doubled
 
 LEARNED = 0.2
-"""Running mean of the loss, nats, at which rows may be longer."""
+"""Running mean of the loss, nats, at which rows may be longer, where nothing else is said."""
 
 
 class Growth:
-    """Lengths that double, each time that the loss has fallen to `LEARNED`.
+    """Lengths that double, each time that the loss has fallen far enough.
 
     Args:
         shortest: length of the rows at first.
         longest: at the end, `shortest` times a power of two.
+        learned: running mean of what is judged, at which rows may be longer; it begins anew at 1.
     """
 
-    def __init__(self, shortest: int, longest: int) -> None:
-        self.lengths = doubled(shortest, longest)
+    def __init__(self, shortest: int, longest: int, learned: float = LEARNED) -> None:
+        self.lengths, self.learned = doubled(shortest, longest), learned
         self.known, self.mean = 1, 1.0
 
     @property
@@ -36,5 +37,5 @@ class Growth:
     def judge(self, loss: float) -> None:
         """Take in the loss of a training step."""
         self.mean += 0.1 * (loss - self.mean)
-        if self.mean < LEARNED and self.known < len(self.lengths):
+        if self.mean < self.learned and self.known < len(self.lengths):
             self.known, self.mean = self.known + 1, 1.0

@@ -1,11 +1,11 @@
 """`python -m benchmarks rereading`: what a language model gains on a passage that it has read before.
 
-Networks are trained for the same time on rows of wikitext-2 bytes in which one passage comes back (`read_twice`): a
-small plain text hardly says that looking back pays. Then each reads a passage of the validation text, some thousand
-bytes of other text, and the passage again: how many bits the second reading costs, in parts of the first. Beside it:
-bits in windows of the training length and as one stream, the same without any writing, and the half-lives that the
-heads have learned. Attention over all of a row, which sees both readings where 500 bytes lie between, controls;
-windowed attention cannot gain.
+Networks are trained for the same time on rows of wikitext-2 bytes in which one passage comes back (`read_twice`), whose
+second reading counts four times: a small plain text hardly says that looking back pays. Rows are short at first and
+double when a second reading costs less than three quarters of the first. Then each network reads a passage of the
+validation text, some thousand bytes of other text, and the passage again: how many bits the second reading costs, in
+parts of the first. Beside it: bits of plain text in windows and as one stream, the same without any writing, and the
+half-lives that the heads have learned. Attention over all of a row controls; windowed attention cannot gain.
 
 Axes: B batch, T tokens.
 """
@@ -25,20 +25,24 @@ from titans_seq.spread import format_spread, mean_and_spread
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from benchmarks.read_twice import TwiceRead
+
 SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
 
 MODELS: dict[str, dict[str, Any]] = {
-    "memory": {},
-    "memory, half-lives spread": SPREAD,
-    "memory, half-lives spread, keys of the token itself": {"induction": False, **SPREAD},
-    "memory, half-lives spread, price on gates": {"gate_cost": 0.1, **SPREAD},
+    "memory": {"heads": 1, **SPREAD},
+    "memory, two heads": SPREAD,
+    "memory, half-lives of the defaults": {"heads": 1},
     "windowed attention": {"variant": "attention"},
-    "wide attention": {"variant": "attention", "window": 2048},
+    "wide attention": {"variant": "attention", "window": 4096},
 }
-"""Changed parameters of `TitansLM`, by row; half-lives in bytes, first and last head."""
+"""Changed fields of `BackboneConfig`, by row; half-lives in bytes, first and last head."""
 
 PART = 50
 """Steps between two looks at the validation text."""
+
+MORE = 3.0
+"""Weight of a byte of a second reading in training, beside that of every byte."""
 
 LEAD, PASSAGE = 512, 256
 """Bytes before a passage, and of it."""
@@ -52,23 +56,25 @@ class Rereading(BenchmarkOptions):
     """Rows."""
     variant: str = "lmm"
     """Backbone of the rows with a memory."""
-    minutes: float = 10.0
+    minutes: float = 60.0
     """Of training, each."""
-    context: int = 2048
-    """Bytes of the longest training rows, 128 times a power of two."""
-    batch: int = 4
+    context: int = 4096
+    """Bytes of the longest training rows, 64 times a power of two."""
+    batch: int = 2
     """Such rows of a step; of shorter ones as many more."""
     dim: int = 128
-    """Width, of 2 heads."""
+    """Width."""
     layers: int = 2
     """Blocks."""
-    chunk_size: int = 16
+    chunk_size: int = 32
     """Of the memory."""
+    conv_kernel: int = 8
+    """Of its convolutions: the bytes that a key is made of."""
     window: int = 64
     """Bytes that attention sees, where there is any beside the memory or in its place."""
     learning_rate: float = 3e-3
     """Peak rate."""
-    gaps: tuple[int, ...] = (500, 2000, 8000)
+    gaps: tuple[int, ...] = (100, 500, 2000, 4000, 8000)
     """Bytes between the two readings."""
     passages: int = 32
     """Of each gap."""
@@ -85,7 +91,9 @@ class Rereading(BenchmarkOptions):
         from titans_seq.datasets import fetch
         from titans_seq.domains.language.datasets import DATASETS
 
-        check_options(self, "context", "batch", "dim", "layers", "passages", "seeds", "test_bytes")
+        check_options(
+            self, "context", "batch", "dim", "layers", "chunk_size", "conv_kernel", "passages", "seeds", "test_bytes"
+        )
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models or not self.gaps or min(self.gaps) < 1:
             raise DataError(f"models must be some of {', '.join(MODELS)}; gaps at least 1")
@@ -122,7 +130,7 @@ class Rereading(BenchmarkOptions):
 
     def backbone(self, name: str) -> Any:
         """Return the configuration of a row."""
-        return row_backbone(self, ("variant", "dim", "layers", "chunk_size", "window"), MODELS[name])
+        return row_backbone(self, ("variant", "dim", "layers", "chunk_size", "window", "conv_kernel"), MODELS[name])
 
     def once(self, name: str, seed: int, train: str, test: str) -> dict[str, Any]:
         """Train and judge one network."""
@@ -146,8 +154,7 @@ class Rereading(BenchmarkOptions):
             network = LanguageNetwork(LanguageConfig(vocabulary=vocabulary.size, backbone=self.backbone(name)))
         config = TrainingConfig(
             max_epochs=100_000, patience=100_000, max_minutes=self.minutes, optimizer="muon", random_state=seed,
-            learning_rate=self.learning_rate, gate_cost=MODELS[name].get("gate_cost", 0.0),
-            verbose=sys.stderr.isatty(),
+            learning_rate=self.learning_rate, verbose=sys.stderr.isatty(),
         )  # fmt: skip
         size = self.batch * self.context
         rows, held_back = (
@@ -155,8 +162,12 @@ class Rereading(BenchmarkOptions):
             ReadTwice(tokens, self.context, size, 4, seed, fixed=True),
         )
 
-        def loss(network: Any, batch: "Tensor") -> "Tensor":
-            return next_token_loss(network(batch[:, :-1])[0], batch[:, 1:]).mean()
+        def loss(network: Any, batch: "TwiceRead") -> "Tensor":
+            losses = next_token_loss(network(batch.tokens[:, :-1])[0], batch.tokens[:, 1:])
+            if network.training:
+                rows.judge(batch, losses.detach())
+            weights = 1 + MORE * batch.again[:, 1:]
+            return (weights * losses).sum() / weights.sum()
 
         training, validation = DataLoader(rows, batch_size=None), DataLoader(held_back, batch_size=None)
         history = train_network(network, loss, training, validation, config)
@@ -175,6 +186,7 @@ class Rereading(BenchmarkOptions):
             "half_lives": half_lives(network, part[: 4 * self.context]),
             "parameters": sum(p.numel() for p in network.parameters()),
             "steps": history.steps,
+            "longest_trained": rows.growth.length,
             "training_loss": history.train_loss,
             "seconds": history.seconds,
         }

@@ -8,7 +8,7 @@ import torch
 from benchmarks.__main__ import execute
 from benchmarks.ledger import Ledger
 from benchmarks.needle import Needle
-from benchmarks.read_twice import ReadTwice
+from benchmarks.read_twice import UNKNOWN, ReadTwice
 
 pytestmark = pytest.mark.slow
 
@@ -178,32 +178,45 @@ def test_rereading(real_data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
     size = ["--dim", "8", "--layers", "1", "--context", "128", "--batch", "2", "--minutes", "0.02"]
     tests = ["--gaps", "100", "--passages", "2", "--test-bytes", "2000", "--output", str(tmp_path)]
-    rows = ["memory, half-lives spread", "wide attention"]
+    rows = ["memory", "wide attention"]
     assert execute(["rereading", *size, *tests, "--models", *rows, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert list(result["summary"]) == rows
     assert all(0 < row["again"]["100"] < 2 and row["stream"] > 0 for row in result["runs"])
-    assert [len(heads) for heads in result["runs"][0]["half_lives"]] == [2]
+    assert [len(heads) for heads in result["runs"][0]["half_lives"]] == [1]
     assert execute(["rereading", "--models", "none such"]) == 2
     assert execute(["rereading", "--context", "192"]) == 2
-    assert "128 times a power of two" in capsys.readouterr().err
+    assert "64 times a power of two" in capsys.readouterr().err
 
 
 def test_a_passage_of_every_row_stands_twice():
     text = torch.arange(5000)
-    rows, gaps = ReadTwice(text, 512, 1024, 3, 0), set()
-    for rows.progress, length in ((0.0, 128), (0.26, 256), (0.5, 512), (0.99, 512)):
+    rows, gaps = ReadTwice(text, 512, 1024, 8, 0), set()
+    for known, length in enumerate((64, 128, 256, 512), 1):
+        assert rows.growth.length == length
+        seen = set()
         for batch in rows:
-            assert batch.shape == (max(2, 1024 // length), length)
-            for row in batch:
-                again = row[1:] - row[:-1] != 1
-                cuts = again.nonzero().flatten().tolist()  # where other text begins, and where the passage does again
-                passage = length - 1 - cuts[-1]
-                assert length // 8 <= passage <= length // 2
-                first = int((row == row[-1]).nonzero()[0])
-                assert first < length - passage
-                assert (row[first - passage + 1 : first + 1] == row[-passage:]).all()
-                gaps.add(length - 1 - first - passage)
+            count, size = batch.tokens.shape
+            assert count == max(2, 1024 // size)
+            seen.add(size)
+            for row, first, again in zip(*batch, strict=True):
+                assert first.sum() == again.sum() >= 16 - UNKNOWN
+                assert (row[first] == row[again]).all()
+                assert again[-1], "the row ends with the passage"
+                start = int(again.nonzero()[0]) - UNKNOWN
+                passage = size - start
+                assert min(24, size // 4) <= passage <= min(256, size // 2)
+                assert (row[start:] == row[start:][0] + torch.arange(passage)).all(), "in one piece"
+                gaps.add(start - int(first.nonzero()[-1]) - 1)
+        assert max(seen) == length
+        assert len(seen) <= known
+        (batch,) = ReadTwice(text, length, 1024, 1, 0, fixed=True)
+        losses = torch.ones(len(batch.tokens), length - 1)
+        for known_well, then in ((0.0, length), (0.9, min(512, 2 * length))):
+            for _ in range(30):
+                rows.judge(batch, losses - known_well * batch.again[:, 1:].float())
+            assert rows.growth.length == then
     assert len(gaps) > 10
     fixed = ReadTwice(text, 256, 1024, 2, 0, fixed=True)
-    assert all((a == b).all() for a, b in zip([*fixed], [*fixed], strict=True))
+    assert all((a.tokens == b.tokens).all() for a, b in zip([*fixed], [*fixed], strict=True))
+    assert all(batch.tokens.shape == (4, 256) for batch in fixed)
