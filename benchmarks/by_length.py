@@ -18,6 +18,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "mac": {"variant": "mac", **PRICE},
     "mag": {"variant": "mag", **PRICE},
     "mal": {"variant": "mal", **PRICE},
+    "mag, sparse memory": {"variant": "mag", "memory_activation": "sparse", "memory_expansion": 4, **PRICE},
     "mag, gates free": {"variant": "mag"},
     "mag, linear memory": {"variant": "mag", **LINEAR, **PRICE},
     "windowed attention": {"variant": "attention"},

@@ -38,10 +38,12 @@ def test_equals_token_loop(depth, length, chunk_size):
 
 @pytest.mark.parametrize("momentum", [True, False])
 @pytest.mark.parametrize("forget", [True, False])
-@pytest.mark.parametrize("activation", ["silu", "gelu"])
-@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("activation", ["silu", "gelu", "sparse"])
+@pytest.mark.parametrize("depth", [1, 2, 3])
 def test_every_switch(momentum, forget, activation, depth):
     inputs, weights, surprise = random_inputs(2, 3, 11, 4, depth, momentum=momentum, forget=forget)
+    if activation == "sparse":  # weights so large that some hidden units are open
+        weights = [(12 * w).detach().requires_grad_() for w in weights[:-1]] + weights[-1:]
     compare(inputs, weights, surprise, chunk_size=4, activation=activation)
 
 

@@ -46,7 +46,7 @@ configs = st.one_of(
             "forget": st.booleans(),
             "forget_to": st.sampled_from(["initial", "zero"]),
             "conv_kernel": st.sampled_from([1, 2, 4]),
-            "activation": st.sampled_from(["silu", "gelu"]),
+            "activation": st.sampled_from(["silu", "gelu", "sparse"]),
             "clip": st.sampled_from([None, 0.5]),
         }
     ),
@@ -228,7 +228,8 @@ def test_finite_and_bounded(depth, kind, forget_to):
 
 
 @pytest.mark.parametrize("options", [{}, {"momentum": False}, {"forget": False}, {"forget_to": "zero"}, {"depth": 3},
-                                     {"depth": 1, "clip": None, "online": True}, {"activation": "gelu"}])  # fmt: skip
+                                     {"depth": 1, "clip": None, "online": True}, {"activation": "gelu"},
+                                     {"activation": "sparse"}])  # fmt: skip
 def test_streaming_without_gradients(options, scan_path):
     """The way a trained model decodes; outputs and the whole state, against one call."""
     memory = build(chunk_size=5, **options)
@@ -341,7 +342,7 @@ def test_state_of_another_batch_or_configuration():
         ({"dim": 7}, "multiple of heads"),
         ({"depth": 0}, "depth must be"),
         ({"chunk_size": 2.5}, "chunk_size must be"),
-        ({"activation": "relu"}, "silu or gelu"),
+        ({"activation": "relu"}, "silu, gelu or sparse"),
         ({"online": True}, "online needs depth 1"),
         ({"online": True, "depth": 1}, "clip=None"),
         ({"clip": -1.0}, "clip must be"),

@@ -55,7 +55,7 @@ class BackboneConfig(MemoryOptions):
     """Hidden width of the memory's MLP in units of `dim / heads`."""
 
     memory_activation: ActivationName = "silu"
-    """Non-linearity inside the memory."""
+    """Non-linearity inside the memory, see `MemoryConfig.activation`."""
 
     def __post_init__(self) -> None:
         _ = self.memory  # checks its own settings

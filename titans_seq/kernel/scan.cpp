@@ -12,8 +12,9 @@ using namespace titans_seq;
 std::tuple<Tensor, Tensors, Tensors, Tensors> forward(const Tensor& q, const Tensor& k, const Tensor& v,
                                                       const Tensor& theta, const Optional& eta, const Optional& alpha,
                                                       const Tensors& weights, const Tensors& surprise,
-                                                      const Tensors& anchor, int64_t chunk, double clip, bool keep) {
-  const Sizes s(q, weights.empty() ? anchor : weights, eta.has_value(), alpha.has_value(), !anchor.empty(), std::min(chunk, q.size(2)), clip);
+                                                      const Tensors& anchor, int64_t chunk, double clip, double shift,
+                                                      double scale, bool keep) {
+  const Sizes s(q, weights.empty() ? anchor : weights, eta.has_value(), alpha.has_value(), !anchor.empty(), std::min(chunk, q.size(2)), clip, shift, scale);
   Tensor y = at::empty({s.batch, s.length, s.heads, s.widths.back()}, q.options()).transpose(1, 2);
   Tensors weights_out, surprise_out, starts;
   const int64_t group = s.group(q.element_size());
@@ -118,7 +119,8 @@ void extend(Row<T>& row, OpenChunk<T>& open, const TokenViews<T>& of, int64_t st
 std::tuple<Tensor, Tensors, Tensors, Tensors, Tensors, Tensors> stream(
     const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& theta, const Optional& eta, const Optional& alpha,
     const Tensors& weights, const Tensors& surprise, const Tensors& anchor, const Tensors& inputs,
-    const Tensors& errors, const Tensors& rows, const Tensor& fill, const Tensor& lengths, double clip) {
+    const Tensors& errors, const Tensors& rows, const Tensor& fill, const Tensor& lengths, double clip,
+    double shift, double scale) {
   const int64_t size = inputs[0].size(2);
   const int64_t *fills = fill.const_data_ptr<int64_t>(), *counts = lengths.const_data_ptr<int64_t>();
   int64_t most = 1;
@@ -129,7 +131,7 @@ std::tuple<Tensor, Tensors, Tensors, Tensors, Tensors, Tensors> stream(
   }
   const bool closes = most >= size;
   const Tensors& given = weights.empty() ? anchor : weights;
-  const Sizes s(q, given, eta.has_value(), alpha.has_value(), !anchor.empty(), std::min(most, size), clip);
+  const Sizes s(q, given, eta.has_value(), alpha.has_value(), !anchor.empty(), std::min(most, size), clip, shift, scale);
   const auto room = whole ? at::empty({s.batch, s.length, s.heads, s.widths.back()}, q.options())
                           : at::zeros({s.batch, s.length, s.heads, s.widths.back()}, q.options());
   const Tensor y = room.transpose(1, 2);
@@ -193,11 +195,12 @@ std::tuple<Tensor, Tensors, Tensors, Tensors, Tensors, Tensors> stream(
 TORCH_LIBRARY_FRAGMENT(titans_seq, library) {
   library.def(
       "scan_forward(Tensor q, Tensor k, Tensor v, Tensor theta, Tensor? eta, Tensor? alpha, Tensor[] weights, "
-      "Tensor[] surprise, Tensor[] anchor, int chunk, float clip, bool keep) -> (Tensor, Tensor[], Tensor[], Tensor[])",
+      "Tensor[] surprise, Tensor[] anchor, int chunk, float clip, float shift, float scale, "
+      "bool keep) -> (Tensor, Tensor[], Tensor[], Tensor[])",
       &forward);
   library.def(
       "scan_stream(Tensor q, Tensor k, Tensor v, Tensor theta, Tensor? eta, Tensor? alpha, Tensor[] weights, "
       "Tensor[] surprise, Tensor[] anchor, Tensor[] inputs, Tensor[] errors, Tensor[] rows, Tensor fill, "
-      "Tensor lengths, float clip) -> (Tensor, Tensor[], Tensor[], Tensor[], Tensor[], Tensor[])",
+      "Tensor lengths, float clip, float shift, float scale) -> (Tensor, Tensor[], Tensor[], Tensor[], Tensor[], Tensor[])",
       &stream);
 }

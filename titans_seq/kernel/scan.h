@@ -55,13 +55,15 @@ struct Sizes {
   std::vector<int64_t> widths;  // D, hidden ..., D
   int64_t widest;
   bool momentum, forget, anchored;
-  double clip;
+  double clip, shift, scale;  // between the layers: scale (silu(z - shift) - silu(-shift))
   int64_t carried, read;  // M, J
 
   // `weights`: or, where they are the same, the anchor
-  Sizes(const Tensor& q, const Tensors& weights, bool momentum, bool forget, bool anchored, int64_t chunk, double clip)
+  Sizes(const Tensor& q, const Tensors& weights, bool momentum, bool forget, bool anchored, int64_t chunk, double clip,
+        double shift, double scale)
       : batch(q.size(0)), heads(q.size(1)), length(q.size(2)), chunk(chunk), depth(weights.size()), widths{q.size(3)},
-        widest(q.size(3)), momentum(momentum), forget(forget), anchored(anchored), clip(clip), carried(1 + momentum),
+        widest(q.size(3)), momentum(momentum), forget(forget), anchored(anchored), clip(clip), shift(shift), scale(scale),
+        carried(1 + momentum),
         read(carried + anchored) {
     for (const auto& w : weights) widths.push_back(w.size(-2)), widest = std::max(widest, w.size(-2));
   }
@@ -173,7 +175,15 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
     }
   }
 
-  static T slope(T z, T sigmoid) { return sigmoid * (1 + z * (1 - sigmoid)); }
+  // of `activate`, and its derivative, by what that has left
+  T slope(T z, T sigmoid) const { return T(s.scale) * sigmoid * (1 + z * (1 - sigmoid)); }
+  T curve(T z, T sigmoid) const {
+    const T rest = 1 - sigmoid;
+    return T(s.scale) * sigmoid * rest * (2 + z * (rest - sigmoid));
+  }
+  void activate(T* z, T* sigmoid, T* out, int64_t count) const {
+    shifted_silu(z, sigmoid, out, count, T(s.shift), T(s.scale));
+  }
 
   // X_l of the layers: the keys, then what lies between
   View<const T> input(int64_t l, View<T> k, int64_t start) const {
@@ -186,7 +196,7 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
       const auto x = input(l, k, start);
       add_anchor(l);
       product<T>(c, s.out(l), s.in(l), 1, plain(x.data, x.stride), weight(l), s.out(l), false, outputs[l].data(), s.out(l));
-      if (l < last) silu(outputs[l].data(), sigmoids[l].data(), inputs[l + 1].data(), c * s.out(l));
+      if (l < last) activate(outputs[l].data(), sigmoids[l].data(), inputs[l + 1].data(), c * s.out(l));
     }
     T* error = errors(last, c);
     for (int64_t t = 0; t < c; ++t)
@@ -215,7 +225,7 @@ struct Row {  // one (batch, head): its weights, and room for one chunk
       T* z = final ? result : hidden[l].data();
       const int64_t width = slots + blocks() * in;
       product<T>(c, out, width, 1, plain<T>(lefts[l].data(), width), errors(l, slots), out, false, z, final ? ld_result : out);
-      if (!final) silu(z, gated[l].data(), seen[l + 1].data(), c * out);
+      if (!final) activate(z, gated[l].data(), seen[l + 1].data(), c * out);
     }
   }
 

@@ -181,7 +181,7 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
       product<T>(c, in, c, 1, turned<T>(d_scores.data(), c), x.data, x.stride, true, d_inputs[l].data(), in);
       if (l) {
         const T *z = row.hidden[l - 1].data(), *sigmoid = row.gated[l - 1].data();
-        for (int64_t i = 0; i < c * in; ++i) more[i] = d_x[i] * Row<T>::slope(z[i], sigmoid[i]);
+        for (int64_t i = 0; i < c * in; ++i) more[i] = d_x[i] * row.slope(z[i], sigmoid[i]);
         d_z = more.data(), ldz = in;
       } else {
         for (int64_t t = 0; t < c; ++t) std::copy_n(d_x + t * in, in, d_q + t * ldq);
@@ -215,9 +215,8 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
       row.clip_backward(d_error, row.errors(l, c), row.shrinks[l].data(), c, out);
       const T *z = row.outputs[l].data(), *sigmoid = row.sigmoids[l].data(), *back = row.backs[l + 1].data();
       for (int64_t i = 0; i < c * out; ++i) {
-        const T rest = 1 - sigmoid[i], curve = sigmoid[i] * rest * (2 + z[i] * (rest - sigmoid[i]));
-        d_outputs[l][i] = d_error[i] * back[i] * curve;
-        d_error[i] *= Row<T>::slope(z[i], sigmoid[i]);
+        d_outputs[l][i] = d_error[i] * back[i] * row.curve(z[i], sigmoid[i]);
+        d_error[i] *= row.slope(z[i], sigmoid[i]);
       }
       grow(l + 1, turned<T>(d_error, out), row.errors(l + 1, c), next, c);
       product<T>(c, next, out, 1, plain<T>(d_error, out), row.weight(l + 1), next, true, d_errors(l + 1, c), next);
@@ -239,7 +238,7 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
       product<T>(c, in, out, 1, plain<T>(d_z, out), row.back_weight(l), in, true, d_inputs[l].data(), in);
       if (l) {
         const T *z = row.outputs[l - 1].data(), *sigmoid = row.sigmoids[l - 1].data();
-        for (int64_t i = 0; i < c * in; ++i) d_outputs[l - 1][i] += d_inputs[l][i] * Row<T>::slope(z[i], sigmoid[i]);
+        for (int64_t i = 0; i < c * in; ++i) d_outputs[l - 1][i] += d_inputs[l][i] * row.slope(z[i], sigmoid[i]);
       } else {
         for (int64_t t = 0; t < c; ++t) std::copy_n(d_inputs[0].data() + t * in, in, d_k + t * ldk);
       }
@@ -262,8 +261,8 @@ struct Backward {  // gradients of one row, chunk by chunk from the last
 Tensors backward(const Tensor& d_y, const Tensors& d_weights, const Tensors& d_surprise, const Tensor& q,
                  const Tensor& k, const Tensor& v, const Tensor& theta, const Optional& eta, const Optional& alpha,
                  const Tensors& weights, const Tensors& surprise, const Tensors& anchor, const Tensors& starts,
-                 int64_t chunk, double clip) {
-  const Sizes s(q, weights.empty() ? anchor : weights, eta.has_value(), alpha.has_value(), !anchor.empty(), std::min(chunk, q.size(2)), clip);
+                 int64_t chunk, double clip, double shift, double scale) {
+  const Sizes s(q, weights.empty() ? anchor : weights, eta.has_value(), alpha.has_value(), !anchor.empty(), std::min(chunk, q.size(2)), clip, shift, scale);
   const auto like = [&](int64_t width) {
     return at::empty({s.batch, s.length, s.heads, width}, q.options()).transpose(1, 2);
   };
@@ -355,6 +354,6 @@ TORCH_LIBRARY_FRAGMENT(titans_seq, library) {
   library.def(
       "scan_backward(Tensor d_y, Tensor[] d_weights, Tensor[] d_surprise, Tensor q, Tensor k, Tensor v, Tensor theta, "
       "Tensor? eta, Tensor? alpha, Tensor[] weights, Tensor[] surprise, Tensor[] anchor, Tensor[] starts, int chunk, "
-      "float clip) -> Tensor[]",
+      "float clip, float shift, float scale) -> Tensor[]",
       &backward);
 }

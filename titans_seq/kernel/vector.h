@@ -67,3 +67,15 @@ void silu(const T* z, T* sigmoid, T* out, int64_t count) {
     out[i] = z[i] * sigmoid[i];
   }
 }
+
+// z becomes z - shift; out = scale (silu(z - shift) - silu(-shift)), and the sigmoid
+template <typename T>
+void shifted_silu(T* z, T* sigmoid, T* out, int64_t count, T shift, T scale) {
+  const T back = shift / (1 + exponential(shift));
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    z[i] -= shift;
+    sigmoid[i] = 1 / (1 + exponential(-z[i]));
+    out[i] = scale * (z[i] * sigmoid[i] + back);
+  }
+}

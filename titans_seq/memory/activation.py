@@ -1,5 +1,6 @@
 """Non-linearities of the memory with the derivatives that its own gradient and the gradient of that one need."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +19,10 @@ class Activation(NamedTuple):
     """(gradient, z) -> gradient x slope(z), in one pass."""
     slope_and_curve: Callable[[Tensor], tuple[Tensor, Tensor]]
     """First and second derivative."""
+    shifted: tuple[float, float] | None = None
+    """(shift, scale) if it is scale (silu(z - shift) - silu(-shift)), which the kernel knows."""
+    spread: float | None = None
+    """Standard deviation of the weights in front of it before training; None: one over the root of their inputs."""
 
 
 def _silu_slope(z: Tensor) -> Tensor:
@@ -48,8 +53,35 @@ def _gelu_slope_and_curve(z: Tensor) -> tuple[Tensor, Tensor]:
     return _gelu_slope(z), _gelu_density(z) * (2 - z.square())
 
 
+SHIFT, SCALE = 6.0, 1 / 16
+"""Of "sparse". Behind weights of spread 4, a key of length 1 opens one hidden unit in fifteen."""
+
+
+def _sparse(z: Tensor) -> Tensor:
+    """Return 0 for 0, as all of them do: what is padded stays zero."""
+    return SCALE * (F.silu(z - SHIFT) + SHIFT / (1 + math.exp(SHIFT)))
+
+
+def _sparse_backward(gradient: Tensor, z: Tensor) -> Tensor:
+    found: Tensor = SCALE * torch.ops.aten.silu_backward(gradient, z - SHIFT)
+    return found
+
+
+def _sparse_slope_and_curve(z: Tensor) -> tuple[Tensor, Tensor]:
+    slope, curve = _silu_slope_and_curve(z - SHIFT)
+    return SCALE * slope, SCALE * curve
+
+
 ACTIVATIONS: dict[str, Activation] = {
-    "silu": Activation(F.silu, _silu_slope, torch.ops.aten.silu_backward, _silu_slope_and_curve),
+    "silu": Activation(F.silu, _silu_slope, torch.ops.aten.silu_backward, _silu_slope_and_curve, (0.0, 1.0)),
+    "sparse": Activation(
+        _sparse,
+        lambda z: SCALE * _silu_slope(z - SHIFT),
+        _sparse_backward,
+        _sparse_slope_and_curve,
+        (SHIFT, SCALE),
+        4.0,
+    ),
     "gelu": Activation(F.gelu, _gelu_slope, torch.ops.aten.gelu_backward, _gelu_slope_and_curve),
 }
 """By the name in a configuration."""

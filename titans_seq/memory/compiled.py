@@ -49,14 +49,18 @@ def scan_rows(
     weights: Sequence[Tensor],
     surprise: Sequence[Tensor] | None,
     chunk_size: int,
-    clip: float | None,
+    numbers: tuple[float, float, float],
     anchor: Sequence[Tensor] | None,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Do what `functional.scan_chunks` does; without momentum the surprise list is empty."""
+    """Do what `functional.scan_chunks` does; without momentum the surprise list is empty.
+
+    Args:
+        numbers: the clip, 0 for none, and `Activation.shifted`.
+    """
     matrices = Matrices.of(tokens.q, weights, None if tokens.momentum is None else surprise, anchor)
     given = [*kernel_tokens(tokens), *(m for kind in matrices for m in kind)]
     wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    y, *after = call(KernelScan, (chunk_size, clip or 0.0, matrices.counts, wanted), *given)
+    y, *after = call(KernelScan, (chunk_size, numbers, matrices.counts, wanted), *given)
     return y, after[: len(weights)], after[len(weights) :]
 
 
@@ -64,11 +68,14 @@ class KernelScan(torch.autograd.Function):
     """`scan.cpp` behind autograd; first derivatives only."""
 
     @staticmethod
-    def forward(ctx: Any, plan: tuple[int, float, tuple[int, ...], bool], *given: Tensor) -> tuple[Tensor, ...]:
-        """Run; plan: chunk size, clip, matrices of each kind, whether gradients may follow; given: tokens, matrices."""
+    def forward(
+        ctx: Any, plan: tuple[int, tuple[float, float, float], tuple[int, ...], bool], *given: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Run; plan: chunk size, numbers, matrices of each kind, whether to keep what gradients need."""
         ctx.plan = plan
-        chunk_size, clip, counts, keep = plan
-        y, weights, surprise, starts = torch.ops.titans_seq.scan_forward(*split(given, counts), chunk_size, clip, keep)
+        chunk_size, numbers, counts, keep = plan
+        run = torch.ops.titans_seq.scan_forward
+        y, weights, surprise, starts = run(*split(given, counts), chunk_size, *numbers, keep)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*given, *starts)
         return (y, *weights, *surprise)
@@ -77,9 +84,9 @@ class KernelScan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_y: Tensor | None, *d_after: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return gradients of all tensors."""
-        chunk_size, clip, counts, _ = ctx.plan
+        chunk_size, numbers, counts, _ = ctx.plan
         given, starts = ctx.saved_tensors[: 6 + sum(counts)], ctx.saved_tensors[6 + sum(counts) :]
-        return (None, *scan_backward_rows(given, counts, starts, chunk_size, clip, d_y, d_after))
+        return (None, *scan_backward_rows(given, counts, starts, chunk_size, numbers, d_y, d_after))
 
 
 def scan_backward_rows(
@@ -87,7 +94,7 @@ def scan_backward_rows(
     counts: tuple[int, ...],
     starts: Sequence[Tensor],
     chunk_size: int,
-    clip: float,
+    numbers: tuple[float, float, float],
     d_y: Tensor | None,
     d_after: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
@@ -101,7 +108,7 @@ def scan_backward_rows(
         pairs = zip(d_after, like, strict=True)
         after = [w.new_zeros(q.shape[0], *w.shape[1:]) if d is None else d.contiguous() for d, w in pairs]
     found: list[Tensor | None] = torch.ops.titans_seq.scan_backward(
-        d_y, after[:depth], after[depth:], *tokens, weights, surprise, anchor, starts, chunk_size, clip
+        d_y, after[:depth], after[depth:], *tokens, weights, surprise, anchor, starts, chunk_size, *numbers
     )
     return [None if g is None else f for f, g in zip(found, given, strict=True)]
 

@@ -24,7 +24,8 @@ class StreamPlan(NamedTuple):
     lengths: Tensor
     """(B,) the same way: real tokens of each row."""
     chunk_size: int
-    clip: float
+    numbers: tuple[float, float, float]
+    """The clip, 0 for none, and `Activation.shifted`."""
     counts: tuple[int, ...]
     """Matrices of each kind."""
     in_torch: Callable[..., tuple[Tensor, Sequence[Tensor]]]
@@ -39,7 +40,7 @@ def advance(
     written: Sequence[Tensor],
     fill: Tensor,
     lengths: Tensor,
-    clip: float | None,
+    numbers: tuple[float, float, float],
     in_torch: Callable[..., tuple[Tensor, Sequence[Tensor]]],
 ) -> tuple[Tensor, list[Tensor] | None, list[Tensor]]:
     """Take tokens into a stream; see `stream.advance`.
@@ -48,6 +49,7 @@ def advance(
         written: what the open chunk holds, inputs and errors per layer, then read, write and scales.
         fill: tokens that it holds (B,), int64 on the processor.
         lengths: real tokens of each row (B,), the same way.
+        numbers: see `StreamPlan`.
         in_torch: does the same in torch, `in_torch(tokens, weights, surprise, anchor, written)` -> y and, in one list,
             the two that follow below; gradients of what the kernel has none for come from there.
 
@@ -58,7 +60,7 @@ def advance(
     matrices = Matrices.of(tokens.q, weights, None if tokens.momentum is None else surprise, anchor)
     dtype, size = tokens.q.dtype, written[-3].shape[-1]
     given = [*kernel_tokens(tokens), *(m for kind in matrices for m in kind), *(t.to(dtype) for t in written)]
-    y, *after = call(KernelStream, StreamPlan(fill, lengths, size, clip or 0.0, matrices.counts, in_torch), *given)
+    y, *after = call(KernelStream, StreamPlan(fill, lengths, size, numbers, matrices.counts, in_torch), *given)
     return y, after[: -len(written)] or None, after[-len(written) :]
 
 
@@ -73,7 +75,16 @@ class KernelStream(torch.autograd.Function):
         *written, read, write, scales = given[6 + sum(plan.counts) :]
         half, rows = len(written) // 2, [read, write, scales]
         y, *after = torch.ops.titans_seq.scan_stream(
-            *tokens, weights, surprise, anchor, written[:half], written[half:], rows, plan.fill, plan.lengths, plan.clip
+            *tokens,
+            weights,
+            surprise,
+            anchor,
+            written[:half],
+            written[half:],
+            rows,
+            plan.fill,
+            plan.lengths,
+            *plan.numbers,
         )
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*given)
@@ -89,10 +100,10 @@ class KernelStream(torch.autograd.Function):
         if not any(d is not None for d in d_after) and d_y is not None and not plan.fill.any():
             # what stands behind a row's last token changes nothing before it, so rows of all lengths are as one
             own, size = split(given[:first], plan.counts), min(plan.chunk_size, length)
-            starts = torch.ops.titans_seq.scan_forward(*own, size, plan.clip, True)[3] if size < length else ()
+            starts = torch.ops.titans_seq.scan_forward(*own, size, *plan.numbers, True)[3] if size < length else ()
             if bool((plan.lengths < length).any()):
                 d_y = d_y * mask_within(plan.lengths, length)[:, None, :, None]
-            found = scan_backward_rows(given[:first], plan.counts, starts, size, plan.clip, d_y, ())
+            found = scan_backward_rows(given[:first], plan.counts, starts, size, plan.numbers, d_y, ())
             return (None, *found, *[None] * (len(given) - first))
         with torch.enable_grad():
             leaves = [None if t is None else t.detach().requires_grad_() for t in given]

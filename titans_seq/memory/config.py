@@ -1,11 +1,11 @@
 """Configuration of a neural memory."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from titans_seq.validation import LARGEST, check_whole
 
-ActivationName = Literal["silu", "gelu"]
+ActivationName = Literal["silu", "gelu", "sparse"]
 ForgetTo = Literal["initial", "zero"]
 LONGEST = 1e9
 """Half-life at the most, tokens."""
@@ -169,7 +169,8 @@ class MemoryConfig(MemoryOptions):
     """Hidden width of that MLP in units of `dim / heads` (no effect at depth 1)."""
 
     activation: ActivationName = "silu"
-    """Non-linearity between the layers of the memory."""
+    """Non-linearity between the layers of the memory. "sparse" is silu(z - 6), lifted to pass through 0, behind larger
+    weights: a key opens few hidden units, and what is written under other keys disturbs it less."""
 
     def __post_init__(self) -> None:
         check_whole(1, dim=self.dim, heads=self.heads, depth=self.depth)
@@ -181,8 +182,8 @@ class MemoryConfig(MemoryOptions):
             raise ValueError(
                 f"expansion {self.expansion!r} gives no usable hidden width at {self.head_dim} features a head"
             )
-        if self.activation not in ("silu", "gelu"):
-            raise ValueError(f"activation must be silu or gelu, not {self.activation!r}")
+        if self.activation not in get_args(ActivationName):
+            raise ValueError(f"activation must be silu, gelu or sparse, not {self.activation!r}")
         self.check_options(self.depth)
 
     @property

@@ -69,7 +69,7 @@ def scan_chunks(
         weights: one (B, H, O, I) per layer, the memory M_0; (1, H, O, I) where all rows of the batch share it.
         surprise: the same shapes, S_0; None for zeros.
         chunk_size: tokens that share the point at which gradients are taken; the last chunk may be shorter.
-        activation: between the layers, "silu" or "gelu".
+        activation: between the layers, "silu", "gelu" or "sparse".
         online: gradients at M_{t-1} instead (depth 1 only, without clip); chunk_size is then pure tiling.
         clip: soft limit on the root mean square of each layer's error, see `clip_error`.
         anchor: what forgetting returns to, shaped as the weights; None for zero (equation 13).
@@ -123,8 +123,9 @@ def scan(
     """Do what `scan_chunks` does, unchecked, by the fastest way; without momentum the surprise list is empty."""
     if online:
         return _scan_online(tokens, list(weights), surprise, chunk_size, anchor, norms)
-    if norms is None and activation == "silu" and kernel.is_usable(tokens.q):
-        return compiled.scan_rows(tokens, weights, surprise, chunk_size, clip, anchor)
+    shifted = ACTIVATIONS[activation].shifted
+    if norms is None and shifted is not None and kernel.is_usable(tokens.q):
+        return compiled.scan_rows(tokens, weights, surprise, chunk_size, (clip or 0.0, *shifted), anchor)
     return scan_stacked(tokens, weights, surprise, chunk_size, activation, clip, anchor, norms)
 
 

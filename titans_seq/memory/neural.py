@@ -101,8 +101,10 @@ class NeuralMemory(nn.Module):
             if self.conv is not None:
                 nn.init.normal_(self.conv, std=0.1)
                 self.conv.add_(self._initial_taps().to(self.conv))
-            for weight in self.memory:
-                nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
+            spread = ACTIVATIONS[self.config.activation].spread
+            for number, weight in enumerate(self.memory, 1):
+                own = spread if number < len(self.memory) else None
+                nn.init.normal_(weight, std=weight.shape[-1] ** -0.5 if own is None else own)
 
     def _initial_taps(self) -> Tensor:
         """Return which token each convolution takes before training (3 dim, K): 1 at its tap, 0 elsewhere.
