@@ -11,6 +11,7 @@ from tyro.conf import subcommand
 
 from benchmarks.attack import Attack
 from benchmarks.babilong import Babilong
+from benchmarks.capacity import Capacity
 from benchmarks.defaults import Defaults
 from benchmarks.endurance import Endurance
 from benchmarks.equal_time import EqualTime
@@ -43,6 +44,7 @@ from titans_seq.program import run_program
 Command = (
     Annotated[Attack, subcommand("attack")]
     | Annotated[Babilong, subcommand("babilong")]
+    | Annotated[Capacity, subcommand("capacity")]
     | Annotated[Defaults, subcommand("defaults")]
     | Annotated[Endurance, subcommand("endurance")]
     | Annotated[Forecasters, subcommand("forecasters")]

@@ -129,6 +129,19 @@ def test_keeping(tmp_path, capsys):
     assert len(list(tmp_path.glob("keeping-*.png"))) == 1
 
 
+def test_sparse_memories_hold_more(tmp_path, capsys):
+    models = ["--models", "linear", "silu, 4 times", "sparse, 8 times"]
+    options = ["--width", "64", "--ages", "100", "400", "--seeds", "1", "--output", str(tmp_path)]
+    assert execute(["capacity", *options, *models]) == 0
+    assert "% recalled by" in capsys.readouterr().out
+    (written,) = tmp_path.glob("capacity-*.json")
+    found = {row["model"]: row["recalled"] for row in json.loads(written.read_text())["runs"]}
+    assert found["sparse, 8 times"]["400"] > 0.4 > 0.2 > max(found["linear"]["400"], found["silu, 4 times"]["400"])
+    assert found["sparse, 8 times"]["100"] >= found["sparse, 8 times"]["400"]
+    assert execute(["capacity", "--ages", "50"]) == 2
+    assert "ages at least 100" in capsys.readouterr().err
+
+
 def test_recall(tmp_path, capsys):
     options = ["--dim", "16", "--steps", "2", "--tokens", "256", "--seeds", "1", "--tests", "20"]
     assert execute(["recall", *options, "--output", str(tmp_path)]) == 0
