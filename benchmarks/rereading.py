@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
 
 MODELS: dict[str, dict[str, Any]] = {
-    "memory": {"heads": 1, **SPREAD},
-    "memory, two heads": SPREAD,
-    "memory, half-lives of the defaults": {"heads": 1},
+    "memory, sparse": {"heads": 1, "memory_activation": "sparse", "memory_expansion": 8, **SPREAD},
+    "memory": {"heads": 1, "memory_expansion": 8, **SPREAD},
     "windowed attention": {"variant": "attention"},
     "wide attention": {"variant": "attention", "window": 4096},
 }
@@ -60,8 +59,8 @@ class Rereading(BenchmarkOptions):
     """Of training, each."""
     context: int = 4096
     """Bytes of the longest training rows, 64 times a power of two."""
-    batch: int = 2
-    """Such rows of a step; of shorter ones as many more."""
+    bytes: int = 3072
+    """Of a step; two rows at the least."""
     dim: int = 128
     """Width."""
     layers: int = 2
@@ -92,7 +91,7 @@ class Rereading(BenchmarkOptions):
         from titans_seq.domains.language.datasets import DATASETS
 
         check_options(
-            self, "context", "batch", "dim", "layers", "chunk_size", "conv_kernel", "passages", "seeds", "test_bytes"
+            self, "context", "bytes", "dim", "layers", "chunk_size", "conv_kernel", "passages", "seeds", "test_bytes"
         )
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models or not self.gaps or min(self.gaps) < 1:
@@ -156,10 +155,9 @@ class Rereading(BenchmarkOptions):
             max_epochs=100_000, patience=100_000, max_minutes=self.minutes, optimizer="muon", random_state=seed,
             learning_rate=self.learning_rate, verbose=sys.stderr.isatty(),
         )  # fmt: skip
-        size = self.batch * self.context
         rows, held_back = (
-            ReadTwice(vocabulary.encode(train), self.context, size, PART, seed),
-            ReadTwice(tokens, self.context, size, 4, seed, fixed=True),
+            ReadTwice(vocabulary.encode(train), self.context, self.bytes, PART, seed),
+            ReadTwice(tokens, self.context, self.bytes, 4, seed, fixed=True),
         )
 
         def loss(network: Any, batch: "TwiceRead") -> "Tensor":

@@ -176,9 +176,9 @@ def test_wrong_input(arguments, message, capsys, real_data, monkeypatch):
 
 def test_rereading(real_data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
-    size = ["--dim", "8", "--layers", "1", "--context", "128", "--batch", "2", "--minutes", "0.02"]
+    size = ["--dim", "8", "--layers", "1", "--context", "128", "--bytes", "256", "--minutes", "0.02"]
     tests = ["--gaps", "100", "--passages", "2", "--test-bytes", "2000", "--output", str(tmp_path)]
-    rows = ["memory", "wide attention"]
+    rows = ["memory, sparse", "wide attention"]
     assert execute(["rereading", *size, *tests, "--models", *rows, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert list(result["summary"]) == rows
