@@ -63,8 +63,7 @@ struct Sizes {
         double shift, double scale)
       : batch(q.size(0)), heads(q.size(1)), length(q.size(2)), chunk(chunk), depth(weights.size()), widths{q.size(3)},
         widest(q.size(3)), momentum(momentum), forget(forget), anchored(anchored), clip(clip), shift(shift), scale(scale),
-        carried(1 + momentum),
-        read(carried + anchored) {
+        carried(1 + momentum), read(carried + anchored) {
     for (const auto& w : weights) widths.push_back(w.size(-2)), widest = std::max(widest, w.size(-2));
   }
   int64_t in(int64_t l) const { return widths[l]; }

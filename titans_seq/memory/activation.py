@@ -54,7 +54,8 @@ def _gelu_slope_and_curve(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 SHIFT, SCALE = 6.0, 1 / 16
-"""Of "sparse". Behind weights of spread 4, a key of length 1 opens one hidden unit in fifteen."""
+"""Of "sparse". Behind weights of spread 4, a key of length 1 opens one hidden unit in fifteen.
+Few open units a key: Kanerva 1988, sparse distributed memory."""
 
 
 def _sparse(z: Tensor) -> Tensor:
