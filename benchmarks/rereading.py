@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from benchmarks.read_twice import TwiceRead
 
 SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
+WIDE = {"layers": 1, "heads": 1, "memory_expansion": 16}
 
 MODELS: dict[str, dict[str, Any]] = {
-    "memory, sparse": {"heads": 1, "memory_activation": "sparse", "memory_expansion": 8, **SPREAD},
-    "memory": {"heads": 1, "memory_expansion": 8, **SPREAD},
+    "sparse memory": {"memory_activation": "sparse", **WIDE, **SPREAD},
+    "sparse memory, two layers": {"memory_activation": "sparse", **WIDE, **SPREAD, "layers": 2, "memory_expansion": 8},
+    "memory": {**WIDE, **SPREAD},
     "windowed attention": {"variant": "attention"},
     "wide attention": {"variant": "attention", "window": 4096},
 }
@@ -64,7 +66,7 @@ class Rereading(BenchmarkOptions):
     dim: int = 128
     """Width."""
     layers: int = 2
-    """Blocks."""
+    """Blocks, where a row has no number of its own."""
     chunk_size: int = 32
     """Of the memory."""
     conv_kernel: int = 8

@@ -178,7 +178,7 @@ def test_rereading(real_data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
     size = ["--dim", "8", "--layers", "1", "--context", "128", "--bytes", "256", "--minutes", "0.02"]
     tests = ["--gaps", "100", "--passages", "2", "--test-bytes", "2000", "--output", str(tmp_path)]
-    rows = ["memory, sparse", "wide attention"]
+    rows = ["sparse memory", "wide attention"]
     assert execute(["rereading", *size, *tests, "--models", *rows, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert list(result["summary"]) == rows
