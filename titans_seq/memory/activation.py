@@ -86,3 +86,9 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu": Activation(F.gelu, _gelu_slope, torch.ops.aten.gelu_backward, _gelu_slope_and_curve),
 }
 """By the name in a configuration."""
+
+
+def kernel_numbers(activation: str, clip: float | None) -> tuple[float, float, float] | None:
+    """Return what the kernel takes, the clip (0 for none) and `Activation.shifted`; None if it does not know it."""
+    shifted = ACTIVATIONS[activation].shifted
+    return None if shifted is None else (clip or 0.0, *shifted)

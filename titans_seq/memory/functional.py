@@ -24,7 +24,7 @@ from torch import Tensor
 
 from titans_seq import kernel
 from titans_seq.memory import compiled
-from titans_seq.memory.activation import ACTIVATIONS
+from titans_seq.memory.activation import ACTIVATIONS, kernel_numbers
 from titans_seq.memory.config import ActivationName
 from titans_seq.memory.gates import Gates, chunk_gates, unbind_gates
 from titans_seq.memory.scan import scan_stacked, surprise_norm
@@ -123,9 +123,9 @@ def scan(
     """Do what `scan_chunks` does, unchecked, by the fastest way; without momentum the surprise list is empty."""
     if online:
         return _scan_online(tokens, list(weights), surprise, chunk_size, anchor, norms)
-    shifted = ACTIVATIONS[activation].shifted
-    if norms is None and shifted is not None and kernel.is_usable(tokens.q):
-        return compiled.scan_rows(tokens, weights, surprise, chunk_size, (clip or 0.0, *shifted), anchor)
+    numbers = kernel_numbers(activation, clip)
+    if norms is None and numbers is not None and kernel.is_usable(tokens.q):
+        return compiled.scan_rows(tokens, weights, surprise, chunk_size, numbers, anchor)
     return scan_stacked(tokens, weights, surprise, chunk_size, activation, clip, anchor, norms)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from titans_seq import kernel
 from titans_seq.memory import compiled_stream
-from titans_seq.memory.activation import ACTIVATIONS
+from titans_seq.memory.activation import kernel_numbers
 from titans_seq.memory.config import MemoryConfig
 from titans_seq.memory.functional import scan
 from titans_seq.memory.open_chunk import StreamState, advance_ragged, fold, open_stream, put_tokens
@@ -48,7 +48,7 @@ def advance(
             lengths = torch.full_like(state.fill, length)
     anchor = _anchor(first, config)
     weights, surprise = (first, None) if state is None else (state.weights, state.surprise)
-    known = ACTIVATIONS[config.activation].shifted is not None
+    known = kernel_numbers(config.activation, config.clip) is not None
     compiles = norms is None and known and not config.online and kernel.is_usable(tokens.q)
     # of rows alike, the scan of whole chunks goes backwards without going forwards once more
     scans = lengths is None and (state is None or torch.is_grad_enabled())
@@ -103,19 +103,11 @@ def _advance_compiled(
     `weights` and `surprise` are the state's, or what they were expanded from (cheaper: shared rows, None for zero).
     """
     lengths = torch.full_like(state.fill, tokens.q.shape[2]) if lengths is None else lengths
-    shifted = ACTIVATIONS[config.activation].shifted
-    assert shifted is not None
+    numbers = kernel_numbers(config.activation, config.clip)
+    assert numbers is not None
     in_torch = partial(_advance_in_torch, fill=state.fill, lengths=lengths, config=config)
     y, matrices, written = compiled_stream.advance(
-        tokens,
-        weights,
-        surprise,
-        anchor,
-        state.written(),
-        state.fill,
-        lengths,
-        (config.clip or 0.0, *shifted),
-        in_torch,
+        tokens, weights, surprise, anchor, state.written(), state.fill, lengths, numbers, in_torch
     )
     state = replace(state.with_written(written), fill=(state.fill + lengths) % config.chunk_size)
     if matrices is not None:
