@@ -1,6 +1,6 @@
 """Rows of text in which one passage stands twice, at places and with a distance of their own.
 
-Axes: B rows, T bytes of a row.
+Axes: B rows, T tokens of a row.
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from torch.utils.data import IterableDataset
 from benchmarks.growth import Growth
 
 SHORTEST = 64
-"""Bytes of a row at first."""
+"""Tokens of a row at first."""
 PASSAGE = (24, 256)
-"""Bytes of a passage, fewer in short rows."""
+"""Tokens of a passage, fewer in short rows."""
 UNKNOWN = 8
-"""Bytes at the start of a second reading that do not tell it to be one."""
+"""Tokens at the start of a second reading that do not tell it to be one."""
 LEARNED = 0.72
 """Running mean of a second reading's loss, in parts of the first's, at which rows may be longer."""
 
@@ -29,9 +29,9 @@ class TwiceRead(NamedTuple):
     tokens: Tensor
     """(B, T) int64."""
     first: Tensor
-    """(B, T) bool: bytes of the first reading."""
+    """(B, T) bool: tokens of the first reading."""
     again: Tensor
-    """(B, T) bool: bytes of the second one that can be known."""
+    """(B, T) bool: tokens of the second one that can be known."""
 
 
 class ReadTwice(IterableDataset[TwiceRead]):
@@ -41,8 +41,8 @@ class ReadTwice(IterableDataset[TwiceRead]):
 
     Args:
         tokens: of the text.
-        longest: bytes of the longest rows, SHORTEST times a power of two.
-        size: bytes of a batch; two rows at the least.
+        longest: tokens of the longest rows, SHORTEST times a power of two.
+        size: tokens of a batch; one row at the least.
         count: batches of a pass.
         fixed: the same batches, of the longest rows, in every pass.
     """
@@ -62,11 +62,11 @@ class ReadTwice(IterableDataset[TwiceRead]):
             self.rng = np.random.default_rng(self.seed)
         for _ in range(self.count):
             length = self.longest or (self.growth.length if self.rng.random() < 0.5 else self.growth.draw(self.rng))
-            rows = [self._row(length) for _ in range(max(2, self.size // length))]
+            rows = [self._row(length) for _ in range(max(1, self.size // length))]
             yield TwiceRead(*(torch.stack(part) for part in zip(*rows, strict=True)))
 
     def judge(self, batch: TwiceRead, losses: Tensor) -> None:
-        """Take in the losses of the bytes behind the first one, (B, T - 1) nats, of a training step."""
+        """Take in the losses of the tokens behind the first one, (B, T - 1) nats, of a training step."""
         if batch.tokens.shape[1] == self.growth.length:
             once, again = (losses[where[:, 1:]].mean() for where in batch[1:])
             self.growth.judge(float(again / once))

@@ -1,11 +1,12 @@
 """`python -m benchmarks rereading`: what a language model gains on a passage that it has read before.
 
-Networks are trained for the same time on rows of wikitext-2 bytes in which one passage comes back (`read_twice`), whose
+Networks are trained for the same time on rows of wikitext-2 in which one passage comes back (`read_twice`), whose
 second reading counts four times: a small plain text hardly says that looking back pays. Rows are short at first and
 double when a second reading costs less than three quarters of the first. Then each network reads a passage of the
 validation text, some thousand bytes of other text, and the passage again: how many bits the second reading costs, in
 parts of the first. Beside it: bits of plain text in windows and as one stream, the same without any writing, and the
-half-lives that the heads have learned. Attention over all of a row controls; windowed attention cannot gain.
+half-lives that the heads have learned. Tokens are byte pairs learned from the training text; what is reported is in
+bytes. Attention over all of a row controls; windowed attention cannot gain.
 
 Axes: B batch, T tokens.
 """
@@ -26,18 +27,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmarks.read_twice import TwiceRead
+    from titans_seq.domains.language.vocabulary import Vocabulary
 
 SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
 WIDE = {"layers": 1, "heads": 1, "memory_expansion": 16}
 
 MODELS: dict[str, dict[str, Any]] = {
     "sparse memory": {"memory_activation": "sparse", **WIDE, **SPREAD},
-    "sparse memory, two layers": {"memory_activation": "sparse", **WIDE, **SPREAD, "layers": 2, "memory_expansion": 8},
     "memory": {**WIDE, **SPREAD},
     "windowed attention": {"variant": "attention"},
     "wide attention": {"variant": "attention", "window": 4096},
 }
-"""Changed fields of `BackboneConfig`, by row; half-lives in bytes, first and last head."""
+"""Changed fields of `BackboneConfig`, by row; half-lives in tokens, first and last head."""
 
 PART = 50
 """Steps between two looks at the validation text."""
@@ -48,6 +49,9 @@ MORE = 3.0
 LEAD, PASSAGE = 512, 256
 """Bytes before a passage, and of it."""
 
+UNKNOWN = 16
+"""Bytes at the start of a second reading that cannot be told to be one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rereading(BenchmarkOptions):
@@ -57,22 +61,24 @@ class Rereading(BenchmarkOptions):
     """Rows."""
     variant: str = "lmm"
     """Backbone of the rows with a memory."""
-    minutes: float = 60.0
+    minutes: float = 20.0
     """Of training, each."""
+    vocabulary: int = 1024
+    """Different tokens at the most, byte pairs of the training text; 257 are the bytes alone."""
     context: int = 4096
-    """Bytes of the longest training rows, 64 times a power of two."""
-    bytes: int = 3072
-    """Of a step; two rows at the least."""
+    """Tokens of the longest training rows, 64 times a power of two."""
+    tokens: int = 1536
+    """Of a step; one row at the least."""
     dim: int = 128
     """Width."""
     layers: int = 2
     """Blocks, where a row has no number of its own."""
     chunk_size: int = 32
     """Of the memory."""
-    conv_kernel: int = 8
-    """Of its convolutions: the bytes that a key is made of."""
+    conv_kernel: int = 5
+    """Of its convolutions: a key is made of one token less."""
     window: int = 64
-    """Bytes that attention sees, where there is any beside the memory or in its place."""
+    """Tokens that attention sees, where there is any beside the memory or in its place."""
     learning_rate: float = 3e-3
     """Peak rate."""
     gaps: tuple[int, ...] = (100, 500, 2000, 4000, 8000)
@@ -91,13 +97,16 @@ class Rereading(BenchmarkOptions):
         from benchmarks.read_twice import SHORTEST
         from titans_seq.datasets import fetch
         from titans_seq.domains.language.datasets import DATASETS
+        from titans_seq.domains.language.vocabulary import BYTES, MOST_TOKENS
 
         check_options(
-            self, "context", "bytes", "dim", "layers", "chunk_size", "conv_kernel", "passages", "seeds", "test_bytes"
+            self, "context", "tokens", "dim", "layers", "chunk_size", "conv_kernel", "passages", "seeds", "test_bytes"
         )
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models or not self.gaps or min(self.gaps) < 1:
             raise DataError(f"models must be some of {', '.join(MODELS)}; gaps at least 1")
+        if not BYTES < self.vocabulary <= MOST_TOKENS:
+            raise DataError(f"vocabulary must lie between {BYTES + 1} and {MOST_TOKENS}, not {self.vocabulary}")
         check_doubled(self, "context", SHORTEST)
         for model in self.models:
             self.backbone(model)
@@ -140,17 +149,19 @@ class Rereading(BenchmarkOptions):
         from torch.utils.data import DataLoader
 
         from benchmarks.read_twice import ReadTwice
+        from titans_seq.domains.language.byte_pairs import BytePairs
         from titans_seq.domains.language.evaluation import stream_loss, window_loss
         from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
         from titans_seq.domains.language.segments import next_token_loss
-        from titans_seq.domains.language.vocabulary import Bytes
+        from titans_seq.domains.language.vocabulary import utf8
         from titans_seq.memory.record import without_writes
         from titans_seq.training import TrainingConfig, temporary_seed
         from titans_seq.training import train as train_network
 
-        vocabulary = Bytes()
+        vocabulary = BytePairs.learn(train, self.vocabulary)
         tokens = vocabulary.encode(test)
-        part = tokens[: self.test_bytes]
+        width = len(utf8(test)) / len(tokens)
+        part = tokens[: int(self.test_bytes / width)]
         with temporary_seed(seed):
             network = LanguageNetwork(LanguageConfig(vocabulary=vocabulary.size, backbone=self.backbone(name)))
         config = TrainingConfig(
@@ -158,8 +169,8 @@ class Rereading(BenchmarkOptions):
             learning_rate=self.learning_rate, verbose=sys.stderr.isatty(),
         )  # fmt: skip
         rows, held_back = (
-            ReadTwice(vocabulary.encode(train), self.context, self.bytes, PART, seed),
-            ReadTwice(tokens, self.context, self.bytes, 4, seed, fixed=True),
+            ReadTwice(vocabulary.encode(train), self.context, self.tokens, PART, seed),
+            ReadTwice(tokens, self.context, self.tokens, 4, seed, fixed=True),
         )
 
         def loss(network: Any, batch: "TwiceRead") -> "Tensor":
@@ -173,17 +184,17 @@ class Rereading(BenchmarkOptions):
         history = train_network(network, loss, training, validation, config)
 
         def bits() -> dict[str, float]:
-            return {
-                "windows": window_loss(network, part, self.context, 16) / math.log(2),
-                "stream": stream_loss(network, part) / math.log(2),
-            }
+            nats = {"windows": window_loss(network, part, self.context, 16), "stream": stream_loss(network, part)}
+            return {way: loss / math.log(2) / width for way, loss in nats.items()}
 
-        found: dict[str, Any] = {**bits(), "again": {str(gap): self.reread(network, tokens, gap) for gap in self.gaps}}
+        again = {str(gap): self.reread(network, vocabulary, utf8(test), gap) for gap in self.gaps}
+        found: dict[str, Any] = {**bits(), "again": again}
         with without_writes(network):
             found["without_writes"] = bits()
         return {
             **found,
-            "half_lives": half_lives(network, part[: 4 * self.context]),
+            "half_lives": [[width * half for half in heads] for heads in half_lives(network, part[: 4 * self.context])],
+            "bytes_per_token": width,
             "parameters": sum(p.numel() for p in network.parameters()),
             "steps": history.steps,
             "longest_trained": rows.growth.length,
@@ -191,30 +202,33 @@ class Rereading(BenchmarkOptions):
             "seconds": history.seconds,
         }
 
-    def reread(self, network: Any, tokens: "Tensor", gap: int) -> float:
+    def reread(self, network: Any, vocabulary: "Vocabulary", text: bytes, gap: int) -> float:
         """Return the bits of the second reading over those of the first, of all passages together."""
+        import numpy as np
         import torch
 
         from titans_seq.domains.language.segments import next_token_loss
 
-        generator = torch.Generator().manual_seed(0)
-        starts = torch.randint(len(tokens) - gap - LEAD - PASSAGE, (self.passages, 2), generator=generator).tolist()
-        rows = []
-        for first, other in starts:
-            text = tokens[first : first + LEAD + PASSAGE]
-            rows.append(torch.cat([text, tokens[other : other + gap], text[-PASSAGE:]]))
+        rng, widths = np.random.default_rng(0), torch.tensor([len(content) for content in vocabulary.contents])
         once = again = 0.0
-        with torch.no_grad():
-            for batch in torch.stack(rows).split(8):
-                losses = next_token_loss(network(batch[:, :-1])[0], batch[:, 1:])
-                # the first bytes of the second reading cannot be told to be one
-                once += float(losses[:, LEAD + 15 : LEAD + PASSAGE - 1].double().sum())
-                again += float(losses[:, 16 - PASSAGE :].double().sum())
+        for _ in range(self.passages):
+            first, other = (int(start) for start in rng.integers(0, len(text) - gap - LEAD - PASSAGE, 2))
+            cuts = ((first, LEAD), (first + LEAD, PASSAGE), (other, gap))
+            lead, passage, between = (
+                vocabulary.encode(text[start : start + size].decode(errors="ignore")).long() for start, size in cuts
+            )
+            row = torch.cat([lead, passage, between, passage]).unsqueeze(0)
+            with torch.no_grad():
+                losses = next_token_loss(network(row[:, :-1])[0], row[:, 1:])[0].double()
+            own = widths[passage]
+            known = own.cumsum(0) - own >= UNKNOWN
+            once += float(losses[len(lead) - 1 :][: len(passage)][known].sum())
+            again += float(losses[-len(passage) :][known].sum())
         return again / once
 
 
 def half_lives(network: Any, tokens: "Tensor") -> list[list[float]]:
-    """Return of each memory the half-lives of its heads over a text, bytes."""
+    """Return of each memory the half-lives of its heads over a text, tokens."""
     import torch
 
     from titans_seq.memory.gates import half_life

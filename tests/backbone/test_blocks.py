@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from titans_seq import BackboneConfig
+from titans_seq.backbone.attention import Attention
 from titans_seq.backbone.mac import MACBlock
 from titans_seq.backbone.mag import MAGBlock
 from titans_seq.backbone.mal import MALBlock
@@ -89,3 +90,18 @@ def test_a_block_follows_its_equations(kind, equations):
             parameter += 0.1 * torch.randn_like(parameter)
         x = torch.randn(2, LENGTH, 16, dtype=torch.float64)
         torch.testing.assert_close(block.mix(x, None, None)[0], equations(block, x), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("length", [1, WINDOW, 2 * WINDOW, 2 * WINDOW + 1, 5 * WINDOW + 3])
+@pytest.mark.parametrize("lengths", [False, True])
+def test_empty_slots_before_a_stream_are_the_same_as_none(length, lengths):
+    torch.manual_seed(0)
+    layer = Attention(16, HEADS, WINDOW, 2)
+    x = torch.randn(3, length, 16)
+    real = torch.tensor([length, 1, (length + 1) // 2]) if lengths else None
+    y, after = layer.step(x, None, real)
+    expected, expected_after = layer.step(x, layer.initial_state(3, x), real)
+    seen = torch.ones(3, length, 1) if real is None else (torch.arange(length) < real.unsqueeze(1)).unsqueeze(2)
+    torch.testing.assert_close(y * seen, expected * seen)
+    for own, other in zip(after.tensors(), expected_after.tensors(), strict=True):
+        torch.testing.assert_close(own, other, rtol=0, atol=0)

@@ -176,7 +176,7 @@ def test_wrong_input(arguments, message, capsys, real_data, monkeypatch):
 
 def test_rereading(real_data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TITANS_SEQ_DATA", str(real_data))
-    size = ["--dim", "8", "--layers", "1", "--context", "128", "--bytes", "256", "--minutes", "0.02"]
+    size = ["--dim", "8", "--layers", "1", "--context", "128", "--tokens", "256", "--minutes", "0.02"]
     tests = ["--gaps", "100", "--passages", "2", "--test-bytes", "2000", "--output", str(tmp_path)]
     rows = ["sparse memory", "wide attention"]
     assert execute(["rereading", *size, *tests, "--models", *rows, "--json"]) == 0
@@ -187,6 +187,8 @@ def test_rereading(real_data, tmp_path, capsys, monkeypatch):
     assert execute(["rereading", "--models", "none such"]) == 2
     assert execute(["rereading", "--context", "192"]) == 2
     assert "64 times a power of two" in capsys.readouterr().err
+    assert execute(["rereading", "--vocabulary", "256"]) == 2
+    assert "vocabulary must lie between 257" in capsys.readouterr().err
 
 
 def test_a_passage_of_every_row_stands_twice():
@@ -197,7 +199,7 @@ def test_a_passage_of_every_row_stands_twice():
         seen = set()
         for batch in rows:
             count, size = batch.tokens.shape
-            assert count == max(2, 1024 // size)
+            assert count == max(1, 1024 // size)
             seen.add(size)
             for row, first, again in zip(*batch, strict=True):
                 assert first.sum() == again.sum() >= 16 - UNKNOWN

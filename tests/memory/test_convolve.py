@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from titans_seq import kernel
+from titans_seq.memory import MemoryConfig, NeuralMemory
 from titans_seq.memory.convolve import convolve, memory_inputs, next_tail
 
 
@@ -61,3 +62,12 @@ def test_tail_of_rows_of_different_lengths():
 def test_tail_does_not_keep_the_input_alive():
     x, tail, _ = inputs(1, 100, 1, 2, 4)
     assert next_tail(x.detach(), tail.detach(), 4, None).untyped_storage().nbytes() < 1000
+
+
+def test_a_single_head_asks_for_as_many_tokens_as_it_sees():
+    """One token is no key in a text: every letter comes back at once."""
+    memory = NeuralMemory(MemoryConfig(dim=8, heads=1, conv_kernel=5))
+    queries, keys, values = memory.conv.unflatten(0, (3, -1)).argmax(-1)
+    assert queries.tolist() == [4, 3, 2, 1] * 2
+    assert (keys == queries - 1).all(), "of the tokens before"
+    assert (values == 4).all(), "the token itself"

@@ -61,23 +61,21 @@ class Attention(nn.Module):
     def step(self, x: Tensor, state: AttentionState | None, lengths: Tensor | None) -> tuple[Tensor, AttentionState]:
         """Run x (B, T, dim), padded on the right past `lengths`."""
         q, k, v = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        fresh = state is None
-        state = self.initial_state(x.shape[0], k) if state is None else state
-        cached, length = state.keys.shape[2], x.shape[1]
-        keys, values = torch.cat([state.keys, k], 2), torch.cat([state.values, v], 2)
-        missing = None  # empty slots, at front
-        if not fresh:
-            missing = (cached - state.count).to(x.device)
-        elif cached:
-            missing = torch.full((x.shape[0],), cached, device=x.device)
-        if self.window is None or length + cached <= 2 * self.window:
-            y = self._attend(q, keys, values, cached, missing)
+        start = self.initial_state(x.shape[0], k) if state is None else state
+        both = torch.cat([start.keys, k], 2), torch.cat([start.values, v], 2)
+        after = self._next(*both, start, x.shape[1], lengths)
+        # at the start of a stream all slots are empty: leave them out
+        keys, values = (k, v) if state is None else both
+        missing = None if state is None else (state.keys.shape[2] - state.count).to(x.device)
+        if self.window is None or keys.shape[2] <= 2 * self.window:
+            y = self._attend(q, keys, values, missing)
         else:
             y = self._attend_blocks(q, keys, values, missing)
-        return self.output(y.transpose(1, 2).flatten(2)), self._next(keys, values, state, length, lengths)
+        return self.output(y.transpose(1, 2).flatten(2)), after
 
-    def _attend(self, q: Tensor, keys: Tensor, values: Tensor, cached: int, missing: Tensor | None) -> Tensor:
+    def _attend(self, q: Tensor, keys: Tensor, values: Tensor, missing: Tensor | None) -> Tensor:
         """Attend with q (B, H, T, D), the last T of the keys its own, all in one piece."""
+        cached = keys.shape[2] - q.shape[2]
         place = torch.arange(keys.shape[2], device=q.device)
         distance = place[cached:].unsqueeze(1) - place  # (T, K + T)
         seen = distance >= 0
@@ -102,13 +100,14 @@ class Attention(nn.Module):
             return pieces.transpose(1, 2)  # (B, blocks, H, W, D)
 
         queries = cut(q, 0).flatten(0, 1)
-        # one empty slot in front makes the cache a whole block; the last block is filled up behind
-        both = (cut(t, window - (t.shape[2] - length)) for t in (keys, values))
+        # empty slots in front make the cache a whole block; the last block is filled up behind
+        front = window - (keys.shape[2] - length)
+        both = (cut(t, front) for t in (keys, values))
         keys, values = (torch.cat([t[:, :-1], t[:, 1:]], 3).flatten(0, 1) for t in both)
         place = torch.arange(2 * window, device=q.device)
         distance = place[window:].unsqueeze(1) - place
         start = torch.arange(blocks, device=q.device).unsqueeze(1) * window + place  # (N, 2 W)
-        empty = 1 if missing is None else 1 + missing.reshape(-1, 1, 1)
+        empty = front if missing is None else front + missing.reshape(-1, 1, 1)
         seen = ((distance >= 0) & (distance < window)) & (start >= empty).reshape(-1, blocks, 1, 2 * window)
         mask = self.mask(seen.unsqueeze(2), q).expand(batch, -1, -1, -1, -1).flatten(0, 1)
         turn = rotation(place, q)

@@ -60,7 +60,8 @@ class MemoryOptions:
     induction: bool = True
     """Begin with the keys of the tokens before: a query finds what followed on tokens like its own
     from the first step on. The first head asks for its token, the second for the last two, and so on, up to
-    conv_kernel - 1. A memory without a convolution (conv_kernel 1) has keys of the token itself.
+    conv_kernel - 1, for which a single head asks. A memory without a convolution (conv_kernel 1) has keys of the token
+    itself.
 
     Off, as in the paper, training has to turn the convolutions of the keys first: recall of 16 pairs in 256 tokens is
     then not learned in 600 steps, and is at 99 % with it; text costs 2.15 bits per byte without it, 2.10 with it and

@@ -109,13 +109,13 @@ class NeuralMemory(nn.Module):
     def _initial_taps(self) -> Tensor:
         """Return which token each convolution takes before training (3 dim, K): 1 at its tap, 0 elsewhere.
 
-        The token itself; with `induction`, head h asks for the last h + 1 tokens, K - 1 at the most, spread over its
-        features, and its keys are those of as many tokens before.
+        The token itself; with `induction`, head h asks for the last h + 1 tokens, K - 1 at the most (a single head for
+        K - 1), spread over its features, and its keys are those of as many tokens before.
         """
         dim, heads, taps = self.config.dim, self.config.heads, self.config.conv_kernel
         back = np.zeros((3, heads, dim // heads), np.int64)
         if self.config.induction:
-            tokens = np.arange(1, heads + 1).clip(max=taps - 1)
+            tokens = np.arange(1, heads + 1).clip(max=taps - 1) if heads > 1 else np.array([taps - 1])
             back[0] = np.arange(dim // heads) % tokens[:, None]
             back[1] = back[0] + 1
         return torch.from_numpy(np.eye(taps)[taps - 1 - back.ravel()])
