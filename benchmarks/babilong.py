@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.by_length import MODELS, Titles, list_lengths, list_shares, measure
 from benchmarks.figure import Figure
-from benchmarks.options import BenchmarkOptions, check_doubled, check_options, row_backbone
+from benchmarks.options import BenchmarkOptions, check_doubled, check_options, check_rows, row_backbone
 from titans_seq.errors import DataError
 
 if TYPE_CHECKING:
@@ -79,11 +79,9 @@ class Babilong(BenchmarkOptions):
             self, "tests", "test_words", "steps", "words", "dim", "layers", "window", "chunk_size", "conv_kernel",
             "seeds",
         )  # fmt: skip
-        unknown = [name for name in self.models if name not in MODELS]
-        if unknown or not self.models or self.task not in TASKS:
-            raise DataError(f"models must be some of {', '.join(MODELS)}; task one of {', '.join(TASKS)}")
-        if not self.lengths or min(self.lengths) < 1:
-            raise DataError("lengths must be at least 1")
+        check_rows(self, MODELS, "lengths")
+        if self.task not in TASKS:
+            raise DataError(f"task must be one of {', '.join(TASKS)}, not {self.task!r}")
         check_doubled(self, "trained", SHORTEST)
         for model in self.models:
             self.backbone(model)

@@ -19,6 +19,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "mag": {"variant": "mag", **PRICE},
     "mal": {"variant": "mal", **PRICE},
     "mag, sparse memory": {"variant": "mag", "memory_activation": "sparse", "memory_expansion": 4, **PRICE},
+    "mag, one sparse head": {
+        "variant": "mag",
+        "memory_activation": "sparse",
+        "memory_expansion": 4,
+        "heads": 1,
+        **PRICE,
+    },
     "mag, gates free": {"variant": "mag"},
     "mag, linear memory": {"variant": "mag", **LINEAR, **PRICE},
     "windowed attention": {"variant": "attention"},

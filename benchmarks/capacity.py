@@ -13,8 +13,7 @@ from typing import Any
 
 from benchmarks.by_length import Titles, list_lengths, list_shares, measure
 from benchmarks.figure import Figure
-from benchmarks.options import BenchmarkOptions, check_options
-from titans_seq.errors import DataError
+from benchmarks.options import BenchmarkOptions, check_options, check_rows
 
 MODELS: dict[str, dict[str, Any]] = {
     "linear": {"depth": 1},
@@ -54,9 +53,7 @@ class Capacity(BenchmarkOptions):
     def run(self) -> dict[str, Any]:
         """Measure; return the content of the JSON file."""
         check_options(self, "width", "chunk_size", "seeds")
-        unknown = [name for name in self.models if name not in MODELS]
-        if unknown or not self.models or not self.ages or min(self.ages) < NEAR:
-            raise DataError(f"models must be some of {', '.join(MODELS)}; ages at least {NEAR}")
+        check_rows(self, MODELS, "ages", NEAR)
         titles = Titles(
             f"associations in a memory of width {self.width}", "% recalled by later associations",
             "later associations", 1 / VALUES,

@@ -15,8 +15,7 @@ from typing import Any
 from benchmarks.environment import describe
 from benchmarks.figure import Figure
 from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_options, write_result
-from titans_seq.errors import DataError
+from benchmarks.options import BenchmarkOptions, check_options, check_rows, write_result
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
 
@@ -48,8 +47,7 @@ class EqualTime(BenchmarkOptions):
         from titans_seq.domains.language.datasets import DATASETS
 
         check_options(self, "characters", "test_characters", "seeds")
-        if unknown := set(self.models) - set(MODELS):
-            raise DataError(f"models must be some of {'; '.join(MODELS)}, not {min(unknown)}")
+        check_rows(self, MODELS)
         parts = ("train", "test")
         train, test = (fetch(f"wikitext2-{part}", DATASETS).read_text(encoding="utf-8") for part in parts)
         train, test = train[: self.characters], test[: self.test_characters]

@@ -13,8 +13,7 @@ from typing import Any
 
 from benchmarks.by_length import Titles, list_lengths, list_shares, measure
 from benchmarks.figure import Figure
-from benchmarks.options import BenchmarkOptions, check_doubled, check_options, row_backbone
-from titans_seq.errors import DataError
+from benchmarks.options import BenchmarkOptions, check_doubled, check_options, check_rows, row_backbone
 
 SPREAD = {"half_life": 16.0, "longest_half_life": 100_000.0}
 PAPER = {"induction": False, "max_step": 1.0, "forget_to": "zero"}
@@ -71,9 +70,7 @@ class Keeping(BenchmarkOptions):
         from benchmarks.association import SHORTEST, VALUES
 
         check_options(self, "dim", "window", "tokens", "seeds", "steps", "chunk_size", "tests")
-        unknown = [name for name in self.models if name not in MODELS]
-        if unknown or not self.models or not self.distances or min(self.distances) < 1:
-            raise DataError(f"models must be some of {', '.join(MODELS)}; distances at least 1")
+        check_rows(self, MODELS, "distances")
         check_doubled(self, "trained", SHORTEST)
         for model in self.models:
             self.backbone(model)

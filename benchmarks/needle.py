@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.by_length import MODELS, Titles, list_lengths, list_shares, measure
 from benchmarks.figure import Figure
-from benchmarks.options import BenchmarkOptions, check_doubled, check_options, row_backbone
+from benchmarks.options import BenchmarkOptions, check_doubled, check_options, check_rows, row_backbone
 from titans_seq.errors import DataError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Needle(BenchmarkOptions):
     bytes: int = 4096
     """Of a step."""
     dim: int = 64
-    """Width; 2 heads."""
+    """Width; 2 heads, where a row has no number of its own."""
     layers: int = 2
     """Blocks."""
     window: int = 64
@@ -77,9 +77,7 @@ class Needle(BenchmarkOptions):
     def run(self) -> dict[str, Any]:
         """Measure; return the content of the JSON file."""
         check_options(self, "parameters", "steps", "bytes", "tests", "test_bytes", "seeds")
-        unknown = [name for name in self.models if name not in MODELS]
-        if unknown or not self.models or not self.lengths:
-            raise DataError(f"models must be some of {', '.join(MODELS)}; lengths at least one")
+        check_rows(self, MODELS, "lengths")
         check_doubled(self, "trained", SHORTEST)
         for model in self.models:
             self.backbone(model)

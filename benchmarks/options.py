@@ -1,5 +1,6 @@
 """Options and result files that all benchmarks have."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,17 @@ def check_options(options: BenchmarkOptions, *sizes: str) -> None:
             raise DataError(f"{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
     if options.output is not None:
         claim_folder(options.output, (), force=True)
+
+
+def check_rows(options: BenchmarkOptions, known: Collection[str], numbers: str = "", least: int = 1) -> None:
+    """Raise DataError unless `models` are some of the known ones, and the numbers of an option at least `least`."""
+    models: Sequence[str] = options.models  # type: ignore[attr-defined]
+    if unknown := [name for name in models if name not in known]:
+        raise DataError(f"models must be some of {'; '.join(known)}, not {unknown[0]!r}")
+    if not models:
+        raise DataError(f"models must be some of {'; '.join(known)}: none is given")
+    if numbers and min(getattr(options, numbers), default=least - 1) < least:
+        raise DataError(f"{numbers} must be at least {least}")
 
 
 def row_backbone(options: BenchmarkOptions, sizes: tuple[str, ...], changes: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.environment import describe
 from benchmarks.figure import Figure
 from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_doubled, check_options, row_backbone, write_result
+from benchmarks.options import BenchmarkOptions, check_doubled, check_options, check_rows, row_backbone, write_result
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
@@ -102,9 +102,7 @@ class Rereading(BenchmarkOptions):
         check_options(
             self, "context", "tokens", "dim", "layers", "chunk_size", "conv_kernel", "passages", "seeds", "test_bytes"
         )
-        unknown = [name for name in self.models if name not in MODELS]
-        if unknown or not self.models or not self.gaps or min(self.gaps) < 1:
-            raise DataError(f"models must be some of {', '.join(MODELS)}; gaps at least 1")
+        check_rows(self, MODELS, "gaps")
         if not BYTES < self.vocabulary <= MOST_TOKENS:
             raise DataError(f"vocabulary must lie between {BYTES + 1} and {MOST_TOKENS}, not {self.vocabulary}")
         check_doubled(self, "context", SHORTEST)

@@ -120,7 +120,7 @@ def test_babilong(real_data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--task", "qa6"], "task one of qa1"),
+        (["--task", "qa6"], "task must be one of qa1"),
         (["--models", "gru"], "models must be some of"),
         (["--trained", "100"], "32 times a power of two"),
         (["--lengths", "0"], "lengths must be at least 1"),
