@@ -1,13 +1,9 @@
 """Networks of several models and seeds, judged by the share of their answers that is right at each length."""
 
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from benchmarks.environment import describe
-from benchmarks.ledger import Ledger
-from benchmarks.options import write_result
+from benchmarks.ledger import measure_models
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
 
@@ -57,26 +53,12 @@ def measure(options: Any, name: str, models: Sequence[str], key: str, titles: Ti
         models: all that there are, in the order of tables.
         key: what a row of `once` calls its shares by length.
     """
-    left_out = ("output", "json", "seeds", "seed", "models")
-    settings = {key: value for key, value in asdict(options).items() if key not in left_out}
-    ledger = Ledger(options.output, name, settings)
-    for seed in range(options.seed, options.seed + options.seeds):
-        for model in options.models:
-            row = ledger.find(model=model, seed=seed) or ledger.add(
-                {"model": model, "seed": seed, **options.once(model, seed)}
-            )
-            if not options.json:
-                shares = ", ".join(f"{n}: {share:.0%}" for n, share in row[key].items())
-                print(f"{model}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
-    rows = sorted(ledger.rows, key=lambda row: (models.index(row["model"]), row["seed"]))
-    result: dict[str, Any] = {
-        "benchmark": name,
-        "settings": settings,
-        "summary": summarize(rows, key),
-        "runs": rows,
-        **describe(),
-    }
-    write_result(options.output, name, result)
+
+    def line(row: dict[str, Any]) -> str:
+        return ", ".join(f"{n}: {share:.0%}" for n, share in row[key].items()) + f" ({row['seconds']:.0f} s)"
+
+    ledger = measure_models(options, name, options.models, options.once, line, models)
+    result = ledger.finish(summary=summarize(ledger.rows, key))
     if options.output is not None:
         from titans_seq.domains.language.plots import plot_lengths
 
@@ -86,7 +68,6 @@ def measure(options: Any, name: str, models: Sequence[str], key: str, titles: Ti
         }
         path = options.output / f"{name}-{result['date']}.png"
         plot_lengths(path, points, titles.chance, titles.picture, titles.unit)
-    ledger.close()
     if not options.json:
         cells = {
             model: {f"{int(n):,}": format_spread(100 * of["mean"], 100 * of["spread"], 1) for n, of in per.items()}

@@ -9,13 +9,12 @@ overlap by half, of which the second halves count. N-grams and compressors of th
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.environment import describe
 from benchmarks.figure import Figure
-from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_options, check_rows, write_result
+from benchmarks.ledger import measure_models
+from benchmarks.options import BenchmarkOptions, check_options, check_rows
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
 
@@ -51,27 +50,14 @@ class EqualTime(BenchmarkOptions):
         parts = ("train", "test")
         train, test = (fetch(f"wikitext2-{part}", DATASETS).read_text(encoding="utf-8") for part in parts)
         train, test = train[: self.characters], test[: self.test_characters]
-        settings = {k: v for k, v in asdict(self).items() if k not in ("output", "json", "seeds", "seed", "models")}
-        ledger = Ledger(self.output, "equal-time", settings)
-        for seed in range(self.seed, self.seed + self.seeds):
-            for model in self.models:
-                row = ledger.find(model=model, seed=seed) or ledger.add(
-                    {"model": model, "seed": seed, **self.once(model, seed, train, test)}
-                )
-                if not self.json:
-                    rate = f"{row['bytes_per_second']:,.0f} bytes a second"
-                    print(f"{model}, seed {seed}: {row['bits_per_byte']:.4f} bits per byte, {rate}", file=sys.stderr)
-        rows = sorted(ledger.rows, key=lambda row: (MODELS.index(row["model"]), row["seed"]))
-        result: dict[str, Any] = {
-            "benchmark": "equal-time",
-            "settings": settings,
-            "summary": summarize(rows),
-            "baselines_bits_per_byte": baseline_bits(train, test),
-            "runs": rows,
-            **describe(),
-        }
-        write_result(self.output, "equal-time", result)
-        ledger.close()
+
+        def line(row: dict[str, Any]) -> str:
+            return f"{row['bits_per_byte']:.4f} bits per byte, {row['bytes_per_second']:,.0f} bytes a second"
+
+        ledger = measure_models(
+            self, "equal-time", self.models, lambda model, seed: self.once(model, seed, train, test), line, MODELS
+        )
+        result = ledger.finish(summary=summarize(ledger.rows), baselines_bits_per_byte=baseline_bits(train, test))
         if not self.json:
             plain_table(f"after {self.minutes:g} minutes, mean and standard deviation", table(result))
         return result

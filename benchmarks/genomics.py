@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from benchmarks.environment import describe
 from benchmarks.figure import Figure
 from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_options, write_result
+from benchmarks.options import BenchmarkOptions, check_options
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
@@ -98,20 +97,15 @@ class Genomics(BenchmarkOptions):
                         rows.append(row)
                         if not self.json:
                             print(f"{task}, fold {fold}, {model}, seed {seed}: {row['mcc']:.4f}", file=sys.stderr)
-        result: dict[str, Any] = {
-            "benchmark": name,
-            "settings": settings,
-            "leaks": {name: leaks(part) for name, part in parts.items() if "dev" in part},
-            "summary": summary(rows),
-            "minutes_of_a_seed": {
+        ledger.rows = rows
+        result = ledger.finish(
+            leaks={name: leaks(part) for name, part in parts.items() if "dev" in part},
+            summary=summary(rows),
+            minutes_of_a_seed={
                 str(s): round(sum(r["seconds"] for r in rows if r["seed"] == s) / 60, 1)
                 for s in sorted({r["seed"] for r in rows})
             },
-            "runs": rows,
-            **describe(),
-        }
-        write_result(self.output, name, result)
-        ledger.close()
+        )
         if not self.json:
             models = list(dict.fromkeys(row["model"] for row in rows))
             cells = {

@@ -12,10 +12,9 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from benchmarks.environment import describe
 from benchmarks.figure import Figure
 from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_options, write_result
+from benchmarks.options import BenchmarkOptions, check_options
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
@@ -90,22 +89,16 @@ class Language(BenchmarkOptions):
                     if not self.json:
                         figures = f"windows {row['windows']:.4f}, stream {row['stream']:.4f} nats"
                         print(f"{label(row)}, seed {seed}: {figures}", file=sys.stderr)
-        rows = sorted(ledger.rows, key=lambda row: (row["carry"], ORDER.index(row["variant"]), row["seed"]))
+        ledger.rows.sort(key=lambda row: (row["carry"], ORDER.index(row["variant"]), row["seed"]))
         baselines = baseline_bits(train, test)
-        result: dict[str, Any] = {
-            "benchmark": NAME,
-            "settings": settings,
-            "characters": {"train": len(train), "validation": len(test)},
-            "summary": summary(rows),
-            "baselines_bits_per_byte": baselines,
-            "runs": rows,
-            **describe(),
-        }
-        write_result(self.output, NAME, result)
+        result = ledger.finish(
+            characters={"train": len(train), "validation": len(test)},
+            summary=summary(ledger.rows),
+            baselines_bits_per_byte=baselines,
+        )
         if self.output is not None:
             path = self.output / f"{NAME}-{result['date']}.png"
             plot_losses(path, result["summary"], baselines, "tinyshakespeare, whole validation part")
-            ledger.close()
         if not self.json:
             cells = {
                 name: {k: format_spread(of[k], of[f"{k}_spread"], 4) for k in ("windows", "stream")}

@@ -9,13 +9,12 @@ parameters as the hybrid: their gated MLP is widened.
 import math
 import re
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from benchmarks.environment import describe
 from benchmarks.figure import Figure
-from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_options, write_result
+from benchmarks.ledger import measure_models
+from benchmarks.options import BenchmarkOptions, check_options
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
@@ -99,30 +98,14 @@ class Recall(BenchmarkOptions):
         models = MODELS if self.table == "models" else ABLATION
         for changes in models.values():
             self.backbone(changes)  # every setting is checked before hours of work
-        left_out = ("output", "json", "seeds", "seed")
-        settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
         some = () if set(self.tasks) == set(TASKS) else self.tasks
         name = re.sub(r"\W+", "-", " ".join(("recall", self.table, *some))).lower().rstrip("-")
-        ledger = Ledger(self.output, name, settings)
-        rows = []
-        for seed in range(self.seed, self.seed + self.seeds):
-            for model, changes in models.items():
-                row = ledger.find(model=model, seed=seed) or ledger.add(
-                    {"model": model, "seed": seed, **self.once(changes, seed)}
-                )
-                rows.append(row)
-                if not self.json:
-                    shares = ", ".join(f"{task} {share:.2%}" for task, share in row["accuracy"].items())
-                    print(f"{model}, seed {seed}: {shares} ({row['seconds']:.0f} s)", file=sys.stderr)
-        result: dict[str, Any] = {
-            "benchmark": name,
-            "settings": settings,
-            "summary": summary(rows),
-            "runs": rows,
-            **describe(),
-        }
-        write_result(self.output, name, result)
-        ledger.close()
+
+        def line(row: dict[str, Any]) -> str:
+            return ", ".join(f"{task} {share:.2%}" for task, share in row["accuracy"].items())
+
+        ledger = measure_models(self, name, models, lambda model, seed: self.once(models[model], seed), line)
+        result = ledger.finish(summary=summary(ledger.rows))
         if not self.json:
             cells = {
                 m: {t: format_spread(100 * s["accuracy"], 100 * s["spread"], 2) for t, s in of.items()}

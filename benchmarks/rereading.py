@@ -12,13 +12,12 @@ Axes: B batch, T tokens.
 """
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.environment import describe
 from benchmarks.figure import Figure
-from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_doubled, check_options, check_rows, row_backbone, write_result
+from benchmarks.ledger import measure_models
+from benchmarks.options import BenchmarkOptions, check_doubled, check_options, check_rows, row_backbone
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
@@ -109,25 +108,10 @@ class Rereading(BenchmarkOptions):
         for model in self.models:
             self.backbone(model)
         texts = [fetch(f"wikitext2-{part}", DATASETS).read_text(encoding="utf-8") for part in ("train", "valid")]
-        left_out = ("output", "json", "seeds", "seed", "models")
-        settings: dict[str, Any] = {k: v for k, v in asdict(self).items() if k not in left_out}
-        ledger = Ledger(self.output, "rereading", settings)
-        for seed in range(self.seed, self.seed + self.seeds):
-            for model in self.models:
-                key = {"model": model, "seed": seed}
-                row = ledger.find(**key) or ledger.add({**key, **self.once(model, seed, *texts)})
-                if not self.json:
-                    print(f"{model}, seed {seed}: {_line(row)}", file=sys.stderr)
-        rows = sorted(ledger.rows, key=lambda row: (list(MODELS).index(row["model"]), row["seed"]))
-        result: dict[str, Any] = {
-            "benchmark": "rereading",
-            "settings": settings,
-            "summary": summarize(rows),
-            "runs": rows,
-            **describe(),
-        }
-        write_result(self.output, "rereading", result)
-        ledger.close()
+        ledger = measure_models(
+            self, "rereading", self.models, lambda model, seed: self.once(model, seed, *texts), _line, MODELS
+        )
+        result = ledger.finish(summary=summarize(ledger.rows))
         if not self.json:
             cells = {
                 model: {key: format_spread(of["mean"], of["spread"], 3) for key, of in found.items()}

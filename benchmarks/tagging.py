@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import describe
 from benchmarks.figure import Figure
 from benchmarks.ledger import Ledger
-from benchmarks.options import BenchmarkOptions, check_options, write_result
+from benchmarks.options import BenchmarkOptions, check_options
 from titans_seq.errors import DataError
 from titans_seq.pipelines.output import plain_table
 from titans_seq.spread import format_spread, mean_and_spread
@@ -67,18 +66,13 @@ class Tagging(BenchmarkOptions):
                 rows.append(row)
                 if not self.json:
                     print(f"{model}, seed {seed}: {row['mcc']:.4f}, by length {row['curve']}", file=sys.stderr)
-        result = {
-            "benchmark": NAME,
-            "settings": settings,
-            "train_letters": len(train[0]),
-            "coding": {"train": float(train[1].mean()), "test": float(test[1].mean())},
-            "open_reading_frames": floor(train, test),
-            "summary": summary(rows),
-            "runs": rows,
-            **describe(),
-        }
-        write_result(self.output, NAME, result)
-        ledger.close()
+        ledger.rows = rows
+        result = ledger.finish(
+            train_letters=len(train[0]),
+            coding={"train": float(train[1].mean()), "test": float(test[1].mean())},
+            open_reading_frames=floor(train, test),
+            summary=summary(rows),
+        )
         if not self.json:
             cells = {m: {n: f"{v:.3f}" for n, v in of["curve"].items()} for m, of in result["summary"].items()}
             plain_table("MCC on Vibrio cholerae by letters of a segment", cells)

@@ -145,8 +145,11 @@ def test_a_ledger_keeps_rows_of_its_own_settings(tmp_path):
     assert Ledger(None, "b", {}).find(variant="lmm") is None
     (tmp_path / "b-rows.json").write_text("{damaged")
     assert Ledger(tmp_path, "b", {"dim": 8}).rows == []
-    ledger.close()
-    assert not list(tmp_path.iterdir())
+    result = ledger.finish(summary={"lmm": 1.5})
+    (written,) = tmp_path.iterdir()
+    assert written.name == f"b-{result['date']}.json", "the rows stand in the result alone"
+    assert json.loads(written.read_text()) == result
+    assert result["runs"][0]["loss"] == 1.5
 
 
 @pytest.mark.parametrize(
