@@ -95,6 +95,7 @@ class Rereading(BenchmarkOptions):
         """Measure; return the content of the JSON file."""
         from benchmarks.read_twice import SHORTEST
         from titans_seq.datasets import fetch
+        from titans_seq.domains.language.byte_pairs import BytePairs
         from titans_seq.domains.language.datasets import DATASETS
         from titans_seq.domains.language.vocabulary import BYTES, MOST_TOKENS
 
@@ -107,10 +108,14 @@ class Rereading(BenchmarkOptions):
         check_doubled(self, "context", SHORTEST)
         for model in self.models:
             self.backbone(model)
-        texts = [fetch(f"wikitext2-{part}", DATASETS).read_text(encoding="utf-8") for part in ("train", "valid")]
-        ledger = measure_models(
-            self, "rereading", self.models, lambda model, seed: self.once(model, seed, *texts), _line, MODELS
-        )
+        train, test = (fetch(f"wikitext2-{part}", DATASETS).read_text(encoding="utf-8") for part in ("train", "valid"))
+        vocabulary = BytePairs.learn(train, self.vocabulary)
+        learned = vocabulary.encode(train)
+
+        def once(model: str, seed: int) -> dict[str, Any]:
+            return self.once(model, seed, vocabulary, learned, test)
+
+        ledger = measure_models(self, "rereading", self.models, once, _line, MODELS)
         result = ledger.finish(summary=summarize(ledger.rows))
         if not self.json:
             cells = {
@@ -124,14 +129,13 @@ class Rereading(BenchmarkOptions):
         """Return the configuration of a row."""
         return row_backbone(self, ("variant", "dim", "layers", "chunk_size", "window", "conv_kernel"), MODELS[name])
 
-    def once(self, name: str, seed: int, train: str, test: str) -> dict[str, Any]:
-        """Train and judge one network."""
+    def once(self, name: str, seed: int, vocabulary: "Vocabulary", train: "Tensor", test: str) -> dict[str, Any]:
+        """Train one network on tokens and judge it on a text."""
         import math
 
         from torch.utils.data import DataLoader
 
         from benchmarks.read_twice import ReadTwice
-        from titans_seq.domains.language.byte_pairs import BytePairs
         from titans_seq.domains.language.evaluation import stream_loss, window_loss
         from titans_seq.domains.language.network import LanguageConfig, LanguageNetwork
         from titans_seq.domains.language.segments import next_token_loss
@@ -140,7 +144,6 @@ class Rereading(BenchmarkOptions):
         from titans_seq.training import TrainingConfig, temporary_seed
         from titans_seq.training import train as train_network
 
-        vocabulary = BytePairs.learn(train, self.vocabulary)
         tokens = vocabulary.encode(test)
         width = len(utf8(test)) / len(tokens)
         part = tokens[: int(self.test_bytes / width)]
@@ -151,7 +154,7 @@ class Rereading(BenchmarkOptions):
             learning_rate=self.learning_rate, verbose=sys.stderr.isatty(),
         )  # fmt: skip
         rows, held_back = (
-            ReadTwice(vocabulary.encode(train), self.context, self.tokens, PART, seed),
+            ReadTwice(train, self.context, self.tokens, PART, seed),
             ReadTwice(tokens, self.context, self.tokens, 4, seed, fixed=True),
         )
 

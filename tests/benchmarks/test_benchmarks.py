@@ -139,7 +139,7 @@ def test_sparse_memories_hold_more(tmp_path, capsys):
     assert found["sparse, 8 times"]["400"] > 0.4 > 0.2 > max(found["linear"]["400"], found["silu, 4 times"]["400"])
     assert found["sparse, 8 times"]["100"] >= found["sparse, 8 times"]["400"]
     assert execute(["capacity", "--ages", "50"]) == 2
-    assert "ages at least 100" in capsys.readouterr().err
+    assert "ages must be at least 100" in capsys.readouterr().err
 
 
 def test_recall(tmp_path, capsys):
