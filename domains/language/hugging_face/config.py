@@ -61,6 +61,10 @@ class TitansConfig(PreTrainedConfig):  # type: ignore[misc]
             raise ValueError(str(error)) from error
 
     @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
+        """Do nothing: a saved folder imports the package, and holds no copy of it."""
+
+    @classmethod
     def from_backbone(cls, backbone: BackboneConfig, **options: Any) -> Self:
         """Return the configuration around a backbone, such as `titans_seq.backbone.presets.preset` returns."""
         known = [f.name for f in fields(backbone) if f.name in TitansLM.parameter_docs]

@@ -18,6 +18,13 @@ from titans_seq.domains.language.hugging_face.card import model_card
 from titans_seq.domains.language.hugging_face.config import TitansConfig
 from titans_seq.domains.language.network import LanguageNetwork
 
+CODE_FILE = "modeling_titans.py"
+CODE = '''"""What `trust_remote_code=True` runs: pip install 'titans-seq[transformers]'."""
+
+from titans_seq.hf import TitansConfig, TitansForCausalLM  # noqa: F401
+'''
+"""Of a saved folder, beside the weights."""
+
 
 class TitansForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     """A `LanguageNetwork` behind the interface of `transformers`; its logits are those of `TitansLM.network_`.
@@ -124,9 +131,19 @@ class TitansForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         return None if bool(real.all()) else real
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *arguments: Any, **options: Any) -> Any:
-        """Write the model as `transformers` does, and a model card if the folder has none."""
+        """Write the model as `transformers` does, and a model card if the folder has none.
+
+        A file beside it imports this package for a program that does not, if it trusts the folder's code.
+        """
+        names = {"AutoConfig": TitansConfig.__name__, "AutoModelForCausalLM": type(self).__name__}
+        self.config.auto_map = {door: f"{Path(CODE_FILE).stem}.{name}" for door, name in names.items()}
         done = super().save_pretrained(save_directory, *arguments, **options)
+        (Path(save_directory) / CODE_FILE).write_text(CODE, encoding="utf-8")
         card = Path(save_directory) / "README.md"
         if not card.exists():
             card.write_text(model_card(self.config, sum(p.numel() for p in self.parameters())), encoding="utf-8")
         return done
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
+        """Do nothing: a saved folder imports the package, and holds no copy of it."""

@@ -1,6 +1,9 @@
 """A language model as `transformers` calls, generates with, trains, saves and loads it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -134,6 +137,30 @@ def test_one_folder_for_every_door(small_lm, tmp_path):
     (tmp_path / "hub" / "README.md").write_text("mine")
     exported.save_pretrained(tmp_path / "hub")
     assert (tmp_path / "hub" / "README.md").read_text() == "mine"
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint")
+def test_mlflow_opens_it_in_a_process_that_did_not_import_the_package(small_lm, tmp_path):
+    import mlflow.transformers
+
+    parts = {"model": export_model(small_lm), "tokenizer": make_tokenizer(small_lm.vocabulary_)}
+    needs = ["titans-seq[transformers]"]
+    mlflow.transformers.save_model(parts, tmp_path / "run", task="text-generation", pip_requirements=needs)
+    assert TitansLM.load(tmp_path / "run/model").generate("The", 9) == small_lm.generate("The", 9)
+    code = (
+        "import mlflow; speak = mlflow.transformers.load_model('run'); speak.model.save_pretrained('again');"
+        "print(speak('The value of', max_new_tokens=9, do_sample=False)[0]['generated_text'], end='')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "The value of" + small_lm.generate("The value of", 9, temperature=0)
+    assert {path.name for path in (tmp_path / "again").glob("*.py")} == {"modeling_titans.py"}
 
 
 @pytest.mark.parametrize(
