@@ -132,7 +132,7 @@ class TitansDNAClassifier(
     """None, "balanced", or class -> weight."""
 
     ensemble: int = 1
-    """Networks, each with a seed of its own, whose logits are averaged: better and surer, and as many times slower."""
+    """Networks, each with a seed of its own, whose logits are averaged; as many times slower."""
 
     warm_start: bool = False
     """Go on from the network that was fitted before, or from its parts that read sequences where the classes are
