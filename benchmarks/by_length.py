@@ -9,13 +9,16 @@ from titans_seq.spread import format_spread, mean_and_spread
 
 PRICE = {"gate_cost": 0.8}
 LINEAR = {"memory_depth": 1, "momentum": False, "clip": None, "online": True}
+SPARSE_HEAD = {"memory_activation": "sparse", "memory_expansion": 4, "heads": 1, **PRICE}
 MODELS: dict[str, dict[str, Any]] = {
     "lmm": PRICE,
     "mac": {"variant": "mac", **PRICE},
     "mag": {"variant": "mag", **PRICE},
     "mal": {"variant": "mal", **PRICE},
     "mag, sparse memory": {"variant": "mag", "memory_activation": "sparse", "memory_expansion": 4, **PRICE},
-    "lmm, one sparse head": {"memory_activation": "sparse", "memory_expansion": 4, "heads": 1, **PRICE},
+    "lmm, one sparse head": SPARSE_HEAD,
+    "lmm, one sparse head, gates in context": {"gate_context": True, **SPARSE_HEAD},
+    "mag, gates in context": {"variant": "mag", "gate_context": True, **PRICE},
     "mag, gates free": {"variant": "mag"},
     "mag, linear memory": {"variant": "mag", **LINEAR, **PRICE},
     "windowed attention": {"variant": "attention"},

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from titans_seq import MemoryConfig, NeuralMemory
 from titans_seq.memory.convolve import convolve
 from titans_seq.memory.neural import gate_values
+from titans_seq.memory.record import record_gates
 
 pytestmark = pytest.mark.usefixtures("scan_path")
 
@@ -48,6 +49,7 @@ configs = st.one_of(
             "conv_kernel": st.sampled_from([1, 2, 4]),
             "activation": st.sampled_from(["silu", "gelu", "sparse"]),
             "clip": st.sampled_from([None, 0.5]),
+            "gate_context": st.booleans(),
         }
     ),
     st.fixed_dictionaries(
@@ -132,7 +134,9 @@ def test_masked_tokens_change_nothing(options, length, cuts, padding, seed):
             torch.testing.assert_close(norms[row, mask[row]], memory.surprise(alone)[0, :real], rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("options", [{}, {"depth": 1}, {"depth": 1, "online": True, "clip": None}])
+@pytest.mark.parametrize(
+    "options", [{}, {"depth": 1}, {"depth": 1, "online": True, "clip": None}, {"gate_context": True}]
+)
 def test_causal_by_perturbation(options):
     memory = build(**options)
     x = torch.randn(2, 13, 8, dtype=torch.float64)
@@ -198,6 +202,19 @@ def test_initial_gates():
     theta, eta, alpha = gate_values(memory.gates.bias.detach(), memory.config)
     torch.testing.assert_close(2 * 32 * theta / (1 - eta), torch.ones(2))
     torch.testing.assert_close(alpha, torch.full((2,), 0.018), atol=1e-3, rtol=0)
+
+
+def test_gates_see_the_tokens_that_end_with_their_own():
+    for context, seen in ((False, 1), (True, 3)):
+        memory = build(conv_kernel=3, gate_context=context)
+        x = torch.randn(1, 12, 8, dtype=torch.float64)
+        changed = x.index_add(1, torch.tensor([5]), torch.ones(1, 1, 8, dtype=torch.float64))
+        with record_gates(memory) as calls:
+            memory(x)
+            memory(changed)
+        one, two = (torch.stack([c.step_size, c.momentum, c.forget]) for c in calls)
+        assert (one != two).any(-1).all(0)[0].nonzero().ravel().tolist() == [*range(5, 5 + seen)]
+    assert not bool(NeuralMemory(MemoryConfig(dim=8, heads=2, gate_context=True)).gates.weight[:, 8:].any())
 
 
 def test_no_write_leaves_the_first_memory():

@@ -68,6 +68,12 @@ class MemoryOptions:
     2.14 where every head asks for one token (wikitext-2, 400 steps, 3 seeds).
     """
 
+    gate_context: bool = False
+    """The gates see the token's key and value too, and so, through their convolutions, the conv_kernel tokens that end
+    with it. Off, as in the paper, they see the token alone: in the first block, where a token is a letter, a memory
+    that is to hold hexadecimal numbers writes at every a to f of a text.
+    """
+
     half_life: float | None = None
     """Tokens after which half of a write is gone, before training: alpha of equation 13 is 1 - 2 ** (-1 / half_life).
 

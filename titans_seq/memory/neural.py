@@ -31,6 +31,9 @@ from titans_seq.validation import check_sequence
 INITIAL_FORGET = 4.0
 """alpha starts at sigmoid(-4), about 0.02: half of what is known is gone after some 40 tokens, until gates move."""
 
+CONTEXT_SCALE = 0.25
+"""Of the features of keys and values in the gates: at 1 they learn so fast that memories close for good."""
+
 LONG = 4096
 """Tokens of one piece of a longer run without gradients, so that what lies between stays small and near."""
 
@@ -49,9 +52,9 @@ class NeuralMemory(nn.Module):
 
     The input is normalised inside (it is the pre-norm of a block), so the memory does not care for its scale. From
     there: q, k, v by linear maps, causal depthwise convolution and SiLU, q and k to unit length per head and v
-    divided by the root of its width; the gates
-    theta, eta, alpha by a linear map and a sigmoid, one scalar per head and token; the exact memory; a norm per
-    head, a gate, and the output projection.
+    divided by the root of its width; the gates theta, eta, alpha by a linear map (of the token; with `gate_context` of
+    its key and value too) and a sigmoid, one scalar per head and token; the exact memory; a norm per head, a gate, and
+    the output projection.
 
     Examples:
         >>> import torch
@@ -68,7 +71,7 @@ class NeuralMemory(nn.Module):
         dim, heads, taps = config.dim, config.heads, config.conv_kernel
         self.norm = RMSNorm(dim)
         self.project = nn.Linear(dim, 4 * dim, bias=False)  # q, k, v, output gate
-        self.gates = nn.Linear(dim, 3 * heads)  # theta, eta, alpha
+        self.gates = nn.Linear(dim * (3 if config.gate_context else 1), 3 * heads)  # theta, eta, alpha
         self.conv = nn.Parameter(torch.empty(3 * dim, taps)) if taps > 1 else None
         self.memory = nn.ParameterList(
             torch.empty(heads, o, i) for i, o in zip(config.widths[:-1], config.widths[1:], strict=True)
@@ -93,7 +96,8 @@ class NeuralMemory(nn.Module):
         with torch.no_grad():
             nn.init.normal_(self.project.weight, std=self.config.dim**-0.5)
             init_mimetic(self.project.weight, self.output.weight)
-            nn.init.normal_(self.gates.weight, std=0.1 * self.config.dim**-0.5)
+            nn.init.zeros_(self.gates.weight)
+            nn.init.normal_(self.gates.weight[:, : self.config.dim], std=0.1 * self.config.dim**-0.5)
             bias = torch.tensor([log(share / (1 - share)), 0.0, -INITIAL_FORGET])
             self.gates.bias.copy_(bias.repeat_interleave(self.config.heads))
             if self.config.half_life is not None or self.config.longest_half_life is not None:
@@ -198,7 +202,8 @@ class NeuralMemory(nn.Module):
         before = None if state is None else state.tail
         q, k, v, gate = memory_inputs(projected, before, self.conv, config.heads)
         tail = next_tail(projected[..., : 3 * config.dim], before, config.conv_kernel, lengths)
-        logits = self.gates(x).to(x.dtype)  # in bfloat16 their products would drift
+        seen = torch.cat([x, *self._context(k, v)], -1) if config.gate_context else x
+        logits = self.gates(seen).to(x.dtype)  # in bfloat16 their products would drift
         theta, eta, alpha = (gate.transpose(1, 2) for gate in gate_values(logits, config))
         tokens = Tokens(
             q=q,
@@ -211,6 +216,11 @@ class NeuralMemory(nn.Module):
         first = [w.unsqueeze(0) for w in self.memory]
         y, stream = advance(tokens, None if state is None else state.stream, first, lengths, config, norms, fill)
         return self.output(self._gated(y, gate)), MemoryState(stream, tail)
+
+    def _context(self, k: Tensor, v: Tensor) -> list[Tensor]:
+        """Return keys and values (B, H, T, D) as the gates see them, (B, T, dim) each."""
+        scale = CONTEXT_SCALE * self.config.head_dim**0.5
+        return [scale * t.transpose(1, 2).flatten(2) for t in (k, v)]
 
     def query(self, x: Tensor, tail: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return what `recall` needs of x (B, T, dim), q (B, H, T, D) and gate (B, T, dim), and the next tail."""
