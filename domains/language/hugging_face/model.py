@@ -24,6 +24,8 @@ CODE = '''"""What `trust_remote_code=True` runs: pip install 'titans-seq[transfo
 from titans_seq.hf import TitansConfig, TitansForCausalLM  # noqa: F401
 '''
 """Of a saved folder, beside the weights."""
+AUTO_MAP = {"AutoConfig": "modeling_titans.TitansConfig", "AutoModelForCausalLM": "modeling_titans.TitansForCausalLM"}
+"""Where that file says that classes are."""
 
 
 class TitansForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
@@ -135,8 +137,7 @@ class TitansForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
 
         A file beside it imports this package for a program that does not, if it trusts the folder's code.
         """
-        names = {"AutoConfig": TitansConfig.__name__, "AutoModelForCausalLM": type(self).__name__}
-        self.config.auto_map = {door: f"{Path(CODE_FILE).stem}.{name}" for door, name in names.items()}
+        self.config.auto_map = dict(AUTO_MAP)
         done = super().save_pretrained(save_directory, *arguments, **options)
         (Path(save_directory) / CODE_FILE).write_text(CODE, encoding="utf-8")
         card = Path(save_directory) / "README.md"
